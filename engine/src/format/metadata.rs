@@ -1,0 +1,145 @@
+//! The JSON part of a model file.
+
+use crate::config::ModelConfig;
+use edgellm_kernels::layout::{Encoding, Layout, LayoutError, Zero};
+use serde::{Deserialize, Serialize};
+
+/// Everything in a model file but the bytes of its sections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Name of the model, for people.
+    pub name: String,
+    /// Shape and constants.
+    pub config: ModelConfig,
+    /// Jinja template that turns messages into a prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
+    /// How the weights were made.
+    pub quantization: Quantization,
+    /// Section that holds a Hugging Face `tokenizer.json`.
+    pub tokenizer: Section,
+    /// The tensors, in the order in which a token needs them.
+    pub tensors: Vec<TensorEntry>,
+}
+
+/// The recipe that made the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quantization {
+    /// `int8`, `int4`, `int3`, `int2` or `bitnet`.
+    pub format: String,
+    /// Columns that share a scale; 0 for one scale a row.
+    pub group_size: usize,
+    /// Format of embedding and LM head.
+    pub head: String,
+    /// How codes were chosen, for people: "lossless", "rtn", ...
+    pub method: String,
+    /// Where the weights came from: format and, where known, types of the source.
+    pub source: String,
+    /// Program and version that wrote the file.
+    pub tool: String,
+}
+
+/// A run of bytes in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// Bytes from the data start, a multiple of 64.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: u64,
+    /// CRC-32 (IEEE) of the bytes.
+    pub crc32: u32,
+}
+
+/// One tensor of the directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorEntry {
+    /// Name as in Hugging Face checkpoints, such as `model.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// (rows, cols); a vector is (1, length).
+    pub shape: [usize; 2],
+    /// How it is stored.
+    pub encoding: TensorEncoding,
+    /// Where it is.
+    #[serde(flatten)]
+    pub section: Section,
+    /// The quality card: distance to the source weights; absent for unquantized tensors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<TensorError>,
+}
+
+/// Distance between the stored weights and their source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TensorError {
+    /// Root mean square of the differences.
+    pub rmse: f64,
+    /// `rmse` divided by the root mean square of the source weights.
+    pub relative: f64,
+    /// Largest absolute difference.
+    pub max: f64,
+}
+
+/// How a tensor's bytes are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum TensorEncoding {
+    /// 32-bit floats.
+    F32,
+    /// Bit-planes for lookup kernels, [`Encoding::Planes`].
+    Planes {
+        /// Bits of a code, 1 to 4.
+        bits: u8,
+        /// Columns that share a scale.
+        group_size: usize,
+        /// Code of weight 0; absent if affine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zero: Option<u8>,
+    },
+    /// 4-bit codes for dot products, [`Encoding::Nibbles`].
+    Nibbles {
+        /// Columns that share a scale.
+        group_size: usize,
+        /// Code of weight 0; absent if affine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zero: Option<u8>,
+    },
+    /// 8-bit codes for dot products, [`Encoding::Bytes`].
+    Bytes {
+        /// Columns that share a scale.
+        group_size: usize,
+        /// Code of weight 0; absent if affine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zero: Option<u8>,
+    },
+}
+
+impl From<&Layout> for TensorEncoding {
+    fn from(layout: &Layout) -> Self {
+        let group_size = layout.group_size();
+        let zero = match layout.zero() {
+            Zero::Symmetric(zero) => Some(zero),
+            Zero::Affine => None,
+        };
+        match layout.encoding() {
+            Encoding::Planes(bits) => TensorEncoding::Planes { bits, group_size, zero },
+            Encoding::Nibbles => TensorEncoding::Nibbles { group_size, zero },
+            Encoding::Bytes => TensorEncoding::Bytes { group_size, zero },
+        }
+    }
+}
+
+impl TensorEncoding {
+    /// The packed layout of a (rows, cols) matrix in this encoding, `None` for floats.
+    ///
+    /// # Errors
+    /// [`LayoutError`] if a number is out of range.
+    pub fn layout(self, [rows, cols]: [usize; 2]) -> Result<Option<Layout>, LayoutError> {
+        let (encoding, group_size, zero) = match self {
+            TensorEncoding::F32 => return Ok(None),
+            TensorEncoding::Planes { bits, group_size, zero } => (Encoding::Planes(bits), group_size, zero),
+            TensorEncoding::Nibbles { group_size, zero } => (Encoding::Nibbles, group_size, zero),
+            TensorEncoding::Bytes { group_size, zero } => (Encoding::Bytes, group_size, zero),
+        };
+        let zero = zero.map_or(Zero::Affine, Zero::Symmetric);
+        Layout::new(rows, cols, encoding, zero, group_size).map(Some)
+    }
+}

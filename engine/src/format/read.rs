@@ -1,0 +1,307 @@
+//! Reading and validating a model file. Law 4: every byte is suspect until this module has seen it.
+
+use super::{ALIGNMENT, HEADER_BYTES, MAGIC, MAX_METADATA_BYTES, Metadata, Section, TensorEncoding, VERSION};
+use crate::config::ConfigError;
+use edgellm_kernels::layout::{LayoutError, Matrix};
+use std::collections::HashMap;
+
+/// A defect of a model file.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// Not this format at all.
+    #[error("not a .tmac2.bin file: it begins with {found:02x?}; make one with `edgellm quantize`")]
+    Magic {
+        /// The first bytes.
+        found: Vec<u8>,
+    },
+    /// A version this library does not know.
+    #[error("the file has format version {found}, this program reads version {VERSION}: update one of them")]
+    Version {
+        /// Version in the file.
+        found: u32,
+    },
+    /// Shorter or longer than its header says.
+    #[error("the file is {actual} bytes long where it should be {expected}: download or quantize it again")]
+    Length {
+        /// Length by the header.
+        expected: u64,
+        /// Bytes there.
+        actual: u64,
+    },
+    /// The metadata claims more bytes than allowed.
+    #[error(
+        "the metadata claims {length} bytes, more than the {MAX_METADATA_BYTES} allowed: the file is damaged"
+    )]
+    MetadataLength {
+        /// Length by the header.
+        length: u64,
+    },
+    /// A checksum does not match.
+    #[error("{what} is damaged: its checksum is {actual:08x} where {expected:08x} was written")]
+    Checksum {
+        /// Metadata, tokenizer or a tensor's name.
+        what: String,
+        /// Checksum in the file.
+        expected: u32,
+        /// Checksum of the bytes.
+        actual: u32,
+    },
+    /// The metadata is no valid JSON of the expected shape.
+    #[error("the metadata cannot be read: {0}")]
+    Metadata(#[from] serde_json::Error),
+    /// A number of the configuration is impossible.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A tensor's shape or encoding is impossible.
+    #[error("tensor {name}: {source}")]
+    Layout {
+        /// Tensor.
+        name: String,
+        /// Defect.
+        source: LayoutError,
+    },
+    /// A section reaches outside the file or is not aligned.
+    #[error("{what}: {length} bytes at offset {offset} do not fit {available} bytes of data in steps of 64")]
+    Section {
+        /// Tokenizer or a tensor's name.
+        what: String,
+        /// Offset given.
+        offset: u64,
+        /// Length given.
+        length: u64,
+        /// Bytes after the data start.
+        available: u64,
+    },
+    /// A tensor appears twice.
+    #[error("tensor {name} appears twice")]
+    Duplicate {
+        /// Tensor.
+        name: String,
+    },
+    /// A float tensor holds NaN or infinity.
+    #[error("tensor {name}: element {index} is {value}")]
+    NotFinite {
+        /// Tensor.
+        name: String,
+        /// Where.
+        index: usize,
+        /// What.
+        value: f32,
+    },
+    /// The model needs a tensor that the file lacks.
+    #[error("tensor {name} is missing")]
+    Missing {
+        /// Tensor.
+        name: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("tensor {name} has shape {actual:?} where the configuration says {expected:?}")]
+    Shape {
+        /// Tensor.
+        name: String,
+        /// By the configuration.
+        expected: [usize; 2],
+        /// In the file.
+        actual: [usize; 2],
+    },
+    /// A tensor is stored as floats where codes are needed, or the other way round.
+    #[error("tensor {name} is stored as {actual:?}, which does not suit its use")]
+    Encoding {
+        /// Tensor.
+        name: String,
+        /// In the file.
+        actual: TensorEncoding,
+    },
+}
+
+/// The first 32 bytes of a model file, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Checksum of the metadata.
+    pub metadata_crc32: u32,
+    /// Bytes of metadata.
+    pub metadata_length: u64,
+    /// Bytes of the file.
+    pub file_length: u64,
+}
+
+impl Header {
+    /// Reads a header from the beginning of `bytes`: enough for whoever streams a file in.
+    ///
+    /// # Errors
+    /// [`FormatError`] if magic, version or lengths are wrong, or there are fewer than 32 bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        if !bytes.starts_with(&MAGIC) {
+            return Err(FormatError::Magic { found: bytes[..bytes.len().min(8)].to_vec() });
+        }
+        let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+            let expected = HEADER_BYTES as u64;
+            return Err(FormatError::Length { expected, actual: bytes.len() as u64 });
+        };
+        let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap_or_default());
+        let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap_or_default());
+        let version = u32_at(8);
+        if version != VERSION {
+            return Err(FormatError::Version { found: version });
+        }
+        let header =
+            Header { metadata_crc32: u32_at(12), metadata_length: u64_at(16), file_length: u64_at(24) };
+        if header.metadata_length > MAX_METADATA_BYTES {
+            return Err(FormatError::MetadataLength { length: header.metadata_length });
+        }
+        if header.file_length < header.data_start() {
+            return Err(FormatError::Length { expected: header.data_start(), actual: header.file_length });
+        }
+        Ok(header)
+    }
+
+    /// Offset of the data in the file.
+    pub fn data_start(&self) -> u64 {
+        (HEADER_BYTES as u64 + self.metadata_length).next_multiple_of(ALIGNMENT)
+    }
+}
+
+/// A tensor's contents, borrowed from the file.
+#[derive(Clone, Copy, Debug)]
+pub enum TensorData<'a> {
+    /// Little-endian f32 bytes, finite.
+    F32(&'a [u8]),
+    /// A packed matrix.
+    Packed(Matrix<'a>),
+}
+
+/// A validated model file: its metadata, and its sections as ranges of its bytes.
+#[derive(Clone, Debug)]
+pub struct ModelFile {
+    metadata: Metadata,
+    index: HashMap<String, usize>,
+    data_start: usize,
+}
+
+impl ModelFile {
+    /// Validates `bytes`, checksums included. The bytes are not kept: hand the same ones to the accessors.
+    ///
+    /// # Errors
+    /// [`FormatError`] names the first defect found.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        let file = Self::parse_metadata(bytes)?;
+        let metadata = &file.metadata;
+        let sections = std::iter::once(("the tokenizer", metadata.tokenizer))
+            .chain(metadata.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.section)));
+        for (what, section) in sections {
+            let actual = crc32fast::hash(file.section(bytes, section));
+            if actual != section.crc32 {
+                let what = what.to_string();
+                return Err(FormatError::Checksum { what, expected: section.crc32, actual });
+            }
+        }
+        for (index, tensor) in metadata.tensors.iter().enumerate() {
+            let TensorData::F32(data) = file.data(bytes, index) else { continue };
+            for (index, value) in floats(data).enumerate() {
+                if !value.is_finite() {
+                    return Err(FormatError::NotFinite { name: tensor.name.clone(), index, value });
+                }
+            }
+        }
+        Ok(file)
+    }
+
+    /// As [`ModelFile::parse`] without reading the sections: for looking at a file.
+    ///
+    /// # Errors
+    /// [`FormatError`] names the first defect of header or metadata.
+    pub fn parse_metadata(bytes: &[u8]) -> Result<Self, FormatError> {
+        let header = Header::parse(bytes)?;
+        if bytes.len() as u64 != header.file_length {
+            let (expected, actual) = (header.file_length, bytes.len() as u64);
+            return Err(FormatError::Length { expected, actual });
+        }
+        // The lengths are below the file's, which fits memory: no cast below can lose anything.
+        let json = &bytes[HEADER_BYTES..HEADER_BYTES + header.metadata_length as usize];
+        let actual = crc32fast::hash(json);
+        if actual != header.metadata_crc32 {
+            let (what, expected) = ("the metadata".to_string(), header.metadata_crc32);
+            return Err(FormatError::Checksum { what, expected, actual });
+        }
+        let metadata: Metadata = serde_json::from_slice(json)?;
+        Self::validate(metadata, header)
+    }
+
+    fn validate(metadata: Metadata, header: Header) -> Result<Self, FormatError> {
+        metadata.config.validate()?;
+        let available = header.file_length - header.data_start();
+        let check = |what: &str, section: Section| {
+            let end = section.offset.checked_add(section.length);
+            if section.offset % ALIGNMENT == 0 && end.is_some_and(|end| end <= available) {
+                return Ok(());
+            }
+            let Section { offset, length, .. } = section;
+            Err(FormatError::Section { what: what.to_string(), offset, length, available })
+        };
+        check("the tokenizer", metadata.tokenizer)?;
+        let mut index = HashMap::with_capacity(metadata.tensors.len());
+        for (at, tensor) in metadata.tensors.iter().enumerate() {
+            let name = || tensor.name.clone();
+            check(&tensor.name, tensor.section)?;
+            let layout = tensor
+                .encoding
+                .layout(tensor.shape)
+                .map_err(|source| FormatError::Layout { name: name(), source })?;
+            let [rows, cols] = tensor.shape;
+            let expected = match layout {
+                Some(layout) => layout.total_bytes(),
+                None => rows.saturating_mul(cols).saturating_mul(4),
+            };
+            if expected as u64 != tensor.section.length {
+                let actual = usize::try_from(tensor.section.length).unwrap_or(usize::MAX);
+                let source = LayoutError::Length { expected, actual };
+                return Err(FormatError::Layout { name: name(), source });
+            }
+            if index.insert(name(), at).is_some() {
+                return Err(FormatError::Duplicate { name: name() });
+            }
+        }
+        Ok(ModelFile { metadata, index, data_start: header.data_start() as usize })
+    }
+
+    /// The metadata.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The bytes of `tokenizer.json`. `bytes` is what [`ModelFile::parse`] saw.
+    pub fn tokenizer<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.section(bytes, self.metadata.tokenizer)
+    }
+
+    /// The position in the directory of tensor `name`.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
+    /// The contents of the tensor at `position` of the directory. `bytes` is what [`ModelFile::parse`] saw.
+    ///
+    /// # Panics
+    /// If `position` is no tensor's, or `bytes` are others.
+    pub fn data<'a>(&self, bytes: &'a [u8], position: usize) -> TensorData<'a> {
+        let tensor = &self.metadata.tensors[position];
+        let data = self.section(bytes, tensor.section);
+        match tensor.encoding.layout(tensor.shape) {
+            Ok(Some(layout)) => match Matrix::new(layout, data) {
+                Ok(matrix) => TensorData::Packed(matrix),
+                Err(error) => unreachable!("checked by parse: {error}"),
+            },
+            _ => TensorData::F32(data),
+        }
+    }
+
+    fn section<'a>(&self, bytes: &'a [u8], section: Section) -> &'a [u8] {
+        let start = self.data_start + section.offset as usize;
+        &bytes[start..start + section.length as usize]
+    }
+}
+
+/// Little-endian floats.
+pub(crate) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+}
