@@ -1,1 +1,55 @@
-//! placeholder
+//! The kernels of `edgellm-kernels` for x86-64 (AVX2, AVX-512 with VNNI) and aarch64 (NEON, with and without
+//! the dot-product extension), and the choice among them at run time.
+//!
+//! One file an instruction set; a value of its type can only be had by detecting the CPU's features.
+
+#[cfg(target_arch = "aarch64")]
+pub mod aarch64;
+#[cfg(target_arch = "x86_64")]
+pub mod x86_64;
+
+use edgellm_kernels::Kernels;
+use edgellm_kernels::portable::Portable;
+
+/// An instruction set and whether this CPU has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Name, as in flags.
+    pub name: &'static str,
+    /// CPU features it takes.
+    pub needs: &'static str,
+    /// Its kernels, if the CPU has the features.
+    pub kernels: Option<Kernels>,
+}
+
+/// All instruction sets of this architecture, the fastest first.
+pub fn candidates() -> Vec<Candidate> {
+    vec![
+        #[cfg(target_arch = "x86_64")]
+        Candidate {
+            name: "avx512",
+            needs: "avx512f, avx512bw, avx512vl, avx512vnni",
+            kernels: x86_64::Avx512::detect().map(Kernels::new),
+        },
+        #[cfg(target_arch = "x86_64")]
+        Candidate {
+            name: "avx2",
+            needs: "avx2, f16c",
+            kernels: x86_64::Avx2::detect().map(Kernels::new),
+        },
+        #[cfg(target_arch = "aarch64")]
+        Candidate {
+            name: "neon-dotprod",
+            needs: "neon, dotprod",
+            kernels: aarch64::Dotprod::detect().map(Kernels::new),
+        },
+        #[cfg(target_arch = "aarch64")]
+        Candidate { name: "neon", needs: "neon", kernels: aarch64::Neon::detect().map(Kernels::new) },
+        Candidate { name: "portable", needs: "nothing", kernels: Some(Kernels::new(Portable)) },
+    ]
+}
+
+/// The kernels this CPU can run, the fastest first; never empty.
+pub fn available() -> Vec<Kernels> {
+    candidates().into_iter().filter_map(|candidate| candidate.kernels).collect()
+}

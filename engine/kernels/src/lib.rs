@@ -1,4 +1,32 @@
 //! Kernels of EdgeLLM: the packed weight layout and the multiplication of packed weights with quantized
 //! activations, written once over a small trait of vector operations.
+//!
+//! - [`layout`]: how weights lie in memory and in the model file
+//! - [`activations`]: how inputs become int8 and lookup tables
+//! - [`isa`]: the vector operations an instruction set provides; [`portable`] and, on wasm32, `simd128` are
+//!   instances; `edgellm-kernels-native` has those of x86-64 and aarch64
+//! - [`matmul`]: the products, by lookup and by dot product
+//! - [`float`] and [`attention`]: floating-point work, in one order on every target
+//! - [`pool`]: threads that share the work of a product
+//! - [`reference`](mod@reference) and [`testing`]: the naive oracle and the tests that every instance passes
 
+pub mod activations;
+pub mod attention;
+mod dot;
+pub mod float;
+pub mod isa;
 pub mod layout;
+mod lookup;
+pub mod matmul;
+pub mod pool;
+pub mod portable;
+pub mod reference;
+#[cfg(target_arch = "wasm32")]
+pub mod simd128;
+pub mod testing;
+mod unpack;
+
+pub use activations::Activations;
+pub use isa::{Isa, Job};
+pub use matmul::{Kernels, Product};
+pub use pool::Pool;

@@ -1,0 +1,173 @@
+//! Quantized activations: int8 with a scale per block of 32, whose sums over every subset of a LUT group of
+//! 4 fit int8.
+//!
+//! That bound is what lets one set of integers serve every kernel exactly: a lookup table of all 16 subset
+//! sums fits bytes, and `maddubs` (u8 weight x i8 activation, pairs added in i16) cannot saturate even with
+//! 8-bit weights, because the positive and the negative part of a pair each stay within 127 x 255 < 2^15.
+//! What the rounding costs is measured in docs/quantization.md.
+
+use crate::layout::{BLOCK, LUT_GROUP};
+
+/// Bias of the entries of a lookup table: entry = 128 + subset sum, an unsigned byte.
+pub const TABLE_BIAS: i32 = 128;
+
+/// Quantized inputs of a product, shape (tokens, cols), cols padded to whole blocks with zeros.
+#[derive(Clone, Debug, Default)]
+pub struct Activations {
+    tokens: usize,
+    padded_cols: usize,
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    sums: Vec<i32>,
+    scaled_sums: Vec<f32>,
+    tables: Vec<u8>,
+}
+
+/// The activations of one token, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Token<'a> {
+    /// Quantized values, one a column.
+    pub values: &'a [i8],
+    /// Scale of each block.
+    pub scales: &'a [f32],
+    /// Sum of the values of each block.
+    pub sums: &'a [i32],
+    /// `scale * sum` of each block.
+    pub scaled_sums: &'a [f32],
+    /// Lookup tables, 16 bytes a LUT group; empty if there are none.
+    pub tables: &'a [u8],
+}
+
+impl Activations {
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Columns, rounded up to whole blocks.
+    pub fn padded_cols(&self) -> usize {
+        self.padded_cols
+    }
+
+    /// The activations of token `index`.
+    ///
+    /// # Panics
+    /// If there is no such token.
+    #[inline]
+    pub fn token(&self, index: usize) -> Token<'_> {
+        assert!(index < self.tokens);
+        let (cols, blocks) = (self.padded_cols, self.padded_cols / BLOCK);
+        let tables = 4 * cols;
+        Token {
+            values: &self.values[index * cols..][..cols],
+            scales: &self.scales[index * blocks..][..blocks],
+            sums: &self.sums[index * blocks..][..blocks],
+            scaled_sums: &self.scaled_sums[index * blocks..][..blocks],
+            tables: if self.tables.is_empty() { &[] } else { &self.tables[index * tables..][..tables] },
+        }
+    }
+
+    /// Makes room for (tokens, cols), so that later quantizations up to that size allocate nothing.
+    pub fn reserve(&mut self, tokens: usize, cols: usize) {
+        let (tables, shape) = (self.tables.len(), (self.tokens, self.padded_cols));
+        self.resize(tokens.max(shape.0), cols.next_multiple_of(BLOCK).max(shape.1), true);
+        self.resize(shape.0, shape.1, tables > 0);
+    }
+
+    fn resize(&mut self, tokens: usize, padded_cols: usize, tables: bool) {
+        let blocks = padded_cols / BLOCK;
+        self.tokens = tokens;
+        self.padded_cols = padded_cols;
+        self.values.resize(tokens * padded_cols, 0);
+        self.scales.resize(tokens * blocks, 0.0);
+        self.sums.resize(tokens * blocks, 0);
+        self.scaled_sums.resize(tokens * blocks, 0.0);
+        self.tables.resize(if tables { tokens * padded_cols * 4 } else { 0 }, 0);
+    }
+
+    /// Quantizes `input`, shape (tokens, cols), and builds lookup tables if `tables`.
+    ///
+    /// With `residual`, every token takes two rows: its values, then what their rounding lost, quantized
+    /// again. The sum of the two products has about 15 bits of the input: the high-precision mode.
+    ///
+    /// Runs anywhere, but is meant to be inlined into code compiled for an instruction set.
+    ///
+    /// # Panics
+    /// If `input` is not a whole number of rows.
+    #[inline(always)]
+    pub fn quantize(&mut self, input: &[f32], cols: usize, tables: bool, residual: bool) {
+        assert!(cols > 0 && input.len().is_multiple_of(cols), "input is not (tokens, {cols})");
+        let rows = 1 + usize::from(residual);
+        self.resize(rows * (input.len() / cols), cols.next_multiple_of(BLOCK), tables);
+        let (padded, blocks) = (self.padded_cols, self.padded_cols / BLOCK);
+        for (token, row) in input.chunks_exact(cols).enumerate() {
+            for block in 0..blocks {
+                let mut x = [0.0f32; BLOCK];
+                let source = &row[block * BLOCK..cols.min((block + 1) * BLOCK)];
+                x[..source.len()].copy_from_slice(source);
+                for pass in 0..rows {
+                    let at = token * rows + pass;
+                    let values = &mut self.values[at * padded + block * BLOCK..][..BLOCK];
+                    let Some(values) = values.first_chunk_mut::<BLOCK>() else { continue };
+                    let scale = quantize_block(&x, values);
+                    let sum: i32 = values.iter().map(|&value| i32::from(value)).sum();
+                    self.scales[at * blocks + block] = scale;
+                    self.sums[at * blocks + block] = sum;
+                    self.scaled_sums[at * blocks + block] = scale * sum as f32;
+                    if tables {
+                        let tables = &mut self.tables[4 * (at * padded + block * BLOCK)..][..4 * BLOCK];
+                        build_tables(values, tables);
+                    }
+                    if residual {
+                        for (x, &value) in x.iter_mut().zip(values.iter()) {
+                            *x -= scale * f32::from(value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Quantizes one block and returns its scale: NaN, with all values 0, if an input is not finite.
+///
+/// The scale is the largest sum of a group's positive or negative part, divided by 125: rounding moves each
+/// of 4 values by at most a half, so no subset of a group can sum to more than 127.
+#[inline(always)]
+fn quantize_block(x: &[f32; BLOCK], values: &mut [i8; BLOCK]) -> f32 {
+    let mut largest = 0.0f32;
+    let mut poison = 0.0f32;
+    for group in x.as_chunks::<LUT_GROUP>().0 {
+        let positive = group.map(|x| if x > 0.0 { x } else { 0.0 });
+        let negative = group.map(|x| if x < 0.0 { -x } else { 0.0 });
+        let positive = (positive[0] + positive[1]) + (positive[2] + positive[3]);
+        let negative = (negative[0] + negative[1]) + (negative[2] + negative[3]);
+        let larger = if positive > negative { positive } else { negative };
+        largest = if larger > largest { larger } else { largest };
+        poison += (group[0] * 0.0 + group[1] * 0.0) + (group[2] * 0.0 + group[3] * 0.0);
+    }
+    // Below 1e-30 the reciprocal would overflow; such a block is 0.
+    if poison != 0.0 || !(1e-30..f32::INFINITY).contains(&largest) {
+        values.fill(0);
+        return if largest < 1e-30 && poison == 0.0 { 0.0 } else { f32::NAN };
+    }
+    let inverse = 125.0 / largest;
+    for (value, &x) in values.iter_mut().zip(x) {
+        // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, on every target.
+        let rounded = x * inverse + 12_582_912.0;
+        *value = rounded.to_bits() as i8;
+    }
+    largest * (1.0 / 125.0)
+}
+
+/// Writes the 16 biased subset sums of each LUT group.
+#[inline(always)]
+fn build_tables(values: &[i8; BLOCK], tables: &mut [u8]) {
+    for (table, group) in tables.as_chunks_mut::<16>().0.iter_mut().zip(values.as_chunks::<LUT_GROUP>().0) {
+        for (index, entry) in table.iter_mut().enumerate() {
+            let pick = |bit: usize| if index >> bit & 1 == 1 { group[bit] as u8 } else { 0 };
+            let sum = pick(0).wrapping_add(pick(1)).wrapping_add(pick(2).wrapping_add(pick(3)));
+            *entry = sum.wrapping_add(TABLE_BIAS as u8);
+        }
+    }
+}

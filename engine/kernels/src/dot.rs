@@ -1,0 +1,101 @@
+//! Products by dot-product instructions, for 4-bit and 8-bit codes.
+
+use crate::activations::Token;
+use crate::isa::Isa;
+use crate::layout::{BLOCK, GROUPS_PER_BLOCK, LUT_GROUP, Layout, Zero};
+use crate::matmul::BlockSums;
+
+/// What the sums of a block start with: the share of the codes' zero point, where the dot product itself
+/// adds `offset` to each code.
+#[inline(always)]
+pub(crate) fn start(layout: &Layout, offset: i32, sum: i32) -> i32 {
+    match layout.zero() {
+        Zero::Symmetric(zero) => -(i32::from(zero) + offset) * sum,
+        Zero::Affine => -offset * sum,
+    }
+}
+
+/// Sums of blocks of nibbles.
+pub(crate) struct Nibbles<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) token: Token<'a>,
+}
+
+impl<I: Isa> BlockSums<I> for Nibbles<'_> {
+    #[inline(always)]
+    unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8] {
+        // A tile is 64 bytes; register t holds 4-row runs of the low nibbles, and 16 rows on of the high.
+        let registers = 64 / I::WIDTH;
+        let mut sums = [[isa.small_zero(); 2]; 4];
+        // SAFETY: the caller vouches for the codes of the block and for the token's values.
+        let start = unsafe {
+            let values = self.token.values.as_ptr().add(block * BLOCK);
+            for group in 0..GROUPS_PER_BLOCK {
+                let quad = isa.quad(values.add(group * LUT_GROUP));
+                for (t, sums) in sums.iter_mut().enumerate().take(registers) {
+                    let packed = isa.load(codes.add(group * 64 + t * I::WIDTH));
+                    *sums = isa.nibble_dot(*sums, packed, quad);
+                }
+            }
+            start(self.layout, 0, *self.token.sums.get_unchecked(block))
+        };
+        let mut rows = [isa.small_total(sums[0][0], start); 8];
+        for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
+            rows[t] = isa.small_total(low, start);
+            rows[registers + t] = isa.small_total(high, start);
+        }
+        rows
+    }
+}
+
+/// Sums of blocks of bytes.
+pub(crate) struct Bytes<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) token: Token<'a>,
+}
+
+impl<I: Isa> BlockSums<I> for Bytes<'_> {
+    #[inline(always)]
+    unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8] {
+        // SAFETY: the caller vouches for the codes of the block and for the token's values.
+        unsafe {
+            let start = start(self.layout, I::BYTE_OFFSET, *self.token.sums.get_unchecked(block));
+            unpacked_sums::<I, false>(isa, codes, self.token.values.as_ptr().add(block * BLOCK), start)
+        }
+    }
+}
+
+/// The sums of 32 rows of an unpacked block, 8 tiles of 32 rows x 4 bytes, with 32 activations. `SMALL`: the
+/// codes are below 16.
+///
+/// # Safety
+/// As many bytes are readable.
+#[inline(always)]
+pub(crate) unsafe fn unpacked_sums<I: Isa, const SMALL: bool>(
+    isa: I,
+    codes: *const u8,
+    values: *const i8,
+    start: i32,
+) -> [I::Ints; 8] {
+    let registers = 128 / I::WIDTH;
+    let mut small = [isa.small_zero(); 8];
+    let mut wide = [isa.byte_zero(); 8];
+    for group in 0..GROUPS_PER_BLOCK {
+        for t in 0..registers {
+            // SAFETY: 8 tiles of 128 bytes, 8 groups of 4 values.
+            let (quad, codes) = unsafe {
+                (isa.quad(values.add(group * LUT_GROUP)), isa.load(codes.add(group * 128 + t * I::WIDTH)))
+            };
+            if SMALL {
+                small[t] = isa.small_dot(small[t], codes, quad);
+            } else {
+                wide[t] = isa.byte_dot(wide[t], codes, quad);
+            }
+        }
+    }
+    let mut rows = [if SMALL { isa.small_total(small[0], start) } else { isa.byte_total(wide[0], start) }; 8];
+    for t in 1..registers {
+        rows[t] = if SMALL { isa.small_total(small[t], start) } else { isa.byte_total(wide[t], start) };
+    }
+    rows
+}

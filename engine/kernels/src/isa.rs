@@ -1,0 +1,119 @@
+//! The boundary between kernels and instruction sets.
+
+use std::fmt::Debug;
+
+/// Work that is compiled once for each instruction set.
+pub trait Job<I: Isa> {
+    /// What it returns.
+    type Output;
+    /// Does the work. Implementations are `#[inline(always)]`, so that the vector operations inline too.
+    fn run(self, isa: I) -> Self::Output;
+}
+
+/// The vector operations of an instruction set. A value of an implementing type proves that the CPU has it.
+///
+/// A register is [`Isa::WIDTH`] bytes wide: 16, 32 or 64. "Lane" is one of its `WIDTH / 4` 32-bit lanes.
+/// All results are exact and the same for every instance.
+///
+/// # Safety
+/// Implementations must not read or write more than the operations say.
+pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
+    /// Name for people and flags, such as `avx2`.
+    const NAME: &'static str;
+    /// Bytes of a register.
+    const WIDTH: usize;
+    /// What [`Isa::byte_dot`] adds for every weight: 0, or -128 where the dot product takes signed weights
+    /// only and the code is read as code - 128.
+    const BYTE_OFFSET: i32 = 0;
+
+    /// `WIDTH` bytes.
+    type Bytes: Copy;
+    /// One i32 a lane.
+    type Ints: Copy;
+    /// One f32 a lane.
+    type Floats: Copy;
+    /// Four activations, for every lane the same.
+    type Quad: Copy;
+    /// Sums of up to 8 products of codes below 16 with activations, one a lane.
+    type SmallSum: Copy;
+    /// Sums of up to 8 products of 8-bit codes with activations, one a lane.
+    type ByteSum: Copy;
+    /// Sums of up to 8 looked-up bytes, weighted by up to 15.
+    type LookupSum: Copy;
+
+    /// Runs a job with the instruction set's features enabled.
+    fn enter<J: Job<Self>>(self, job: J) -> J::Output;
+
+    /// Loads a register.
+    /// # Safety
+    /// `WIDTH` bytes are readable.
+    unsafe fn load(self, from: *const u8) -> Self::Bytes;
+    /// The low nibble of each byte.
+    fn low_nibbles(self, bytes: Self::Bytes) -> Self::Bytes;
+    /// The high nibble of each byte.
+    fn high_nibbles(self, bytes: Self::Bytes) -> Self::Bytes;
+
+    /// Loads 4 activations for all lanes.
+    /// # Safety
+    /// 4 bytes are readable.
+    unsafe fn quad(self, from: *const i8) -> Self::Quad;
+    /// No products yet.
+    fn small_zero(self) -> Self::SmallSum;
+    /// Adds to each lane the products of its 4 codes, all below 16, with the 4 activations.
+    fn small_dot(self, sum: Self::SmallSum, codes: Self::Bytes, quad: Self::Quad) -> Self::SmallSum;
+    /// [`Isa::small_dot`] of the low nibbles to `low` and of the high ones to `high`.
+    #[inline(always)]
+    fn nibble_dot(
+        self,
+        [low, high]: [Self::SmallSum; 2],
+        packed: Self::Bytes,
+        quad: Self::Quad,
+    ) -> [Self::SmallSum; 2] {
+        [
+            self.small_dot(low, self.low_nibbles(packed), quad),
+            self.small_dot(high, self.high_nibbles(packed), quad),
+        ]
+    }
+    /// The sums, plus `start`.
+    fn small_total(self, sum: Self::SmallSum, start: i32) -> Self::Ints;
+    /// No products yet.
+    fn byte_zero(self) -> Self::ByteSum;
+    /// Adds to each lane the products of its 4 codes, plus [`Isa::BYTE_OFFSET`] each, with the activations.
+    fn byte_dot(self, sum: Self::ByteSum, codes: Self::Bytes, quad: Self::Quad) -> Self::ByteSum;
+    /// The sums, plus `start`.
+    fn byte_total(self, sum: Self::ByteSum, start: i32) -> Self::Ints;
+
+    /// Looks up each byte of `indexes` (below 16) in the 16-byte table of its 128-bit part.
+    fn lookup(self, tables: Self::Bytes, indexes: Self::Bytes) -> Self::Bytes;
+    /// Nothing looked up yet.
+    fn lookup_zero(self) -> Self::LookupSum;
+    /// Adds looked-up bytes, unsigned.
+    fn lookup_add(self, sum: Self::LookupSum, bytes: Self::Bytes) -> Self::LookupSum;
+    /// Doubles the sums: from one bit-plane to the next lower one.
+    fn lookup_double(self, sum: Self::LookupSum) -> Self::LookupSum;
+    /// The sums of 32 rows plus `start`, from those of the low and the high nibbles: byte 2i of each 128-bit
+    /// part holds row i (low) and 16+i (high), byte 2i+1 row 8+i and 24+i. Only the first `128 / WIDTH`
+    /// elements are used.
+    fn lookup_rows(self, low: Self::LookupSum, high: Self::LookupSum, start: i32) -> [Self::Ints; 8];
+
+    /// One value in all lanes.
+    fn splat(self, value: f32) -> Self::Floats;
+    /// Loads floats.
+    /// # Safety
+    /// `WIDTH` bytes are readable.
+    unsafe fn load_floats(self, from: *const f32) -> Self::Floats;
+    /// Stores floats.
+    /// # Safety
+    /// `WIDTH` bytes are writable.
+    unsafe fn store_floats(self, to: *mut f32, value: Self::Floats);
+    /// Loads half-precision floats (bit patterns, little-endian, finite).
+    /// # Safety
+    /// `WIDTH / 2` bytes are readable.
+    unsafe fn load_halves(self, from: *const u8) -> Self::Floats;
+    /// Lane-wise sum.
+    fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Lane-wise product.
+    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Integers (of magnitude below 2^24, so exactly) as floats.
+    fn to_floats(self, ints: Self::Ints) -> Self::Floats;
+}

@@ -1,0 +1,50 @@
+//! Products by table lookup, for bit-planes: T-MAC's idea (arXiv 2407.00088, section 3) in integers that are
+//! exact.
+
+use crate::activations::{TABLE_BIAS, Token};
+use crate::isa::Isa;
+use crate::layout::{GROUPS_PER_BLOCK, Layout, Zero};
+use crate::matmul::BlockSums;
+
+/// Bytes of a bit-plane of a block, and of the tables of a block.
+const PLANE_BYTES: usize = 16 * GROUPS_PER_BLOCK;
+
+/// Sums of blocks of `BITS` bit-planes.
+pub(crate) struct Lookup<'a, const BITS: usize> {
+    pub(crate) token: Token<'a>,
+    pub(crate) start: i32,
+    pub(crate) zero: i32,
+}
+
+impl<'a, const BITS: usize> Lookup<'a, BITS> {
+    pub(crate) fn new(layout: &Layout, token: Token<'a>) -> Self {
+        let zero = match layout.zero() {
+            Zero::Symmetric(zero) => i32::from(zero),
+            Zero::Affine => 0,
+        };
+        Lookup { token, start: -TABLE_BIAS * GROUPS_PER_BLOCK as i32 * ((1 << BITS) - 1), zero }
+    }
+}
+
+impl<I: Isa, const BITS: usize> BlockSums<I> for Lookup<'_, BITS> {
+    #[inline(always)]
+    unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8] {
+        let (mut low, mut high) = (isa.lookup_zero(), isa.lookup_zero());
+        // SAFETY: the caller vouches for the codes of the block and for the token's tables.
+        unsafe {
+            let tables = self.token.tables.as_ptr().add(block * PLANE_BYTES);
+            for plane in (0..BITS).rev() {
+                if plane + 1 < BITS {
+                    (low, high) = (isa.lookup_double(low), isa.lookup_double(high));
+                }
+                for register in 0..PLANE_BYTES / I::WIDTH {
+                    let table = isa.load(tables.add(register * I::WIDTH));
+                    let indexes = isa.load(codes.add(plane * PLANE_BYTES + register * I::WIDTH));
+                    low = isa.lookup_add(low, isa.lookup(table, isa.low_nibbles(indexes)));
+                    high = isa.lookup_add(high, isa.lookup(table, isa.high_nibbles(indexes)));
+                }
+            }
+            isa.lookup_rows(low, high, self.start - self.zero * *self.token.sums.get_unchecked(block))
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Products of packed matrices with quantized activations, and [`Kernels`]: one instruction set's set of them.
+//!
+//! The order of the floating-point operations is the same everywhere (law 2): for each row, group after group,
+//! `inner = s_0 * i_0 + s_1 * i_1 + ...` over the group's blocks (s the activations' scale, i the exact integer
+//! sum), then `y = y + scale * inner`, or `y = y + (scale * inner + min * sum)` if affine, with `sum` the
+//! group's activations summed block after block. Products of many tokens compute the very same.
+
+use crate::activations::{Activations, Token};
+use crate::attention::Attention;
+use crate::dot::{self, Bytes, Nibbles};
+use crate::isa::{Isa, Job};
+use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, Layout, Matrix, STRIP, Zero};
+use crate::lookup::Lookup;
+use crate::pool::Pool;
+use crate::unpack::unpack_block;
+use std::fmt;
+use std::ops::Range;
+
+/// The integer sums of one block of a strip, and what they need to know of the token.
+pub(crate) trait BlockSums<I: Isa> {
+    /// Sums of 32 rows, zero point included, in `128 / WIDTH` registers.
+    ///
+    /// # Safety
+    /// `codes` are those of a whole block and `block` is one of the token's.
+    unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8];
+}
+
+/// One product of a call: a matrix and where its result goes.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// Weights, (rows, cols).
+    pub matrix: Matrix<'a>,
+    /// Result, (tokens, rows).
+    pub output: &'a mut [f32],
+}
+
+/// The floating-point and matrix work of one instruction set, chosen once at start.
+#[derive(Clone, Copy)]
+pub struct Kernels(&'static dyn KernelSet);
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kernels({})", self.name())
+    }
+}
+
+impl Kernels {
+    /// The kernels of an instruction set that this CPU is proven to have.
+    pub fn new<I: Isa>(isa: I) -> Self {
+        // Instances have no size, so this leaks nothing.
+        Kernels(Box::leak(Box::new(isa)))
+    }
+
+    /// Name of the instruction set.
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    /// Quantizes `input`, (tokens, cols); see [`Activations::quantize`].
+    pub fn quantize(
+        &self,
+        activations: &mut Activations,
+        input: &[f32],
+        cols: usize,
+        tables: bool,
+        residual: bool,
+    ) {
+        self.0.quantize(activations, input, cols, tables, residual);
+    }
+
+    /// Computes all products of the same activations, on all threads of the pool.
+    ///
+    /// # Panics
+    /// If a matrix has other columns than the activations, an output another length than (tokens, rows), or a
+    /// matrix of bit-planes meets activations without tables.
+    pub fn matmul(&self, pool: &Pool, activations: &Activations, products: &mut [Product<'_>]) {
+        let tokens = activations.tokens();
+        let mut strips = 0;
+        for product in products.iter() {
+            let layout = product.matrix.layout();
+            assert_eq!(layout.padded_cols(), activations.padded_cols(), "columns differ");
+            assert_eq!(product.output.len(), tokens * layout.rows(), "output is not (tokens, rows)");
+            let planes = matches!(layout.encoding(), Encoding::Planes(_));
+            assert!(!planes || tokens == 0 || !activations.token(0).tables.is_empty(), "no lookup tables");
+            strips += layout.strips();
+        }
+        if tokens == 0 {
+            return;
+        }
+        let targets = Targets(products.as_mut_ptr(), products.len());
+        let targets = &targets;
+        pool.for_each_range(strips, &|range| {
+            let mut first = 0;
+            for index in 0..targets.1 {
+                // SAFETY: the outputs are only written through `out` below, and the products outlive the call.
+                let (matrix, out) = unsafe {
+                    let product = targets.0.add(index);
+                    ((*product).matrix, (*product).output.as_mut_ptr())
+                };
+                let count = matrix.layout().strips();
+                let own = range.start.max(first)..range.end.min(first + count);
+                if !own.is_empty() {
+                    let strips = own.start - first..own.end - first;
+                    // SAFETY: lengths were checked above, and ranges of strips are handed out once, so no two
+                    // threads write the same rows.
+                    unsafe { self.0.matmul(MatmulJob { matrix, activations, strips, out }) };
+                }
+                first += count;
+            }
+        });
+    }
+
+    /// Writes `x / rms(x) * weight` to `out`, each (len).
+    pub fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        self.0.rms_norm(x, weight, eps, out);
+    }
+
+    /// `gate = silu(gate) * up`, element by element.
+    pub fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
+        self.0.silu_mul(gate, up);
+    }
+
+    /// Attention of a group of query heads; see [`Attention`].
+    pub fn attend(&self, attention: Attention<'_>, output: &mut [f32]) {
+        self.0.attend(attention, output);
+    }
+}
+
+/// Pointers into products, shared by the threads of one call.
+struct Targets<'a>(*mut Product<'a>, usize);
+// SAFETY: `Kernels::matmul` lets every thread write rows of its own only.
+unsafe impl Sync for Targets<'_> {}
+
+trait KernelSet: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn quantize(&self, activations: &mut Activations, input: &[f32], cols: usize, tables: bool, residual: bool);
+    /// # Safety
+    /// See [`MatmulJob`].
+    unsafe fn matmul(&self, job: MatmulJob<'_>);
+    fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]);
+    fn silu_mul(&self, gate: &mut [f32], up: &[f32]);
+    fn attend(&self, attention: Attention<'_>, output: &mut [f32]);
+}
+
+impl<I: Isa> KernelSet for I {
+    fn name(&self) -> &'static str {
+        I::NAME
+    }
+
+    fn quantize(&self, activations: &mut Activations, input: &[f32], cols: usize, tables: bool, residual: bool) {
+        self.enter(QuantizeJob { activations, input, cols, tables, residual });
+    }
+
+    unsafe fn matmul(&self, job: MatmulJob<'_>) {
+        self.enter(job);
+    }
+
+    fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        self.enter(crate::float::RmsNorm { x, weight, eps, out });
+    }
+
+    fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
+        self.enter(crate::float::SiluMul { gate, up });
+    }
+
+    fn attend(&self, attention: Attention<'_>, output: &mut [f32]) {
+        self.enter(crate::attention::AttendJob { attention, output });
+    }
+}
+
+struct QuantizeJob<'a> {
+    activations: &'a mut Activations,
+    input: &'a [f32],
+    cols: usize,
+    tables: bool,
+    residual: bool,
+}
+
+impl<I: Isa> Job<I> for QuantizeJob<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, _: I) {
+        self.activations.quantize(self.input, self.cols, self.tables, self.residual);
+    }
+}
+
+/// Some strips of a product. Whoever makes one vouches that the activations fit the matrix (with tables if it
+/// needs them), that (tokens, rows) floats are at `out`, and that nobody else writes the strips' rows.
+struct MatmulJob<'a> {
+    matrix: Matrix<'a>,
+    activations: &'a Activations,
+    strips: Range<usize>,
+    out: *mut f32,
+}
+
+/// From so many tokens on, unpacking a block once pays.
+const UNPACK_TOKENS: usize = 4;
+/// Tokens whose sums are kept in the first-level cache.
+const TOKEN_TILE: usize = 64;
+
+impl<I: Isa> Job<I> for MatmulJob<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, isa: I) {
+        let layout = *self.matrix.layout();
+        let tokens = self.activations.tokens();
+        for strip in self.strips.clone() {
+            if tokens >= UNPACK_TOKENS {
+                match layout.encoding() {
+                    Encoding::Bytes => self.many::<I, false>(isa, strip),
+                    _ => self.many::<I, true>(isa, strip),
+                }
+                continue;
+            }
+            for index in 0..tokens {
+                let token = self.activations.token(index);
+                let codes = self.matrix.strip(strip).as_ptr();
+                let layout = &layout;
+                let mut rows = [0.0f32; STRIP];
+                let out = rows.as_mut_ptr();
+                // SAFETY: the strip and the activations fit the layout, as does `rows`.
+                unsafe {
+                    match layout.encoding() {
+                        Encoding::Nibbles => one(isa, layout, codes, token, &Nibbles { layout, token }, out),
+                        Encoding::Bytes => one(isa, layout, codes, token, &Bytes { layout, token }, out),
+                        Encoding::Planes(1) => {
+                            one(isa, layout, codes, token, &Lookup::<1>::new(layout, token), out);
+                        }
+                        Encoding::Planes(2) => {
+                            one(isa, layout, codes, token, &Lookup::<2>::new(layout, token), out);
+                        }
+                        Encoding::Planes(3) => {
+                            one(isa, layout, codes, token, &Lookup::<3>::new(layout, token), out);
+                        }
+                        Encoding::Planes(_) => {
+                            one(isa, layout, codes, token, &Lookup::<4>::new(layout, token), out);
+                        }
+                    }
+                }
+                self.store(strip, index, &rows);
+            }
+        }
+    }
+}
+
+impl MatmulJob<'_> {
+    /// Writes a strip's rows of one token to the output.
+    #[inline(always)]
+    fn store(&self, strip: usize, token: usize, rows: &[f32; STRIP]) {
+        let total = self.matrix.layout().rows();
+        let count = STRIP.min(total - strip * STRIP);
+        // SAFETY: these rows of the output are this job's alone, see `MatmulJob`.
+        unsafe {
+            let to = self.out.add(token * total + strip * STRIP);
+            std::ptr::copy_nonoverlapping(rows.as_ptr(), to, count);
+        }
+    }
+
+    /// One strip with many tokens: every block is unpacked once for a tile of them.
+    #[inline(always)]
+    fn many<I: Isa, const SMALL: bool>(&self, isa: I, strip: usize) {
+        let layout = self.matrix.layout();
+        let offset = if SMALL { 0 } else { I::BYTE_OFFSET };
+        let registers = 128 / I::WIDTH;
+        let lanes = I::WIDTH / 4;
+        let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
+        let block_bytes = layout.encoding().block_bytes();
+        let mut unpacked = [0u8; BLOCK_WEIGHTS];
+        let mut totals = [[0.0f32; STRIP]; TOKEN_TILE];
+        let mut inners = [[0.0f32; STRIP]; TOKEN_TILE];
+        for tile in (0..self.activations.tokens()).step_by(TOKEN_TILE) {
+            let count = TOKEN_TILE.min(self.activations.tokens() - tile);
+            totals[..count].fill([0.0; STRIP]);
+            let mut bytes = self.matrix.strip(strip);
+            for first in (0..blocks).step_by(per_group) {
+                let (scales, rest) = bytes.split_at(layout.scale_bytes());
+                let last = blocks.min(first + per_group) - 1;
+                bytes = rest;
+                for block in first..=last {
+                    let (codes, rest) = bytes.split_at(block_bytes);
+                    bytes = rest;
+                    let codes = if layout.encoding() == Encoding::Bytes {
+                        codes.as_ptr()
+                    } else {
+                        unpack_block(isa, layout.encoding(), codes, &mut unpacked);
+                        unpacked.as_ptr()
+                    };
+                    for (index, (total, inner)) in totals.iter_mut().zip(&mut inners).take(count).enumerate() {
+                        let token = self.activations.token(tile + index);
+                        let start = dot::start(layout, offset, token.sums[block]);
+                        let values = token.values[block * BLOCK..][..BLOCK].as_ptr();
+                        // SAFETY: 1024 codes and 32 values are there, and 32 floats in total and inner.
+                        unsafe {
+                            let rows = dot::unpacked_sums::<I, SMALL>(isa, codes, values, start);
+                            let scale = isa.splat(token.scales[block]);
+                            for (r, rows) in rows.into_iter().enumerate().take(registers) {
+                                let inner = inner.as_mut_ptr().add(r * lanes);
+                                let mut sum = isa.mul(scale, isa.to_floats(rows));
+                                if block > first {
+                                    sum = isa.add(isa.load_floats(inner), sum);
+                                }
+                                if block < last {
+                                    isa.store_floats(inner, sum);
+                                    continue;
+                                }
+                                let scale = isa.load_halves(scales.as_ptr().add(r * I::WIDTH / 2));
+                                sum = isa.mul(scale, sum);
+                                if layout.zero() == Zero::Affine {
+                                    let min =
+                                        isa.load_halves(scales.as_ptr().add(2 * STRIP + r * I::WIDTH / 2));
+                                    let offset = isa.splat(group_sum(token, first, last));
+                                    sum = isa.add(sum, isa.mul(min, offset));
+                                }
+                                let total = total.as_mut_ptr().add(r * lanes);
+                                isa.store_floats(total, isa.add(isa.load_floats(total), sum));
+                            }
+                        }
+                    }
+                }
+            }
+            for (index, total) in totals.iter().enumerate().take(count) {
+                self.store(strip, tile + index, total);
+            }
+        }
+    }
+}
+
+/// The scaled sum of the activations of blocks `first..=last`.
+#[inline(always)]
+fn group_sum(token: Token<'_>, first: usize, last: usize) -> f32 {
+    let mut sum = token.scaled_sums[first];
+    for block in first + 1..=last {
+        sum += token.scaled_sums[block];
+    }
+    sum
+}
+
+/// One strip with one token; writes 32 floats to `out`.
+///
+/// # Safety
+/// `strip` has the layout's bytes, `token` its blocks (and tables for bit-planes), 32 floats are at `out`.
+#[inline(always)]
+unsafe fn one<I: Isa, B: BlockSums<I>>(
+    isa: I,
+    layout: &Layout,
+    strip: *const u8,
+    token: Token<'_>,
+    sums: &B,
+    out: *mut f32,
+) {
+    let registers = 128 / I::WIDTH;
+    let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
+    let (scale_bytes, block_bytes) = (layout.scale_bytes(), layout.encoding().block_bytes());
+    let affine = layout.zero() == Zero::Affine;
+    let mut totals = [isa.splat(0.0); 8];
+    let mut at = strip;
+    let mut first = 0;
+    while first < blocks {
+        let last = (first + per_group).min(blocks) - 1;
+        let scales = at;
+        // SAFETY: the groups of a strip follow each other as the layout says, and blocks < layout.blocks().
+        unsafe {
+            at = at.add(scale_bytes);
+            let mut inner = [isa.splat(0.0); 8];
+            for block in first..=last {
+                let rows = sums.sums(isa, at, block);
+                at = at.add(block_bytes);
+                let scale = isa.splat(*token.scales.get_unchecked(block));
+                for (inner, rows) in inner.iter_mut().zip(rows).take(registers) {
+                    let sum = isa.mul(scale, isa.to_floats(rows));
+                    *inner = if block > first { isa.add(*inner, sum) } else { sum };
+                }
+            }
+            let offset = isa.splat(if affine { group_sum(token, first, last) } else { 0.0 });
+            for (r, (total, inner)) in totals.iter_mut().zip(inner).enumerate().take(registers) {
+                let mut sum = isa.mul(isa.load_halves(scales.add(r * I::WIDTH / 2)), inner);
+                if affine {
+                    let min = isa.load_halves(scales.add(2 * STRIP + r * I::WIDTH / 2));
+                    sum = isa.add(sum, isa.mul(min, offset));
+                }
+                *total = isa.add(*total, sum);
+            }
+        }
+        first = last + 1;
+    }
+    for (r, total) in totals.into_iter().enumerate().take(registers) {
+        // SAFETY: 32 floats are writable at `out`.
+        unsafe { isa.store_floats(out.add(r * I::WIDTH / 4), total) };
+    }
+}

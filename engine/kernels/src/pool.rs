@@ -1,0 +1,266 @@
+//! Threads for regions of tens of microseconds: workers that spin, then park, and take part only if they can.
+//!
+//! A region is over when its pieces are done, not when every worker has shown up: pieces are claimed one by
+//! one, and the caller waits only for workers that are inside. So a worker that the system has put aside costs
+//! nothing but its help, where a barrier would wait for its next time slice.
+//!
+//! This module starts no threads. Whoever has some (std::thread natively, Web Workers in a browser) calls
+//! [`Pool::work`] in each.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Turns of the waiting loop before a worker parks: about 100 µs, longer than the gaps while decoding.
+const SPINS: u32 = 3000;
+/// Turns after which the caller lets others run while it waits for a worker.
+const CALLER_SPINS: u32 = 2000;
+/// Pieces of a region for each thread, so that a slow thread delays the end by little.
+const PIECES: usize = 4;
+
+const OPEN: u64 = 1 << 31;
+const INSIDE: u64 = OPEN - 1;
+const EPOCH: u64 = 1 << 32;
+
+/// A region: what to do with a range, and what is left to claim.
+struct Region {
+    work: *const (dyn Fn(Range<usize>) + Sync),
+    next: AtomicUsize,
+    end: usize,
+    piece: usize,
+}
+
+impl Region {
+    fn help(&self) {
+        loop {
+            let start = self.next.fetch_add(self.piece, Ordering::Relaxed);
+            if start >= self.end {
+                return;
+            }
+            // SAFETY: the caller of the region borrows the closure until all workers have left it.
+            unsafe { (*self.work)(start..self.end.min(start + self.piece)) };
+        }
+    }
+}
+
+/// Threads that share the work of regions.
+#[derive(Debug, Default)]
+pub struct Pool {
+    /// Epoch (upper 32 bits), whether a region is open, and how many workers are inside it.
+    state: AtomicU64,
+    region: AtomicPtr<Region>,
+    busy: AtomicBool,
+    closed: AtomicBool,
+    panicked: AtomicBool,
+    workers: AtomicUsize,
+    parked: AtomicUsize,
+    mutex: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Pool {
+    /// A pool without workers yet: all work is done by the caller.
+    pub const fn new() -> Self {
+        Pool {
+            state: AtomicU64::new(0),
+            region: AtomicPtr::new(std::ptr::null_mut()),
+            busy: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
+            workers: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
+            mutex: Mutex::new(()),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Threads that take part, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.workers.load(Ordering::Relaxed) + 1
+    }
+
+    /// Calls `work` with ranges that together are `0..count`, each index once, on this and the pool's threads.
+    ///
+    /// While one caller is in a region, others do their work alone instead of waiting.
+    ///
+    /// # Panics
+    /// If `work` panicked on a worker.
+    pub fn for_each_range(&self, count: usize, work: &(dyn Fn(Range<usize>) + Sync)) {
+        let threads = self.threads();
+        if threads == 1 || count < 2 || self.busy.swap(true, Ordering::Acquire) {
+            if count > 0 {
+                work(0..count);
+            }
+            return;
+        }
+        // SAFETY: only the lifetime changes; `finish` below waits until no worker can use the region any more,
+        // also if `work` panics here.
+        let work: *const (dyn Fn(Range<usize>) + Sync) =
+            unsafe { std::mem::transmute(std::ptr::from_ref(work)) };
+        let piece = (count / (threads * PIECES)).max(1);
+        let region = Region { work, next: AtomicUsize::new(0), end: count, piece };
+        self.region.store(std::ptr::from_ref(&region).cast_mut(), Ordering::Relaxed);
+        let epoch = (self.state.load(Ordering::Relaxed) & !(EPOCH - 1)).wrapping_add(EPOCH);
+        self.state.store(epoch | OPEN, Ordering::SeqCst);
+        if self.parked.load(Ordering::SeqCst) > 0 {
+            drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
+            self.wake.notify_all();
+        }
+        let guard = Finish(self);
+        region.help();
+        drop(guard);
+        assert!(!self.panicked.swap(false, Ordering::Relaxed), "a worker thread panicked in a region");
+    }
+
+    /// What a worker thread runs: takes part in regions until [`Pool::close`].
+    pub fn work(&self) {
+        self.workers.fetch_add(1, Ordering::Relaxed);
+        let mut seen = 0;
+        while let Some(state) = self.wait(seen) {
+            seen = state & !(EPOCH - 1);
+            // Entering succeeds only while the region is open, and keeps it alive from then on.
+            let entered = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                (now & OPEN != 0).then_some(now + 1)
+            });
+            if let Ok(state) = entered {
+                seen = state & !(EPOCH - 1);
+                let region = self.region.load(Ordering::Relaxed);
+                // SAFETY: the region is open or waits for us, so its caller still holds it.
+                let region = unsafe { &*region };
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| region.help())).is_err() {
+                    self.panicked.store(true, Ordering::Relaxed);
+                }
+                self.state.fetch_sub(1, Ordering::Release);
+            }
+        }
+        self.workers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Waits for a region after epoch `seen`; `None` once the pool is closed.
+    fn wait(&self, seen: u64) -> Option<u64> {
+        let ready = || {
+            let state = self.state.load(Ordering::SeqCst);
+            (state & OPEN != 0 && state & !(EPOCH - 1) != seen).then_some(state)
+        };
+        for _ in 0..SPINS {
+            if let Some(state) = ready() {
+                return Some(state);
+            }
+            if self.closed.load(Ordering::Relaxed) {
+                return None;
+            }
+            std::hint::spin_loop();
+        }
+        let mut guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        self.parked.fetch_add(1, Ordering::SeqCst);
+        let state = loop {
+            if let Some(state) = ready() {
+                break Some(state);
+            }
+            if self.closed.load(Ordering::SeqCst) {
+                break None;
+            }
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        };
+        self.parked.fetch_sub(1, Ordering::SeqCst);
+        state
+    }
+
+    /// Ends [`Pool::work`] in all threads.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake.notify_all();
+    }
+}
+
+/// Closes the region, even when unwinding, and waits for the workers inside.
+struct Finish<'a>(&'a Pool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.state.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut spins = 0;
+        while self.0.state.load(Ordering::Acquire) & INSIDE != 0 {
+            spins += 1;
+            if spins < CALLER_SPINS {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn with_workers(count: usize, test: impl FnOnce(&Pool)) {
+        let pool = Arc::new(Pool::new());
+        let threads: Vec<_> = (0..count)
+            .map(|_| {
+                let pool = Arc::clone(&pool);
+                std::thread::spawn(move || pool.work())
+            })
+            .collect();
+        while pool.threads() != count + 1 {
+            std::thread::yield_now();
+        }
+        test(&pool);
+        pool.close();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn every_index_once() {
+        for workers in 0..4 {
+            with_workers(workers, |pool| {
+                for count in [0, 1, 2, 7, 64, 1000] {
+                    for round in 0..50 {
+                        let hits: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                        pool.for_each_range(count, &|range| {
+                            for index in range {
+                                hits[index].fetch_add(1, Ordering::Relaxed);
+                            }
+                        });
+                        assert!(hits.iter().all(|hits| hits.load(Ordering::Relaxed) == 1));
+                        if round % 25 == 0 {
+                            std::thread::sleep(std::time::Duration::from_millis(2)); // let workers park
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn two_callers_do_not_wait_for_each_other() {
+        with_workers(2, |pool| {
+            pool.for_each_range(8, &|range| {
+                let inner = AtomicUsize::new(0);
+                pool.for_each_range(10, &|range| { inner.fetch_add(range.len(), Ordering::Relaxed); });
+                assert_eq!(inner.load(Ordering::Relaxed), 10, "in {range:?}");
+            });
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        with_workers(2, |pool| {
+            for _ in 0..20 {
+                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    pool.for_each_range(64, &|range| assert!(!range.contains(&40), "on purpose"));
+                }));
+                assert!(result.is_err());
+            }
+            let sum = AtomicUsize::new(0);
+            pool.for_each_range(100, &|range| { sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed); });
+            assert_eq!(sum.load(Ordering::Relaxed), 4950);
+        });
+    }
+}

@@ -1,0 +1,150 @@
+//! The instruction set every CPU has: plain Rust on 16 bytes, also where others have no instance.
+
+use crate::isa::{Isa, Job};
+use crate::layout::f16_to_f32;
+
+/// Plain Rust.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Portable;
+
+// SAFETY: every operation reads or writes 16 bytes (8 for half-precision floats, 4 for a quad).
+unsafe impl Isa for Portable {
+    const NAME: &'static str = "portable";
+    const WIDTH: usize = 16;
+    type Bytes = [u8; 16];
+    type Ints = [i32; 4];
+    type Floats = [f32; 4];
+    type Quad = [i8; 4];
+    type SmallSum = [i32; 4];
+    type ByteSum = [i32; 4];
+    type LookupSum = [u16; 16];
+
+    #[inline(always)]
+    fn enter<J: Job<Self>>(self, job: J) -> J::Output {
+        job.run(self)
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const u8) -> [u8; 16] {
+        // SAFETY: the caller vouches for 16 bytes.
+        unsafe { from.cast::<[u8; 16]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn low_nibbles(self, bytes: [u8; 16]) -> [u8; 16] {
+        bytes.map(|byte| byte & 15)
+    }
+
+    #[inline(always)]
+    fn high_nibbles(self, bytes: [u8; 16]) -> [u8; 16] {
+        bytes.map(|byte| byte >> 4)
+    }
+
+    #[inline(always)]
+    unsafe fn quad(self, from: *const i8) -> [i8; 4] {
+        // SAFETY: the caller vouches for 4 bytes.
+        unsafe { from.cast::<[i8; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn small_zero(self) -> [i32; 4] {
+        [0; 4]
+    }
+
+    #[inline(always)]
+    fn small_dot(self, sum: [i32; 4], codes: [u8; 16], quad: [i8; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| {
+            (0..4).fold(sum[lane], |sum, j| sum + i32::from(codes[4 * lane + j]) * i32::from(quad[j]))
+        })
+    }
+
+    #[inline(always)]
+    fn small_total(self, sum: [i32; 4], start: i32) -> [i32; 4] {
+        sum.map(|sum| sum + start)
+    }
+
+    #[inline(always)]
+    fn byte_zero(self) -> [i32; 4] {
+        [0; 4]
+    }
+
+    #[inline(always)]
+    fn byte_dot(self, sum: [i32; 4], codes: [u8; 16], quad: [i8; 4]) -> [i32; 4] {
+        self.small_dot(sum, codes, quad)
+    }
+
+    #[inline(always)]
+    fn byte_total(self, sum: [i32; 4], start: i32) -> [i32; 4] {
+        self.small_total(sum, start)
+    }
+
+    #[inline(always)]
+    fn lookup(self, tables: [u8; 16], indexes: [u8; 16]) -> [u8; 16] {
+        indexes.map(|index| tables[usize::from(index & 15)])
+    }
+
+    #[inline(always)]
+    fn lookup_zero(self) -> [u16; 16] {
+        [0; 16]
+    }
+
+    #[inline(always)]
+    fn lookup_add(self, sum: [u16; 16], bytes: [u8; 16]) -> [u16; 16] {
+        std::array::from_fn(|i| sum[i] + u16::from(bytes[i]))
+    }
+
+    #[inline(always)]
+    fn lookup_double(self, sum: [u16; 16]) -> [u16; 16] {
+        sum.map(|sum| 2 * sum)
+    }
+
+    #[inline(always)]
+    fn lookup_rows(self, low: [u16; 16], high: [u16; 16], start: i32) -> [[i32; 4]; 8] {
+        std::array::from_fn(|register| {
+            let half = if register < 4 { low } else { high };
+            std::array::from_fn(|lane| {
+                let i = 4 * (register % 4) + lane;
+                i32::from(half[if i < 8 { 2 * i } else { 2 * (i - 8) + 1 }]) + start
+            })
+        })
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 4] {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load_floats(self, from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller vouches for 16 bytes.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_floats(self, to: *mut f32, value: [f32; 4]) {
+        // SAFETY: the caller vouches for 16 bytes.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u8) -> [f32; 4] {
+        // SAFETY: the caller vouches for 8 bytes.
+        let halves = unsafe { from.cast::<[[u8; 2]; 4]>().read_unaligned() };
+        halves.map(|half| f16_to_f32(u16::from_le_bytes(half)))
+    }
+
+    #[inline(always)]
+    fn add(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    fn mul(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+
+    #[inline(always)]
+    fn to_floats(self, ints: [i32; 4]) -> [f32; 4] {
+        ints.map(|int| int as f32)
+    }
+}

@@ -1,0 +1,44 @@
+//! The oracle: products computed the naive way, code by code, in the order that law 2 sets.
+
+use crate::activations::Activations;
+use crate::layout::{BLOCK, Matrix, Zero};
+
+/// The product of `matrix` (rows, cols) with all tokens: (tokens, rows).
+pub fn matmul(matrix: &Matrix<'_>, activations: &Activations) -> Vec<f32> {
+    let layout = matrix.layout();
+    let mut out = Vec::with_capacity(activations.tokens() * layout.rows());
+    for index in 0..activations.tokens() {
+        let token = activations.token(index);
+        for row in 0..layout.rows() {
+            let mut total = 0.0f32;
+            for group in 0..layout.groups() {
+                let (mut inner, mut offset) = (None, None);
+                let first = group * layout.blocks_per_group();
+                let end = layout.blocks().min(first + layout.blocks_per_group());
+                let (_, scale, min) = matrix.code(row, first * BLOCK);
+                for block in first..end {
+                    let mut sum = 0i32;
+                    for col in block * BLOCK..layout.cols().min((block + 1) * BLOCK) {
+                        let code = i32::from(matrix.code(row, col).0);
+                        let zero = match layout.zero() {
+                            Zero::Symmetric(zero) => i32::from(zero),
+                            Zero::Affine => 0,
+                        };
+                        sum += (code - zero) * i32::from(token.values[col]);
+                    }
+                    let scaled = token.scales[block] * sum as f32;
+                    inner = Some(inner.map_or(scaled, |inner: f32| inner + scaled));
+                    let scaled = token.scaled_sums[block];
+                    offset = Some(offset.map_or(scaled, |offset: f32| offset + scaled));
+                }
+                let mut sum = scale * inner.unwrap_or(0.0);
+                if layout.zero() == Zero::Affine {
+                    sum += min * offset.unwrap_or(0.0);
+                }
+                total += sum;
+            }
+            out.push(total);
+        }
+    }
+    out
+}

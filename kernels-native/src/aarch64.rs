@@ -1,0 +1,5 @@
+//! aarch64.
+
+mod neon;
+
+pub use neon::{Dotprod, Neon};

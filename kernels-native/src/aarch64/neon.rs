@@ -1,0 +1,269 @@
+//! NEON: 128-bit registers, `tbl` for lookups; dot products by `smlal`, or by `sdot` where the CPU has it
+//! (Cortex-A55, A75 and later; not the Pi 3, Zero 2 W and 4).
+
+use edgellm_kernels::{Isa, Job};
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+/// Proof that the CPU has NEON.
+#[derive(Clone, Copy, Debug)]
+pub struct Neon(());
+
+/// Proof that the CPU has NEON and the dot-product extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Dotprod(());
+
+impl Neon {
+    /// The proof, if the CPU has the feature.
+    pub fn detect() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Neon(()))
+    }
+}
+
+impl Dotprod {
+    /// The proof, if the CPU has the features.
+    pub fn detect() -> Option<Self> {
+        let both = std::arch::is_aarch64_feature_detected!("neon")
+            && std::arch::is_aarch64_feature_detected!("dotprod");
+        both.then_some(Dotprod(()))
+    }
+}
+
+/// Everything below needs NEON, which a value of [`Neon`] or [`Dotprod`] proves.
+macro_rules! neon {
+    ($body:expr) => {
+        // SAFETY: the value proves the features; memory accesses are vouched for by the caller.
+        unsafe { $body }
+    };
+}
+
+/// What both instances share.
+macro_rules! shared {
+    () => {
+        const WIDTH: usize = 16;
+        /// Dot products are signed here, so byte codes are read as code - 128.
+        const BYTE_OFFSET: i32 = -128;
+        type Bytes = uint8x16_t;
+        type Ints = int32x4_t;
+        type Floats = float32x4_t;
+        type Quad = int8x16_t;
+        /// 16-bit sums of bytes 0 to 7 and of bytes 8 to 15.
+        type LookupSum = [uint16x8_t; 2];
+
+        #[inline(always)]
+        unsafe fn load(self, from: *const u8) -> uint8x16_t {
+            neon!(vld1q_u8(from))
+        }
+
+        #[inline(always)]
+        fn low_nibbles(self, bytes: uint8x16_t) -> uint8x16_t {
+            neon!(vandq_u8(bytes, vdupq_n_u8(15)))
+        }
+
+        #[inline(always)]
+        fn high_nibbles(self, bytes: uint8x16_t) -> uint8x16_t {
+            neon!(vshrq_n_u8::<4>(bytes))
+        }
+
+        #[inline(always)]
+        unsafe fn quad(self, from: *const i8) -> int8x16_t {
+            neon!(vreinterpretq_s8_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned())))
+        }
+
+        #[inline(always)]
+        fn lookup(self, tables: uint8x16_t, indexes: uint8x16_t) -> uint8x16_t {
+            neon!(vqtbl1q_u8(tables, indexes))
+        }
+
+        #[inline(always)]
+        fn lookup_zero(self) -> [uint16x8_t; 2] {
+            neon!([vdupq_n_u16(0); 2])
+        }
+
+        #[inline(always)]
+        fn lookup_add(self, [first, last]: [uint16x8_t; 2], bytes: uint8x16_t) -> [uint16x8_t; 2] {
+            neon!([vaddw_u8(first, vget_low_u8(bytes)), vaddw_high_u8(last, bytes)])
+        }
+
+        #[inline(always)]
+        fn lookup_double(self, [first, last]: [uint16x8_t; 2]) -> [uint16x8_t; 2] {
+            neon!([vaddq_u16(first, first), vaddq_u16(last, last)])
+        }
+
+        #[inline(always)]
+        fn lookup_rows(self, low: [uint16x8_t; 2], high: [uint16x8_t; 2], start: i32) -> [int32x4_t; 8] {
+            neon!({
+                let start = vdupq_n_s32(start);
+                let rows = |sums: uint16x8_t| {
+                    let first = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(sums)));
+                    let last = vreinterpretq_s32_u32(vmovl_high_u16(sums));
+                    [vaddq_s32(first, start), vaddq_s32(last, start)]
+                };
+                let [a, b] = rows(vuzp1q_u16(low[0], low[1]));
+                let [c, d] = rows(vuzp2q_u16(low[0], low[1]));
+                let [e, f] = rows(vuzp1q_u16(high[0], high[1]));
+                let [g, h] = rows(vuzp2q_u16(high[0], high[1]));
+                [a, b, c, d, e, f, g, h]
+            })
+        }
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> float32x4_t {
+            neon!(vdupq_n_f32(value))
+        }
+
+        #[inline(always)]
+        unsafe fn load_floats(self, from: *const f32) -> float32x4_t {
+            neon!(vld1q_f32(from))
+        }
+
+        #[inline(always)]
+        unsafe fn store_floats(self, to: *mut f32, value: float32x4_t) {
+            neon!(vst1q_f32(to, value))
+        }
+
+        #[inline(always)]
+        unsafe fn load_halves(self, from: *const u8) -> float32x4_t {
+            neon!({
+                let halves = vld1_u16(from.cast());
+                let floats: float32x4_t;
+                // The intrinsic for this baseline instruction needs a type that is not stable yet.
+                asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) floats, in(vreg) halves,
+                     options(pure, nomem, nostack, preserves_flags));
+                floats
+            })
+        }
+
+        #[inline(always)]
+        fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            neon!(vaddq_f32(a, b))
+        }
+
+        #[inline(always)]
+        fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            neon!(vmulq_f32(a, b))
+        }
+
+        #[inline(always)]
+        fn to_floats(self, ints: int32x4_t) -> float32x4_t {
+            neon!(vcvtq_f32_s32(ints))
+        }
+    };
+}
+
+// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad.
+unsafe impl Isa for Neon {
+    const NAME: &'static str = "neon";
+    /// 16-bit products of bytes 0 to 7 and of bytes 8 to 15: 8 of codes below 16 stay below 8 * 15 * 127.
+    type SmallSum = [int16x8_t; 2];
+    /// 32-bit sums of pairs of bytes 0 to 7 and of bytes 8 to 15.
+    type ByteSum = [int32x4_t; 2];
+
+    shared!();
+
+    #[inline(always)]
+    fn enter<J: Job<Self>>(self, job: J) -> J::Output {
+        job.run(self) // NEON is part of the aarch64 baseline
+    }
+
+    #[inline(always)]
+    fn small_zero(self) -> [int16x8_t; 2] {
+        neon!([vdupq_n_s16(0); 2])
+    }
+
+    #[inline(always)]
+    fn small_dot(self, [first, last]: [int16x8_t; 2], codes: uint8x16_t, quad: int8x16_t) -> [int16x8_t; 2] {
+        neon!({
+            let codes = vreinterpretq_s8_u8(codes);
+            [vmlal_s8(first, vget_low_s8(codes), vget_low_s8(quad)), vmlal_high_s8(last, codes, quad)]
+        })
+    }
+
+    #[inline(always)]
+    fn small_total(self, [first, last]: [int16x8_t; 2], start: i32) -> int32x4_t {
+        neon!(vaddq_s32(vpaddq_s32(vpaddlq_s16(first), vpaddlq_s16(last)), vdupq_n_s32(start)))
+    }
+
+    #[inline(always)]
+    fn byte_zero(self) -> [int32x4_t; 2] {
+        neon!([vdupq_n_s32(0); 2])
+    }
+
+    #[inline(always)]
+    fn byte_dot(self, [first, last]: [int32x4_t; 2], codes: uint8x16_t, quad: int8x16_t) -> [int32x4_t; 2] {
+        neon!({
+            let codes = vreinterpretq_s8_u8(veorq_u8(codes, vdupq_n_u8(128)));
+            let low = vmull_s8(vget_low_s8(codes), vget_low_s8(quad));
+            let high = vmull_high_s8(codes, quad);
+            [vpadalq_s16(first, low), vpadalq_s16(last, high)]
+        })
+    }
+
+    #[inline(always)]
+    fn byte_total(self, [first, last]: [int32x4_t; 2], start: i32) -> int32x4_t {
+        neon!(vaddq_s32(vpaddq_s32(first, last), vdupq_n_s32(start)))
+    }
+}
+
+// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad.
+unsafe impl Isa for Dotprod {
+    const NAME: &'static str = "neon-dotprod";
+    type SmallSum = int32x4_t;
+    type ByteSum = int32x4_t;
+
+    shared!();
+
+    #[inline(always)]
+    fn enter<J: Job<Self>>(self, job: J) -> J::Output {
+        #[target_feature(enable = "dotprod")]
+        fn inner<J: Job<Dotprod>>(isa: Dotprod, job: J) -> J::Output {
+            job.run(isa)
+        }
+        neon!(inner(self, job))
+    }
+
+    #[inline(always)]
+    fn small_zero(self) -> int32x4_t {
+        neon!(vdupq_n_s32(0))
+    }
+
+    #[inline(always)]
+    fn small_dot(self, sum: int32x4_t, codes: uint8x16_t, quad: int8x16_t) -> int32x4_t {
+        neon!(sdot(sum, codes, quad))
+    }
+
+    #[inline(always)]
+    fn small_total(self, sum: int32x4_t, start: i32) -> int32x4_t {
+        neon!(vaddq_s32(sum, vdupq_n_s32(start)))
+    }
+
+    #[inline(always)]
+    fn byte_zero(self) -> int32x4_t {
+        neon!(vdupq_n_s32(0))
+    }
+
+    #[inline(always)]
+    fn byte_dot(self, sum: int32x4_t, codes: uint8x16_t, quad: int8x16_t) -> int32x4_t {
+        neon!(sdot(sum, veorq_u8(codes, vdupq_n_u8(128)), quad))
+    }
+
+    #[inline(always)]
+    fn byte_total(self, sum: int32x4_t, start: i32) -> int32x4_t {
+        neon!(vaddq_s32(sum, vdupq_n_s32(start)))
+    }
+}
+
+/// `sdot`; its intrinsic is not stable yet.
+///
+/// # Safety
+/// The CPU has the dot-product extension.
+#[inline]
+#[target_feature(enable = "dotprod")]
+unsafe fn sdot(mut sum: int32x4_t, codes: uint8x16_t, quad: int8x16_t) -> int32x4_t {
+    // SAFETY: the instruction reads and writes these registers only.
+    unsafe {
+        asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sum, in(vreg) codes, in(vreg) quad,
+             options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
+}

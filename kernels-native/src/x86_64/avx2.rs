@@ -1,0 +1,172 @@
+//! AVX2: 256-bit registers, `vpshufb` for lookups, `vpmaddubsw` for dot products.
+
+use edgellm_kernels::{Isa, Job};
+use std::arch::x86_64::*;
+
+/// Proof that the CPU has AVX2 and F16C.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The proof, if the CPU has the features.
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c")).then_some(Avx2(()))
+    }
+}
+
+/// Everything below needs AVX2 (and F16C), which a value of [`Avx2`] proves.
+macro_rules! avx2 {
+    ($body:expr) => {
+        // SAFETY: a value of `Avx2` proves the features; memory accesses are vouched for by the caller.
+        unsafe { $body }
+    };
+}
+
+// SAFETY: loads and stores are of 32 bytes, of 16 for halves and of 4 for a quad.
+unsafe impl Isa for Avx2 {
+    const NAME: &'static str = "avx2";
+    const WIDTH: usize = 32;
+    type Bytes = __m256i;
+    type Ints = __m256i;
+    type Floats = __m256;
+    type Quad = __m256i;
+    /// 16-bit sums of pairs: 8 products of codes below 16 stay below 8 * 15 * 127 * 2 = 30480.
+    type SmallSum = __m256i;
+    type ByteSum = __m256i;
+    /// Bytes added as 16-bit lanes, and their high bytes added alone: the low bytes' sums are the first minus
+    /// 256 times the second. Two adds and a shift, where widening would take two shuffles and two adds.
+    type LookupSum = [__m256i; 2];
+
+    #[inline(always)]
+    fn enter<J: Job<Self>>(self, job: J) -> J::Output {
+        #[target_feature(enable = "avx2,f16c")]
+        fn inner<J: Job<Avx2>>(isa: Avx2, job: J) -> J::Output {
+            job.run(isa)
+        }
+        avx2!(inner(self, job))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const u8) -> __m256i {
+        avx2!(_mm256_loadu_si256(from.cast()))
+    }
+
+    #[inline(always)]
+    fn low_nibbles(self, bytes: __m256i) -> __m256i {
+        avx2!(_mm256_and_si256(bytes, _mm256_set1_epi8(15)))
+    }
+
+    #[inline(always)]
+    fn high_nibbles(self, bytes: __m256i) -> __m256i {
+        avx2!(_mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(15)))
+    }
+
+    #[inline(always)]
+    unsafe fn quad(self, from: *const i8) -> __m256i {
+        avx2!(_mm256_set1_epi32(from.cast::<i32>().read_unaligned()))
+    }
+
+    #[inline(always)]
+    fn small_zero(self) -> __m256i {
+        avx2!(_mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    fn small_dot(self, sum: __m256i, codes: __m256i, quad: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, quad)))
+    }
+
+    #[inline(always)]
+    fn small_total(self, sum: __m256i, start: i32) -> __m256i {
+        avx2!(_mm256_add_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)), _mm256_set1_epi32(start)))
+    }
+
+    #[inline(always)]
+    fn byte_zero(self) -> __m256i {
+        avx2!(_mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    fn byte_dot(self, sum: __m256i, codes: __m256i, quad: __m256i) -> __m256i {
+        // Does not saturate: the activations' bound keeps a pair's sum within 255 * 127.
+        avx2!(_mm256_add_epi32(
+            sum,
+            _mm256_madd_epi16(_mm256_maddubs_epi16(codes, quad), _mm256_set1_epi16(1))
+        ))
+    }
+
+    #[inline(always)]
+    fn byte_total(self, sum: __m256i, start: i32) -> __m256i {
+        avx2!(_mm256_add_epi32(sum, _mm256_set1_epi32(start)))
+    }
+
+    #[inline(always)]
+    fn lookup(self, tables: __m256i, indexes: __m256i) -> __m256i {
+        avx2!(_mm256_shuffle_epi8(tables, indexes))
+    }
+
+    #[inline(always)]
+    fn lookup_zero(self) -> [__m256i; 2] {
+        avx2!([_mm256_setzero_si256(); 2])
+    }
+
+    #[inline(always)]
+    fn lookup_add(self, [all, high]: [__m256i; 2], bytes: __m256i) -> [__m256i; 2] {
+        avx2!([_mm256_add_epi16(all, bytes), _mm256_add_epi16(high, _mm256_srli_epi16::<8>(bytes))])
+    }
+
+    #[inline(always)]
+    fn lookup_double(self, [all, high]: [__m256i; 2]) -> [__m256i; 2] {
+        avx2!([_mm256_add_epi16(all, all), _mm256_add_epi16(high, high)])
+    }
+
+    #[inline(always)]
+    fn lookup_rows(self, low: [__m256i; 2], high: [__m256i; 2], start: i32) -> [__m256i; 8] {
+        avx2!({
+            let start = _mm256_set1_epi32(start);
+            let rows = |sums: __m256i| {
+                let sums = _mm_add_epi16(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+                _mm256_add_epi32(_mm256_cvtepu16_epi32(sums), start)
+            };
+            let even = |[all, odd]: [__m256i; 2]| _mm256_sub_epi16(all, _mm256_slli_epi16::<8>(odd));
+            let mut out = [start; 8];
+            out[..4].copy_from_slice(&[rows(even(low)), rows(low[1]), rows(even(high)), rows(high[1])]);
+            out
+        })
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        avx2!(_mm256_set1_ps(value))
+    }
+
+    #[inline(always)]
+    unsafe fn load_floats(self, from: *const f32) -> __m256 {
+        avx2!(_mm256_loadu_ps(from))
+    }
+
+    #[inline(always)]
+    unsafe fn store_floats(self, to: *mut f32, value: __m256) {
+        avx2!(_mm256_storeu_ps(to, value))
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u8) -> __m256 {
+        avx2!(_mm256_cvtph_ps(_mm_loadu_si128(from.cast())))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, ints: __m256i) -> __m256 {
+        avx2!(_mm256_cvtepi32_ps(ints))
+    }
+}

@@ -1,0 +1,181 @@
+//! AVX-512 with BW and VNNI: 512-bit registers, `vpshufb` for lookups, `vpdpbusd` for dot products.
+
+use edgellm_kernels::{Isa, Job};
+use std::arch::x86_64::*;
+
+/// Proof that the CPU has AVX-512 F, BW, VL and VNNI (which implies AVX2 and F16C).
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The proof, if the CPU has the features.
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("f16c"))
+        .then_some(Avx512(()))
+    }
+}
+
+/// Everything below needs the features that a value of [`Avx512`] proves.
+macro_rules! avx512 {
+    ($body:expr) => {
+        // SAFETY: a value of `Avx512` proves the features; memory accesses are vouched for by the caller.
+        unsafe { $body }
+    };
+}
+
+// SAFETY: loads and stores are of 64 bytes, of 32 for halves and of 4 for a quad.
+unsafe impl Isa for Avx512 {
+    const NAME: &'static str = "avx512";
+    const WIDTH: usize = 64;
+    type Bytes = __m512i;
+    type Ints = __m512i;
+    type Floats = __m512;
+    type Quad = __m512i;
+    type SmallSum = __m512i;
+    type ByteSum = __m512i;
+    /// As in AVX2: 16-bit sums of both bytes and of the high byte.
+    type LookupSum = [__m512i; 2];
+
+    #[inline(always)]
+    fn enter<J: Job<Self>>(self, job: J) -> J::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c,avx2")]
+        fn inner<J: Job<Avx512>>(isa: Avx512, job: J) -> J::Output {
+            job.run(isa)
+        }
+        avx512!(inner(self, job))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const u8) -> __m512i {
+        avx512!(_mm512_loadu_si512(from.cast()))
+    }
+
+    #[inline(always)]
+    fn low_nibbles(self, bytes: __m512i) -> __m512i {
+        avx512!(_mm512_and_si512(bytes, _mm512_set1_epi8(15)))
+    }
+
+    #[inline(always)]
+    fn high_nibbles(self, bytes: __m512i) -> __m512i {
+        avx512!(_mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(15)))
+    }
+
+    #[inline(always)]
+    unsafe fn quad(self, from: *const i8) -> __m512i {
+        avx512!(_mm512_set1_epi32(from.cast::<i32>().read_unaligned()))
+    }
+
+    #[inline(always)]
+    fn small_zero(self) -> __m512i {
+        avx512!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    fn small_dot(self, sum: __m512i, codes: __m512i, quad: __m512i) -> __m512i {
+        avx512!(_mm512_dpbusd_epi32(sum, codes, quad))
+    }
+
+    #[inline(always)]
+    fn small_total(self, sum: __m512i, start: i32) -> __m512i {
+        avx512!(_mm512_add_epi32(sum, _mm512_set1_epi32(start)))
+    }
+
+    #[inline(always)]
+    fn byte_zero(self) -> __m512i {
+        avx512!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    fn byte_dot(self, sum: __m512i, codes: __m512i, quad: __m512i) -> __m512i {
+        avx512!(_mm512_dpbusd_epi32(sum, codes, quad))
+    }
+
+    #[inline(always)]
+    fn byte_total(self, sum: __m512i, start: i32) -> __m512i {
+        avx512!(_mm512_add_epi32(sum, _mm512_set1_epi32(start)))
+    }
+
+    #[inline(always)]
+    fn lookup(self, tables: __m512i, indexes: __m512i) -> __m512i {
+        avx512!(_mm512_shuffle_epi8(tables, indexes))
+    }
+
+    #[inline(always)]
+    fn lookup_zero(self) -> [__m512i; 2] {
+        avx512!([_mm512_setzero_si512(); 2])
+    }
+
+    #[inline(always)]
+    fn lookup_add(self, [all, high]: [__m512i; 2], bytes: __m512i) -> [__m512i; 2] {
+        avx512!([_mm512_add_epi16(all, bytes), _mm512_add_epi16(high, _mm512_srli_epi16::<8>(bytes))])
+    }
+
+    #[inline(always)]
+    fn lookup_double(self, [all, high]: [__m512i; 2]) -> [__m512i; 2] {
+        avx512!([_mm512_add_epi16(all, all), _mm512_add_epi16(high, high)])
+    }
+
+    #[inline(always)]
+    fn lookup_rows(self, low: [__m512i; 2], high: [__m512i; 2], start: i32) -> [__m512i; 8] {
+        avx512!({
+            // Even and odd rows side by side while the four 128-bit parts are added up: 4 shuffles fewer than
+            // folding the four registers one by one.
+            let fold = |[all, odd]: [__m512i; 2]| {
+                let even = _mm512_sub_epi16(all, _mm512_slli_epi16::<8>(odd));
+                _mm512_add_epi16(
+                    _mm512_shuffle_i64x2::<0b01_00_01_00>(even, odd),
+                    _mm512_shuffle_i64x2::<0b11_10_11_10>(even, odd),
+                )
+            };
+            let (low, high) = (fold(low), fold(high));
+            let rows = _mm512_add_epi16(
+                _mm512_shuffle_i64x2::<0b10_00_10_00>(low, high),
+                _mm512_shuffle_i64x2::<0b11_01_11_01>(low, high),
+            );
+            let start = _mm512_set1_epi32(start);
+            let mut out = [start; 8];
+            out[0] = _mm512_add_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(rows)), start);
+            out[1] = _mm512_add_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(rows)), start);
+            out
+        })
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        avx512!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    unsafe fn load_floats(self, from: *const f32) -> __m512 {
+        avx512!(_mm512_loadu_ps(from))
+    }
+
+    #[inline(always)]
+    unsafe fn store_floats(self, to: *mut f32, value: __m512) {
+        avx512!(_mm512_storeu_ps(to, value))
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(self, from: *const u8) -> __m512 {
+        avx512!(_mm512_cvtph_ps(_mm256_loadu_si256(from.cast())))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        avx512!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        avx512!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, ints: __m512i) -> __m512 {
+        avx512!(_mm512_cvtepi32_ps(ints))
+    }
+}
