@@ -1,0 +1,280 @@
+//! The conversion: strip by strip, so that no tensor is ever held in floats as a whole.
+
+use crate::lossless;
+use crate::options::{Format, QuantizeOptions, Target};
+use crate::report::{ErrorSum, Method, Progress, Report, TensorReport};
+use crate::round::{Ternary, affine, symmetric};
+use crate::source::{EMBEDDING, LM_HEAD, Source, SourceTensor};
+use crate::{QuantizeError, warnings};
+use edgellm::format::{Metadata, Quantization, Section, TensorEncoding, TensorError, WriteError, Writer};
+use edgellm_kernels::layout::{Layout, STRIP, Zero, f16_to_f32, pack_strip};
+use std::io::{Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+
+/// What becomes of one tensor.
+enum Plan {
+    Float,
+    Lossless(Layout),
+    Rounded(Layout, Target),
+}
+
+impl Plan {
+    fn new(tensor: &SourceTensor<'_>, options: &QuantizeOptions) -> Result<Plan, QuantizeError> {
+        let [rows, cols] = tensor.shape();
+        let is_head = matches!(tensor.name(), EMBEDDING | LM_HEAD);
+        // A matrix of one row would be stored as one; vectors are known by their names.
+        if !is_head && (tensor.name().ends_with(".bias") || tensor.name().contains("norm.weight")) {
+            return Ok(Plan::Float);
+        }
+        let (format, group_size) =
+            if is_head { (options.head.format(), None) } else { (options.format, options.group_size) };
+        let target = format.target();
+        if let Some(zero) = lossless::zero(tensor.ggml_type(), target.encoding)
+            && group_size.is_none_or(|size| size == lossless::BLOCK)
+        {
+            return layout(rows, cols, target, zero, lossless::BLOCK).map(Plan::Lossless);
+        }
+        let group_size = group_size.unwrap_or(format.default_group_size());
+        let layout = layout(rows, cols, target, target.zero, group_size)?;
+        Ok(Plan::Rounded(layout, target))
+    }
+
+    fn encoding(&self) -> TensorEncoding {
+        match self {
+            Plan::Float => TensorEncoding::F32,
+            Plan::Lossless(layout) | Plan::Rounded(layout, _) => layout.into(),
+        }
+    }
+
+    fn method(&self) -> Method {
+        match self {
+            Plan::Float => Method::Float,
+            Plan::Lossless(_) => Method::Lossless,
+            Plan::Rounded(..) => Method::Rounded,
+        }
+    }
+}
+
+fn layout(
+    rows: usize,
+    cols: usize,
+    target: Target,
+    zero: Zero,
+    group_size: usize,
+) -> Result<Layout, QuantizeError> {
+    let group_size = if group_size == 0 { cols.next_multiple_of(lossless::BLOCK) } else { group_size };
+    Layout::new(rows, cols, target.encoding, zero, group_size)
+        .map_err(|source| QuantizeError::GroupSize { source })
+}
+
+/// Converts a model and writes it to `out`, an empty file.
+///
+/// `progress` hears of every strip of 32 rows; [`ControlFlow::Break`] stops the conversion. What is written
+/// up to an error or stop is no valid model file; delete it.
+///
+/// # Errors
+/// [`QuantizeError`] if the options make no sense, a weight is not finite, the output fails, or `progress`
+/// says stop.
+pub fn quantize<W: Write + Seek>(
+    source: &Source<'_>,
+    options: &QuantizeOptions,
+    out: W,
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+) -> Result<Report, QuantizeError> {
+    let plans: Vec<Plan> =
+        source.tensors().iter().map(|tensor| Plan::new(tensor, options)).collect::<Result<_, _>>()?;
+    let entries = source
+        .tensors()
+        .iter()
+        .zip(&plans)
+        .map(|(tensor, plan)| Writer::<W>::entry(tensor.name(), tensor.shape(), plan.encoding()))
+        .collect();
+    let metadata = Metadata {
+        name: source.name.clone(),
+        config: source.config.clone(),
+        chat_template: source.chat_template.clone(),
+        quantization: Quantization {
+            format: options.format.name().to_string(),
+            group_size: options.group_size.unwrap_or(options.format.default_group_size()),
+            head: options.head.format().name().to_string(),
+            method: describe_methods(&plans, options.format),
+            source: source.description.clone(),
+            tool: options.tool.clone(),
+        },
+        tokenizer: Section { offset: 0, length: 0, crc32: 0 },
+        tensors: entries,
+    };
+    let weights =
+        source.tensors().iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum();
+    let mut conversion = Conversion {
+        ternary: Ternary::default(),
+        all: ErrorSum::default(),
+        done: 0,
+        total: weights,
+        progress,
+    };
+    let mut writer = Writer::new(out, metadata, &source.tokenizer)?;
+    for (tensor, plan) in source.tensors().iter().zip(&plans) {
+        writer.tensor(tensor.name(), |sink| conversion.tensor(tensor, plan, sink))?;
+    }
+    let error = conversion.all.error();
+    let (mut out, metadata) = writer.finish()?;
+    let bytes = out.seek(SeekFrom::End(0)).map_err(WriteError::from)?;
+    let mut report = Report { tensors: Vec::new(), weights, bytes, error, warnings: Vec::new() };
+    for ((tensor, plan), entry) in source.tensors().iter().zip(&plans).zip(metadata.tensors) {
+        report.tensors.push(TensorReport {
+            name: entry.name,
+            shape: entry.shape,
+            source_type: tensor.ggml_type().name(),
+            encoding: entry.encoding,
+            method: plan.method(),
+            bytes: entry.section.length,
+            error: entry.error,
+        });
+    }
+    report.warnings = warnings::of(source, options, &report);
+    Ok(report)
+}
+
+fn describe_methods(plans: &[Plan], format: Format) -> String {
+    let count = |method| plans.iter().filter(|plan| plan.method() == method).count();
+    let rounded = if format == Format::Bitnet { "least-squares ternary" } else { "rtn" };
+    match (count(Method::Lossless), count(Method::Rounded)) {
+        (_, 0) => "lossless".to_string(),
+        (0, _) => rounded.to_string(),
+        (lossless, others) => format!("{lossless} matrices lossless, {others} {rounded}"),
+    }
+}
+
+/// Buffers and sums that live through a conversion.
+struct Conversion<'p> {
+    ternary: Ternary,
+    all: ErrorSum,
+    done: u64,
+    total: u64,
+    progress: &'p mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+}
+
+type Sink<'s> = &'s mut dyn FnMut(&[u8]) -> Result<(), WriteError>;
+
+impl Conversion<'_> {
+    fn tensor(
+        &mut self,
+        tensor: &SourceTensor<'_>,
+        plan: &Plan,
+        sink: Sink<'_>,
+    ) -> Result<Option<TensorError>, QuantizeError> {
+        let layout = match plan {
+            Plan::Lossless(layout) | Plan::Rounded(layout, _) => layout,
+            Plan::Float => {
+                let values = tensor.read_vector()?;
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                sink(&bytes)?;
+                self.advance(tensor, values.len())?;
+                return Ok(None);
+            }
+        };
+        let (rows, cols, groups) = (layout.rows(), layout.cols(), layout.groups());
+        let affine = layout.zero() == Zero::Affine;
+        let mut row_values = vec![0.0; cols];
+        let mut codes = vec![0; STRIP * cols];
+        let mut scales = vec![0; STRIP * groups];
+        let mut mins = vec![0; if affine { STRIP * groups } else { 0 }];
+        let mut packed = vec![0; layout.strip_bytes()];
+        let mut sum = ErrorSum::default();
+        for first in (0..rows).step_by(STRIP) {
+            let count = STRIP.min(rows - first);
+            let min_groups = if affine { groups } else { 0 };
+            for r in 0..count {
+                // Finite, or the row is refused; so is a lossless block's scale.
+                tensor.read_row(first + r, &mut row_values)?;
+                let codes = &mut codes[r * cols..][..cols];
+                let scales = &mut scales[r * groups..][..groups];
+                let mins = &mut mins[r * min_groups..][..min_groups];
+                match plan {
+                    Plan::Rounded(_, target) => {
+                        self.round_row(layout, target.max_code, &row_values, codes, scales, mins);
+                    }
+                    _ => {
+                        let row = tensor.row(first + r);
+                        lossless::copy_row(tensor.ggml_type(), layout.encoding(), row, codes, scales, mins);
+                    }
+                }
+                add_errors(&mut sum, layout, &row_values, codes, scales, mins);
+            }
+            let (codes, scales) = (&codes[..count * cols], &scales[..count * groups]);
+            pack_strip(layout, codes, scales, &mins[..count * min_groups], &mut packed);
+            sink(&packed)?;
+            self.advance(tensor, count * cols)?;
+        }
+        self.all.merge(&sum);
+        Ok(Some(sum.error()))
+    }
+
+    fn round_row(
+        &mut self,
+        layout: &Layout,
+        max_code: u8,
+        values: &[f32],
+        codes: &mut [u8],
+        scales: &mut [u16],
+        mins: &mut [u16],
+    ) {
+        let size = layout.group_size();
+        let groups = values.chunks(size).zip(codes.chunks_mut(size)).zip(scales);
+        match layout.zero() {
+            Zero::Affine => {
+                for (((x, codes), scale), min) in groups.zip(mins) {
+                    (*scale, *min) = affine(x, max_code, codes);
+                }
+            }
+            Zero::Symmetric(1) => {
+                for ((x, codes), scale) in groups {
+                    *scale = self.ternary.round(x, codes);
+                }
+            }
+            Zero::Symmetric(zero) => {
+                for ((x, codes), scale) in groups {
+                    *scale = symmetric(x, zero, max_code, codes);
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, tensor: &SourceTensor<'_>, weights: usize) -> Result<(), QuantizeError> {
+        self.done += weights as u64;
+        let progress = Progress { tensor: tensor.name(), done: self.done, total: self.total };
+        match (self.progress)(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(QuantizeError::Cancelled),
+        }
+    }
+}
+
+/// Compares a row with what the engine will read from the file.
+fn add_errors(
+    sum: &mut ErrorSum,
+    layout: &Layout,
+    values: &[f32],
+    codes: &[u8],
+    scales: &[u16],
+    mins: &[u16],
+) {
+    let size = layout.group_size();
+    for (group, ((x, codes), &scale)) in values.chunks(size).zip(codes.chunks(size)).zip(scales).enumerate() {
+        let scale = f16_to_f32(scale);
+        match layout.zero() {
+            Zero::Symmetric(zero) => {
+                let zero = f32::from(zero);
+                sum.add(x, codes.iter().map(|&code| scale * (f32::from(code) - zero)));
+            }
+            Zero::Affine => {
+                let min = f16_to_f32(mins.get(group).copied().unwrap_or(0));
+                sum.add(x, codes.iter().map(|&code| scale * f32::from(code) + min));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

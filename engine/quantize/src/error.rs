@@ -1,0 +1,117 @@
+//! What can go wrong on the way from a published checkpoint to a model file.
+
+use crate::gguf::GgufError;
+use edgellm::config::ConfigError;
+use edgellm::format::WriteError;
+use edgellm_kernels::layout::LayoutError;
+
+/// Why a model could not be converted.
+#[derive(Debug, thiserror::Error)]
+pub enum QuantizeError {
+    /// The GGUF file is damaged or of a kind this program does not read.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// A safetensors file is damaged.
+    #[error("{file} is not a valid safetensors file ({problem}): download it again")]
+    Safetensors {
+        /// File name.
+        file: String,
+        /// What the parser says.
+        problem: String,
+    },
+    /// A JSON file cannot be read.
+    #[error("{file} cannot be read: {problem}")]
+    Json {
+        /// File name.
+        file: String,
+        /// What the parser says.
+        problem: String,
+    },
+    /// A Hugging Face folder lacks a file.
+    #[error("the model folder has no {file}: {advice}")]
+    MissingFile {
+        /// File name.
+        file: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The model is of a kind this engine does not run.
+    #[error("{what} {found:?} is not supported (supported: {supported})")]
+    Unsupported {
+        /// Property of the model.
+        what: &'static str,
+        /// Its value.
+        found: String,
+        /// Values that would do.
+        supported: &'static str,
+    },
+    /// A number of the configuration is impossible.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The model lacks a tensor.
+    #[error("tensor {name} is missing from the model: is the download complete?")]
+    MissingTensor {
+        /// Hugging Face name.
+        name: String,
+    },
+    /// The model has a tensor that this engine would not know how to use.
+    #[error("tensor {name} belongs to a kind of model that is not supported")]
+    UnexpectedTensor {
+        /// Name in the source.
+        name: String,
+    },
+    /// A tensor's shape contradicts the configuration.
+    #[error("tensor {name} has shape {actual:?} where the configuration says {expected:?}")]
+    Shape {
+        /// Hugging Face name.
+        name: String,
+        /// By the configuration.
+        expected: [usize; 2],
+        /// In the source.
+        actual: [usize; 2],
+    },
+    /// A tensor's element type is not read.
+    #[error("tensor {name} has type {found}, but of safetensors F32, F16 and BF16 are read: {advice}")]
+    TensorType {
+        /// Hugging Face name.
+        name: String,
+        /// Its type.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A weight is NaN or infinite.
+    #[error("tensor {name}, row {row}: a weight is {value}; the source is damaged")]
+    NotFinite {
+        /// Hugging Face name.
+        name: String,
+        /// Row.
+        row: usize,
+        /// The weight.
+        value: f32,
+    },
+    /// The tokenizer cannot be rebuilt or loaded.
+    #[error("the model's tokenizer cannot be used: {problem}")]
+    Tokenizer {
+        /// What is wrong.
+        problem: String,
+    },
+    /// The group size does not suit the layout.
+    #[error("{source}: choose --group-size 32, 64, 128 or 0 for one scale a row")]
+    GroupSize {
+        /// Defect.
+        source: LayoutError,
+    },
+    /// The output failed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The caller's progress function asked to stop.
+    #[error("stopped before the model was complete")]
+    Cancelled,
+}
+
+impl QuantizeError {
+    pub(crate) fn json(file: &str, problem: impl ToString) -> Self {
+        QuantizeError::Json { file: file.to_string(), problem: problem.to_string() }
+    }
+}

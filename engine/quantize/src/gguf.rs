@@ -1,0 +1,346 @@
+//! GGUF files (versions 2 and 3, little-endian), read in place.
+//!
+//! The parser copies nothing but names: strings, arrays and tensors are slices of the file. It reads every
+//! length with checked arithmetic and allocates only in proportion to bytes that are there, so a file that
+//! lies about its counts costs nothing.
+
+mod cursor;
+mod types;
+mod value;
+
+pub use types::GgmlType;
+pub use value::{Array, Value};
+
+use cursor::Cursor;
+use std::collections::HashMap;
+
+/// A defect of a GGUF file.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum GgufError {
+    /// Not this format.
+    #[error("not a GGUF file: it begins with {found:02x?}")]
+    Magic {
+        /// The first bytes.
+        found: Vec<u8>,
+    },
+    /// A version or byte order this reader does not know.
+    #[error("GGUF version {found} is not supported (2 and 3, little-endian, are): convert the model anew")]
+    Version {
+        /// Version in the file.
+        found: u32,
+    },
+    /// The file ends too early.
+    #[error(
+        "the GGUF file ends at byte {length}, but {what} at byte {offset} needs {needed} more: it is \
+         truncated, download it again"
+    )]
+    Truncated {
+        /// What was being read.
+        what: &'static str,
+        /// Where it starts.
+        offset: usize,
+        /// Bytes it takes.
+        needed: u64,
+        /// Bytes of the file.
+        length: usize,
+    },
+    /// A string is no UTF-8.
+    #[error("the GGUF string at byte {offset} is not UTF-8: the file is damaged")]
+    Utf8 {
+        /// Where it starts.
+        offset: usize,
+    },
+    /// A metadata value's type is unknown.
+    #[error("the GGUF metadata holds a value of unknown type {found}{}", at_key(key))]
+    ValueType {
+        /// Key, empty within an array.
+        key: String,
+        /// Number of the type.
+        found: u32,
+    },
+    /// A name appears twice.
+    #[error("{name} appears twice in the GGUF file: it is damaged")]
+    Duplicate {
+        /// Key or tensor name.
+        name: String,
+    },
+    /// A metadata key is missing.
+    #[error("the GGUF file has no metadata key {key}")]
+    MissingKey {
+        /// Key.
+        key: String,
+    },
+    /// A metadata value has another type or range than its meaning allows.
+    #[error("the GGUF metadata key {key} is {found}, but must be {expected}")]
+    WrongValue {
+        /// Key.
+        key: String,
+        /// What is there, shortened.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A tensor's shape is impossible.
+    #[error("tensor {name} has the impossible shape {dims:?} for type {ggml_type}")]
+    Shape {
+        /// Tensor.
+        name: String,
+        /// Dimensions, the contiguous one first.
+        dims: Vec<u64>,
+        /// Its type.
+        ggml_type: GgmlType,
+    },
+    /// A tensor's type is unknown or not supported.
+    #[error(
+        "tensor {name} has type {}, which this program does not read (it reads {}): take a file of another \
+         quantization, such as Q8_0 or F16",
+        types::name_of(*found),
+        types::SUPPORTED
+    )]
+    TensorType {
+        /// Tensor.
+        name: String,
+        /// Number of the type.
+        found: u32,
+    },
+    /// A tensor's data lie outside the file, overlap others' or are not aligned.
+    #[error("tensor {name}: {size} bytes at data offset {offset} {problem}")]
+    TensorData {
+        /// Tensor.
+        name: String,
+        /// Offset from the start of the data.
+        offset: u64,
+        /// Bytes it takes.
+        size: u64,
+        /// What is wrong with that.
+        problem: String,
+    },
+}
+
+fn at_key(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!(" (key {key})") }
+}
+
+/// A tensor of a GGUF file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GgufTensor<'a> {
+    /// Name, such as `blk.0.attn_q.weight`.
+    pub name: &'a str,
+    /// (rows, cols): cols is the contiguous dimension; a vector is (1, length).
+    pub shape: [usize; 2],
+    /// Number of dimensions in the file.
+    pub dimensions: usize,
+    /// Type of its blocks.
+    pub ggml_type: GgmlType,
+    /// Its bytes, row after row.
+    pub data: &'a [u8],
+}
+
+/// A parsed GGUF file over borrowed bytes.
+#[derive(Clone, Debug)]
+pub struct Gguf<'a> {
+    metadata: HashMap<&'a str, Value<'a>>,
+    tensors: Vec<GgufTensor<'a>>,
+    index: HashMap<&'a str, usize>,
+}
+
+/// A directory entry before its data are known to be there.
+struct Entry<'a> {
+    name: &'a str,
+    dims: Vec<u64>,
+    ggml_type: GgmlType,
+    offset: u64,
+    size: u64,
+}
+
+impl<'a> Gguf<'a> {
+    /// Reads and checks the metadata and the tensor directory.
+    ///
+    /// # Errors
+    /// [`GgufError`] names the first defect.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, GgufError> {
+        if !bytes.starts_with(b"GGUF") {
+            return Err(GgufError::Magic { found: bytes.get(..4).unwrap_or(bytes).to_vec() });
+        }
+        let mut cursor = Cursor::new(bytes, 4);
+        let version = cursor.u32("the version")?;
+        if !(2..=3).contains(&version) {
+            return Err(GgufError::Version { found: version });
+        }
+        let tensor_count = cursor.u64("the number of tensors")?;
+        let key_count = cursor.u64("the number of metadata keys")?;
+
+        let mut metadata = HashMap::new();
+        for _ in 0..key_count {
+            let key = cursor.string("a metadata key")?;
+            let value = Value::read(&mut cursor, key)?;
+            if metadata.insert(key, value).is_some() {
+                return Err(GgufError::Duplicate { name: key.to_string() });
+            }
+        }
+        let mut entries = Vec::new();
+        for _ in 0..tensor_count {
+            entries.push(Entry::read(&mut cursor)?);
+        }
+
+        let mut gguf = Gguf { metadata, tensors: Vec::new(), index: HashMap::new() };
+        let alignment = match gguf.metadata.get("general.alignment") {
+            None => 32,
+            Some(_) => gguf.u64("general.alignment")?,
+        };
+        if !alignment.is_power_of_two() || alignment > 1 << 20 {
+            return Err(GgufError::WrongValue {
+                key: "general.alignment".to_string(),
+                found: alignment.to_string(),
+                expected: "a power of two up to 2^20",
+            });
+        }
+        // At most 2^20 more than a length that fits memory.
+        let start = (cursor.offset() as u64).next_multiple_of(alignment);
+        let data = usize::try_from(start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+        check_overlaps(&entries)?;
+        for entry in entries {
+            let tensor = entry.locate(data, alignment)?;
+            if gguf.index.insert(tensor.name, gguf.tensors.len()).is_some() {
+                return Err(GgufError::Duplicate { name: tensor.name.to_string() });
+            }
+            gguf.tensors.push(tensor);
+        }
+        Ok(gguf)
+    }
+
+    /// The tensors in the order of the directory.
+    pub fn tensors(&self) -> &[GgufTensor<'a>] {
+        &self.tensors
+    }
+
+    /// The tensor called `name`.
+    pub fn tensor(&self, name: &str) -> Option<&GgufTensor<'a>> {
+        self.index.get(name).and_then(|&at| self.tensors.get(at))
+    }
+
+    /// The metadata value of `key`.
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
+        self.metadata.get(key)
+    }
+
+    /// The value of `key` as an unsigned integer.
+    ///
+    /// # Errors
+    /// [`GgufError`] if it is missing or no such number.
+    pub fn u64(&self, key: &str) -> Result<u64, GgufError> {
+        self.typed(key, "a non-negative integer", Value::as_u64)
+    }
+
+    /// The value of `key` as a number.
+    ///
+    /// # Errors
+    /// [`GgufError`] if it is missing or no number.
+    pub fn f64(&self, key: &str) -> Result<f64, GgufError> {
+        self.typed(key, "a number", Value::as_f64)
+    }
+
+    /// The value of `key` as a string.
+    ///
+    /// # Errors
+    /// [`GgufError`] if it is missing or no string.
+    pub fn string(&self, key: &str) -> Result<&'a str, GgufError> {
+        self.typed(key, "a string", Value::as_str)
+    }
+
+    /// The value of `key` as an array.
+    ///
+    /// # Errors
+    /// [`GgufError`] if it is missing or no array.
+    pub fn array(&self, key: &str) -> Result<Array<'a>, GgufError> {
+        self.typed(key, "an array", Value::as_array)
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        expected: &'static str,
+        convert: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Result<T, GgufError> {
+        let value = self.get(key).ok_or_else(|| GgufError::MissingKey { key: key.to_string() })?;
+        convert(value).ok_or_else(|| GgufError::WrongValue {
+            key: key.to_string(),
+            found: value.describe(),
+            expected,
+        })
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, GgufError> {
+        let name = cursor.string("a tensor's name")?;
+        let rank = cursor.u32("a tensor's number of dimensions")?;
+        if !(1..=4).contains(&rank) {
+            return Err(GgufError::WrongValue {
+                key: name.to_string(),
+                found: format!("a tensor of {rank} dimensions"),
+                expected: "one of 1 to 4",
+            });
+        }
+        let mut dims = Vec::with_capacity(4);
+        for _ in 0..rank {
+            dims.push(cursor.u64("a tensor's dimension")?);
+        }
+        let number = cursor.u32("a tensor's type")?;
+        let offset = cursor.u64("a tensor's offset")?;
+        let ggml_type = GgmlType::from_number(number)
+            .ok_or_else(|| GgufError::TensorType { name: name.to_string(), found: number })?;
+        let Some(size) = ggml_type.tensor_bytes(&dims) else {
+            return Err(GgufError::Shape { name: name.to_string(), dims, ggml_type });
+        };
+        Ok(Entry { name, dims, ggml_type, offset, size })
+    }
+
+    fn problem(&self, problem: String) -> GgufError {
+        GgufError::TensorData { name: self.name.to_string(), offset: self.offset, size: self.size, problem }
+    }
+
+    fn locate(&self, data: &'a [u8], alignment: u64) -> Result<GgufTensor<'a>, GgufError> {
+        if !self.offset.is_multiple_of(alignment) {
+            return Err(self.problem(format!("are not aligned to {alignment}: the file is damaged")));
+        }
+        let slice = self
+            .offset
+            .checked_add(self.size)
+            .and_then(|end| data.get(usize::try_from(self.offset).ok()?..usize::try_from(end).ok()?));
+        let Some(slice) = slice else {
+            let available = data.len();
+            return Err(self.problem(format!(
+                "reach outside the {available} bytes of data: the file is truncated, download it again"
+            )));
+        };
+        let shape = || {
+            let cols = usize::try_from(*self.dims.first()?).ok()?;
+            let rows = self.dims.iter().skip(1).try_fold(1, |rows: u64, &dim| rows.checked_mul(dim))?;
+            Some([usize::try_from(rows).ok()?, cols])
+        };
+        let shape = shape().ok_or_else(|| GgufError::Shape {
+            name: self.name.to_string(),
+            dims: self.dims.clone(),
+            ggml_type: self.ggml_type,
+        })?;
+        let (ggml_type, dimensions) = (self.ggml_type, self.dims.len());
+        Ok(GgufTensor { name: self.name, shape, dimensions, ggml_type, data: slice })
+    }
+}
+
+/// Refuses tensors that share bytes.
+fn check_overlaps(entries: &[Entry<'_>]) -> Result<(), GgufError> {
+    let mut order: Vec<&Entry<'_>> = entries.iter().collect();
+    order.sort_by_key(|entry| entry.offset);
+    for pair in order.windows(2) {
+        let &[before, after] = pair else { continue };
+        if before.offset.checked_add(before.size).is_none_or(|end| end > after.offset) {
+            return Err(after.problem(format!("overlap tensor {}: the file is damaged", before.name)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

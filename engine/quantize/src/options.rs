@@ -1,0 +1,153 @@
+//! What to make.
+
+use edgellm_kernels::layout::{Encoding, Zero};
+use std::fmt;
+use std::str::FromStr;
+
+/// Format of the layers' weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// 8 bits, symmetric.
+    Int8,
+    /// 4 bits with scale and minimum; Q4_0 and Q4_1 sources without loss.
+    Int4,
+    /// 3 bits with scale and minimum.
+    Int3,
+    /// 2 bits with scale and minimum.
+    Int2,
+    /// Ternary: -1, 0 or 1 times one scale a row.
+    Bitnet,
+}
+
+impl Format {
+    /// All formats, finest first.
+    pub const ALL: [Format; 5] = [Format::Int8, Format::Int4, Format::Int3, Format::Int2, Format::Bitnet];
+
+    /// Name as on the command line and in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Int8 => "int8",
+            Format::Int4 => "int4",
+            Format::Int3 => "int3",
+            Format::Int2 => "int2",
+            Format::Bitnet => "bitnet",
+        }
+    }
+
+    /// Columns that share a scale unless told otherwise; 0 for one scale a row.
+    pub const fn default_group_size(self) -> usize {
+        match self {
+            Format::Int8 | Format::Int4 | Format::Int3 | Format::Int2 => 32,
+            Format::Bitnet => 0,
+        }
+    }
+
+    /// How codes are stored, and what they stand for.
+    pub(crate) const fn target(self) -> Target {
+        match self {
+            Format::Int8 => Target { encoding: Encoding::Bytes, zero: Zero::Symmetric(128), max_code: 255 },
+            Format::Int4 => Target { encoding: Encoding::Nibbles, zero: Zero::Affine, max_code: 15 },
+            Format::Int3 => Target { encoding: Encoding::Planes(3), zero: Zero::Affine, max_code: 7 },
+            Format::Int2 => Target { encoding: Encoding::Planes(2), zero: Zero::Affine, max_code: 3 },
+            Format::Bitnet => Target { encoding: Encoding::Planes(2), zero: Zero::Symmetric(1), max_code: 2 },
+        }
+    }
+}
+
+/// The codes of a format.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) encoding: Encoding,
+    pub(crate) zero: Zero,
+    pub(crate) max_code: u8,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A format's name that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no format {found:?}; there are {expected}")]
+pub struct UnknownFormat {
+    /// Name given.
+    pub found: String,
+    /// Names that exist.
+    pub expected: &'static str,
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| UnknownFormat {
+            found: name.to_string(),
+            expected: "int8, int4, int3, int2, bitnet",
+        })
+    }
+}
+
+/// Format of the embedding and the LM head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HeadFormat {
+    /// 8 bits, symmetric.
+    #[default]
+    Int8,
+    /// 4 bits with scale and minimum.
+    Int4,
+}
+
+impl HeadFormat {
+    /// The same as a [`Format`].
+    pub const fn format(self) -> Format {
+        match self {
+            HeadFormat::Int8 => Format::Int8,
+            HeadFormat::Int4 => Format::Int4,
+        }
+    }
+}
+
+impl fmt::Display for HeadFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.format().fmt(f)
+    }
+}
+
+impl FromStr for HeadFormat {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        [HeadFormat::Int8, HeadFormat::Int4]
+            .into_iter()
+            .find(|head| head.format().name() == name)
+            .ok_or_else(|| UnknownFormat { found: name.to_string(), expected: "int8, int4" })
+    }
+}
+
+/// What to make of a model.
+#[derive(Clone, Debug)]
+pub struct QuantizeOptions {
+    /// Format of the layers.
+    pub format: Format,
+    /// Format of embedding and LM head.
+    pub head: HeadFormat,
+    /// Columns of the layers' weights that share a scale, a multiple of 32, or 0 for one scale a row; `None`
+    /// for the format's own. Lossless import needs `None` or 32.
+    pub group_size: Option<usize>,
+    /// Program that writes the file, for its metadata.
+    pub tool: String,
+}
+
+impl QuantizeOptions {
+    /// The usual options for a format.
+    pub fn new(format: Format) -> Self {
+        QuantizeOptions {
+            format,
+            head: HeadFormat::default(),
+            group_size: None,
+            tool: concat!("edgellm-quantize ", env!("CARGO_PKG_VERSION")).to_string(),
+        }
+    }
+}

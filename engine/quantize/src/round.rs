@@ -1,0 +1,66 @@
+//! Rounding to nearest, done well: scale and minimum of a group are chosen for the least squared error of
+//! what the engine will compute, that is with both already rounded to half precision.
+
+mod affine;
+mod symmetric;
+mod ternary;
+
+pub(crate) use affine::affine;
+pub(crate) use symmetric::symmetric;
+pub(crate) use ternary::Ternary;
+
+/// Independent sums that are added at the end: the order of additions is the same on every target, and
+/// compilers vectorise over them.
+const LANES: usize = 8;
+
+/// Sums `N` functions over a group.
+#[inline(always)]
+fn sums<const N: usize>(x: &[f32], terms: impl Fn(f32) -> [f32; N]) -> [f32; N] {
+    let mut lanes = [[0.0_f32; LANES]; N];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        let mut values = [[0.0_f32; LANES]; N];
+        for lane in 0..LANES {
+            let term = terms(chunk[lane]);
+            for n in 0..N {
+                values[n][lane] = term[n];
+            }
+        }
+        for n in 0..N {
+            for lane in 0..LANES {
+                lanes[n][lane] += values[n][lane];
+            }
+        }
+    }
+    for (lane, &value) in rest.iter().enumerate() {
+        let term = terms(value);
+        for n in 0..N {
+            lanes[n][lane] += term[n];
+        }
+    }
+    let mut total = [0.0; N];
+    for n in 0..N {
+        let [a, b, c, d, e, f, g, h] = lanes[n];
+        total[n] = ((a + e) + (c + g)) + ((b + f) + (d + h));
+    }
+    total
+}
+
+/// The nearest code of 0..=max to `value`, as a float; ties to even.
+#[inline(always)]
+fn nearest(value: f32, max: f32) -> f32 {
+    // Adding 1.5 * 2^23 leaves no room for a fraction.
+    const SHIFT: f32 = 12_582_912.0;
+    let value = if value > 0.0 { value } else { 0.0 };
+    let value = if value < max { value } else { max };
+    (value + SHIFT) - SHIFT
+}
+
+/// 1 / scale, or 0 where the scale has vanished.
+#[inline(always)]
+fn inverse(scale: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! A model as it was published, in one shape wherever it came from.
+
+mod end_tokens;
+mod files;
+mod gguf_config;
+mod gguf_names;
+mod hf_config;
+mod tensor;
+
+pub use tensor::SourceTensor;
+
+use crate::QuantizeError;
+use crate::gguf::Gguf;
+use crate::tokenizer;
+use edgellm::config::ModelConfig;
+use std::collections::{BTreeMap, HashMap};
+
+/// A model to convert: its configuration, its tokenizer, and its weights as slices of the source's bytes.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    /// Name for people; change it if you know a better one.
+    pub name: String,
+    /// Shape and constants.
+    pub config: ModelConfig,
+    /// A Hugging Face `tokenizer.json`.
+    pub tokenizer: Vec<u8>,
+    /// Jinja template that turns messages into a prompt.
+    pub chat_template: Option<String>,
+    /// Format and tensor types, such as "GGUF: 210 Q4_1, 61 F32, 1 Q8_0".
+    pub description: String,
+    tensors: Vec<SourceTensor<'a>>,
+}
+
+impl<'a> Source<'a> {
+    /// A model in a GGUF file.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] if the file is damaged, or the model of a kind that this engine does not run.
+    pub fn from_gguf(bytes: &'a [u8]) -> Result<Self, QuantizeError> {
+        let gguf = Gguf::parse(bytes)?;
+        let table = tokenizer::TokenTable::read(&gguf)?;
+        let config = gguf_config::read(&gguf, &table)?;
+        let tokenizer = tokenizer::rebuild(&gguf, &table)?;
+        let chat_template = match gguf.get("tokenizer.chat_template") {
+            None => None,
+            Some(_) => Some(gguf.string("tokenizer.chat_template")?.to_string()),
+        };
+        let name = match gguf.get("general.name") {
+            None => "unnamed".to_string(),
+            Some(_) => gguf.string("general.name")?.to_string(),
+        };
+        let found = gguf_names::tensors(&gguf, &config)?;
+        Self::assemble("GGUF", name, config, tokenizer, chat_template, found)
+    }
+
+    /// A model in a Hugging Face folder: its files by name. Needed are `config.json`, `tokenizer.json` and
+    /// `model.safetensors` (or `model.safetensors.index.json` and what it names); used where present
+    /// are `generation_config.json`, `tokenizer_config.json` and `chat_template.jinja`.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] if a file is missing or damaged, or the model of a kind that this engine does not
+    /// run.
+    pub fn from_files(files: &[(&str, &'a [u8])]) -> Result<Self, QuantizeError> {
+        let files = files::Files::new(files);
+        let tokenizer = files.get("tokenizer.json", files::TOKENIZER_ADVICE)?.to_vec();
+        tokenizer::check(&tokenizer)?;
+        let (mut config, name) = hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
+        let found = files.tensors()?;
+        config.attention_bias = found.contains_key("model.layers.0.self_attn.q_proj.bias");
+        end_tokens::from_files(&files, &tokenizer, &mut config)?;
+        let chat_template = files.chat_template()?;
+        let name = name.unwrap_or_else(|| "unnamed".to_string());
+        Self::assemble("safetensors", name, config, tokenizer, chat_template, found)
+    }
+
+    /// The tensors in the order of the model file.
+    pub fn tensors(&self) -> &[SourceTensor<'a>] {
+        &self.tensors
+    }
+
+    /// Checks that `found` holds the tensors of a model of this configuration, and no others.
+    fn assemble(
+        format: &str,
+        name: String,
+        mut config: ModelConfig,
+        tokenizer: Vec<u8>,
+        chat_template: Option<String>,
+        mut found: HashMap<String, SourceTensor<'a>>,
+    ) -> Result<Self, QuantizeError> {
+        if let (Some(head), Some(embedding)) = (found.get(LM_HEAD), found.get(EMBEDDING)) {
+            config.tie_word_embeddings |= head.same_as(embedding);
+        } else {
+            config.tie_word_embeddings = true;
+        }
+        if config.tie_word_embeddings {
+            found.remove(LM_HEAD);
+        }
+        config.validate()?;
+        let mut types = BTreeMap::new();
+        let mut tensors = Vec::new();
+        for (name, expected) in tensor_shapes(&config) {
+            let Some(tensor) = found.remove(&name) else {
+                return Err(QuantizeError::MissingTensor { name });
+            };
+            if tensor.shape() != expected {
+                return Err(QuantizeError::Shape { name, expected, actual: tensor.shape() });
+            }
+            *types.entry(tensor.ggml_type().name()).or_insert(0_usize) += 1;
+            tensors.push(tensor);
+        }
+        // Sorted, so that the same source always gives the same message.
+        if let Some(name) = found.into_keys().min() {
+            return Err(QuantizeError::UnexpectedTensor { name });
+        }
+        let mut types: Vec<_> = types.into_iter().collect();
+        types.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        let types: Vec<_> = types.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let description = format!("{format}: {}", types.join(", "));
+        Ok(Source { name, config, tokenizer, chat_template, description, tensors })
+    }
+}
+
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(crate) const LM_HEAD: &str = "lm_head.weight";
+
+/// Names and shapes of a model's tensors, in the order in which a token needs them.
+fn tensor_shapes(config: &ModelConfig) -> Vec<(String, [usize; 2])> {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let mut list = vec![(EMBEDDING.to_string(), [config.vocab_size, hidden])];
+    for layer in 0..config.num_hidden_layers {
+        let mut add = |name: &str, shape| list.push((format!("model.layers.{layer}.{name}"), shape));
+        add("input_layernorm.weight", [1, hidden]);
+        for (projection, rows) in
+            [("q_proj", config.q_dim()), ("k_proj", config.kv_dim()), ("v_proj", config.kv_dim())]
+        {
+            add(&format!("self_attn.{projection}.weight"), [rows, hidden]);
+            if config.attention_bias {
+                add(&format!("self_attn.{projection}.bias"), [1, rows]);
+            }
+        }
+        add("self_attn.o_proj.weight", [hidden, config.q_dim()]);
+        add("post_attention_layernorm.weight", [1, hidden]);
+        add("mlp.gate_proj.weight", [inner, hidden]);
+        add("mlp.up_proj.weight", [inner, hidden]);
+        add("mlp.down_proj.weight", [hidden, inner]);
+    }
+    list.push(("model.norm.weight".to_string(), [1, hidden]));
+    if !config.tie_word_embeddings {
+        list.push((LM_HEAD.to_string(), [config.vocab_size, hidden]));
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests;

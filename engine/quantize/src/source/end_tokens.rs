@@ -1,0 +1,100 @@
+//! Which tokens begin a text and end an answer, from the files of a Hugging Face folder.
+
+use super::files::Files;
+use crate::QuantizeError;
+use crate::tokenizer::ends_an_answer;
+use edgellm::config::ModelConfig;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// One token id or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+/// `config.json` and `generation_config.json`.
+#[derive(Deserialize)]
+struct Config {
+    bos_token_id: Option<Ids>,
+    eos_token_id: Option<Ids>,
+}
+
+#[derive(Deserialize, Default)]
+struct TokenizerConfig {
+    #[serde(default)]
+    add_bos_token: bool,
+    #[serde(default)]
+    eos_token: Value,
+}
+
+#[derive(Deserialize)]
+struct Tokenizer {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+    #[serde(default)]
+    post_processor: Value,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    special: bool,
+}
+
+fn read<T: for<'de> Deserialize<'de>>(file: &str, bytes: &[u8]) -> Result<T, QuantizeError> {
+    serde_json::from_slice(bytes).map_err(|error| QuantizeError::json(file, error))
+}
+
+/// Fills `bos_token_id`, if the tokenizer puts one before a text, and `eos_token_ids`.
+pub(super) fn from_files(
+    files: &Files<'_, '_>,
+    tokenizer: &[u8],
+    config: &mut ModelConfig,
+) -> Result<(), QuantizeError> {
+    let tokenizer: Tokenizer = read("tokenizer.json", tokenizer)?;
+    let tokenizer_config: TokenizerConfig = match files.find("tokenizer_config.json") {
+        Some(bytes) => read("tokenizer_config.json", bytes)?,
+        None => TokenizerConfig::default(),
+    };
+    let mut ends = BTreeSet::new();
+    let mut begin = None;
+    for file in ["config.json", "generation_config.json"] {
+        let Some(bytes) = files.find(file) else { continue };
+        let found: Config = read(file, bytes)?;
+        match found.eos_token_id {
+            Some(Ids::One(id)) => ends.extend([id]),
+            Some(Ids::Several(ids)) => ends.extend(ids),
+            None => {}
+        }
+        if let Some(Ids::One(id)) = found.bos_token_id {
+            begin = begin.or(Some(id));
+        }
+    }
+    let end_text = match &tokenizer_config.eos_token {
+        Value::String(text) => Some(text.as_str()),
+        Value::Object(token) => token.get("content").and_then(Value::as_str),
+        _ => None,
+    };
+    for token in &tokenizer.added_tokens {
+        if Some(token.content.as_str()) == end_text || token.special && ends_an_answer(&token.content) {
+            ends.insert(token.id);
+        }
+    }
+    // A template of the post-processor names the tokens it puts around a text.
+    let template = tokenizer.post_processor.to_string();
+    let begins = |id: &u32| {
+        tokenizer_config.add_bos_token
+            || tokenizer.added_tokens.iter().any(|token| {
+                token.id == *id && template.contains(&Value::from(token.content.as_str()).to_string())
+            })
+    };
+    config.bos_token_id = begin.filter(begins);
+    config.eos_token_ids = ends.into_iter().filter(|&id| (id as usize) < config.vocab_size).collect();
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The tokens of a GGUF file, and those among them that begin and end texts.
+
+use crate::QuantizeError;
+use crate::gguf::{Gguf, Value};
+use std::collections::{BTreeSet, HashMap};
+
+/// What a token is, by `tokenizer.ggml.token_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+    Byte,
+}
+
+/// The vocabulary, by id.
+pub(crate) struct TokenTable<'a> {
+    tokens: Vec<&'a str>,
+    kinds: Vec<Kind>,
+    ids: HashMap<&'a str, usize>,
+}
+
+/// Whether a special token of this text ends an answer or a turn, whatever else the model's files say.
+pub(crate) fn ends_an_answer(text: &str) -> bool {
+    const ENDS: [&str; 8] = [
+        "<|endoftext|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|end_of_text|>",
+        "<end_of_turn>",
+        "<|end_of_turn|>",
+    ];
+    ENDS.contains(&text)
+}
+
+impl<'a> TokenTable<'a> {
+    pub(crate) fn read(gguf: &Gguf<'a>) -> Result<Self, QuantizeError> {
+        let array = gguf.array("tokenizer.ggml.tokens")?;
+        let tokens: Vec<&str> = array.iter().filter_map(|value| value.as_str()).collect();
+        if tokens.len() != array.len() {
+            let problem = "tokenizer.ggml.tokens holds values that are not strings".to_string();
+            return Err(QuantizeError::Tokenizer { problem });
+        }
+        let mut kinds = vec![Kind::Normal; tokens.len()];
+        if gguf.get("tokenizer.ggml.token_type").is_some() {
+            let types = gguf.array("tokenizer.ggml.token_type")?;
+            if types.len() != tokens.len() {
+                let problem = format!("{} tokens, but {} token types", tokens.len(), types.len());
+                return Err(QuantizeError::Tokenizer { problem });
+            }
+            for (kind, value) in kinds.iter_mut().zip(types.iter()) {
+                *kind = match value.as_u64() {
+                    Some(2) => Kind::Unknown,
+                    Some(3) => Kind::Control,
+                    Some(4) => Kind::UserDefined,
+                    Some(5) => Kind::Unused,
+                    Some(6) => Kind::Byte,
+                    _ => Kind::Normal,
+                };
+            }
+        }
+        let ids = tokens.iter().enumerate().map(|(id, &token)| (token, id)).collect();
+        Ok(TokenTable { tokens, kinds, ids })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// (id, text, kind) of all tokens.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &'a str, Kind)> {
+        self.tokens.iter().zip(&self.kinds).enumerate().map(|(id, (&text, &kind))| (id, text, kind))
+    }
+
+    pub(super) fn id(&self, text: &str) -> Option<usize> {
+        self.ids.get(text).copied()
+    }
+
+    pub(super) fn text(&self, id: u32) -> Option<&'a str> {
+        self.tokens.get(id as usize).copied()
+    }
+
+    /// The id in metadata key `key`, if it is one of the vocabulary.
+    pub(super) fn named(&self, gguf: &Gguf<'_>, key: &str) -> Result<Option<u32>, QuantizeError> {
+        if gguf.get(key).is_none() {
+            return Ok(None);
+        }
+        // Some files hold -1 or 2^32 - 1 for "none".
+        let id = gguf.get(key).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+        Ok(id.filter(|&id| (id as usize) < self.len()))
+    }
+
+    /// The token put before a text, if any, and those that end an answer.
+    pub(crate) fn ends(&self, gguf: &Gguf<'_>) -> Result<(Option<u32>, Vec<u32>), QuantizeError> {
+        let mut ends = BTreeSet::new();
+        for key in ["eos", "eot", "eom"] {
+            ends.extend(self.named(gguf, &format!("tokenizer.ggml.{key}_token_id"))?);
+        }
+        for (id, text, kind) in self.iter() {
+            if matches!(kind, Kind::Control | Kind::UserDefined) && ends_an_answer(text) {
+                ends.extend(u32::try_from(id).ok());
+            }
+        }
+        Ok((self.begin(gguf)?, ends.into_iter().collect()))
+    }
+
+    /// The token put before a text. Where the file does not say whether there is one, llama.cpp's rule for
+    /// the tokenizer's kind holds.
+    pub(super) fn begin(&self, gguf: &Gguf<'_>) -> Result<Option<u32>, QuantizeError> {
+        let add = match gguf.get("tokenizer.ggml.add_bos_token").and_then(Value::as_bool) {
+            Some(add) => add,
+            None => {
+                let text = |key| gguf.get(key).and_then(Value::as_str);
+                text("tokenizer.ggml.model") == Some("llama")
+                    || matches!(text("tokenizer.ggml.pre"), Some("llama-bpe" | "llama3" | "llama-v3"))
+            }
+        };
+        if add { self.named(gguf, "tokenizer.ggml.bos_token_id") } else { Ok(None) }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a user should know before using a converted model.
+
+use crate::gguf::GgmlType;
+use crate::options::{Format, HeadFormat, QuantizeOptions};
+use crate::report::{Method, Report};
+use crate::source::Source;
+
+/// Plain words about the quality to expect.
+pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let rounded = report.tensors.iter().any(|tensor| tensor.method == Method::Rounded);
+    let percent = 100.0 * report.error.relative;
+    match options.format {
+        Format::Bitnet if rounded => warnings.push(format!(
+            "ternary weights without training destroy a model: its text will be noise (the weights moved by \
+             {percent:.0} %). Good for measuring speed; for answers use int4, or a model trained for ternary \
+             weights"
+        )),
+        Format::Int2 if rounded => warnings.push(format!(
+            "2-bit rounding without training makes models of a few billion parameters and below unusable \
+             (the weights moved by {percent:.0} %): use int4, or int3 where memory is short"
+        )),
+        Format::Int3 if rounded => warnings.push(format!(
+            "3-bit rounding without calibration costs a small model much of its quality (the weights moved by \
+             {percent:.1} %): compare `edgellm perplexity` with that of int4"
+        )),
+        _ => {}
+    }
+    if options.head == HeadFormat::Int4 && report.tensors.iter().any(|tensor| tensor.name.contains("embed")) {
+        warnings.push(
+            "a 4-bit embedding and LM head cost more quality than 4-bit layers do: int8 is the safer head"
+                .to_string(),
+        );
+    }
+    let layers = source.tensors().iter().filter(|tensor| tensor.name().contains("_proj.weight"));
+    let (mut coarse, mut all) = (0, 0);
+    for tensor in layers {
+        all += 1;
+        coarse += usize::from(matches!(
+            tensor.ggml_type(),
+            GgmlType::Q2_K | GgmlType::Q3_K | GgmlType::Q4_0 | GgmlType::Q4_1 | GgmlType::Q4_K
+        ));
+    }
+    let description = &source.description;
+    if options.format == Format::Int8 && 2 * coarse > all {
+        warnings.push(format!(
+            "the source has at most 4 bits a weight already ({description}): int8 makes the file larger, not \
+             better; int4 is enough"
+        ));
+    } else if coarse > 0 && rounded && options.format != Format::Int8 {
+        warnings.push(format!(
+            "the source is quantized already ({description}), and the errors of both roundings add up: \
+             convert from the original checkpoint if you can"
+        ));
+    }
+    warnings
+}
