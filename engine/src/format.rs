@@ -16,6 +16,7 @@ mod read;
 mod write;
 
 pub use metadata::{Metadata, Quantization, Section, TensorEncoding, TensorEntry, TensorError};
+pub(crate) use read::floats;
 pub use read::{FormatError, Header, ModelFile, TensorData};
 pub use write::{WriteError, Writer};
 

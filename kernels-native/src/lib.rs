@@ -32,11 +32,7 @@ pub fn candidates() -> Vec<Candidate> {
             kernels: x86_64::Avx512::detect().map(Kernels::new),
         },
         #[cfg(target_arch = "x86_64")]
-        Candidate {
-            name: "avx2",
-            needs: "avx2, f16c",
-            kernels: x86_64::Avx2::detect().map(Kernels::new),
-        },
+        Candidate { name: "avx2", needs: "avx2, f16c", kernels: x86_64::Avx2::detect().map(Kernels::new) },
         #[cfg(target_arch = "aarch64")]
         Candidate {
             name: "neon-dotprod",

@@ -88,9 +88,8 @@ fn scores<I: Isa>(isa: I, query: &[f32], keys: &[u16]) -> [f32; PAGE_POSITIONS] 
             let query = isa.splat(query);
             for (r, sum) in sums.iter_mut().enumerate().take(run / lanes) {
                 // SAFETY: at + run <= 64 and d < head_dim, so the keys' length covers it.
-                let key = unsafe {
-                    isa.load_halves(keys.as_ptr().add(d * PAGE_POSITIONS + at + r * lanes).cast())
-                };
+                let key =
+                    unsafe { isa.load_halves(keys.as_ptr().add(d * PAGE_POSITIONS + at + r * lanes).cast()) };
                 *sum = isa.add(*sum, isa.mul(query, key));
             }
         }

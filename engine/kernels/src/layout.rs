@@ -357,6 +357,22 @@ impl<'a> Matrix<'a> {
         &self.data[strip * bytes..(strip + 1) * bytes]
     }
 
+    /// The first strip with a scale or minimum that is infinite or NaN, if there is one. Kernels take scales
+    /// for finite: instruction sets differ in how they convert others.
+    pub fn strip_not_finite(&self) -> Option<usize> {
+        let (scale_bytes, group) = (
+            self.layout.scale_bytes(),
+            self.layout.scale_bytes() + self.layout.blocks_per_group() * self.layout.encoding.block_bytes(),
+        );
+        (0..self.layout.strips()).find(|&strip| {
+            self.strip(strip).chunks(group).any(|group| {
+                // A loop without an exit vectorises; scales are up to a fifth of a file.
+                let (halves, _) = group[..scale_bytes].as_chunks::<2>();
+                halves.iter().fold(false, |bad, half| bad | (u16::from_le_bytes(*half) & 0x7c00 == 0x7c00))
+            })
+        })
+    }
+
     /// The code, scale and min (0 if symmetric) of one weight.
     ///
     /// # Panics

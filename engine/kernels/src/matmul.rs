@@ -120,11 +120,39 @@ impl Kernels {
         self.0.silu_mul(gate, up);
     }
 
-    /// Attention of a group of query heads; see [`Attention`].
-    pub fn attend(&self, attention: Attention<'_>, output: &mut [f32]) {
-        self.0.attend(attention, output);
+    /// Computes `count` attentions on all threads of the pool; number `index`, made by `job(index)`, goes to the
+    /// `index`-th of `count` equal parts of `output`.
+    ///
+    /// # Panics
+    /// If a part's length is not that of the attention's queries, or its pages are too few or too short.
+    pub fn attend<'a>(
+        &self,
+        pool: &Pool,
+        count: usize,
+        job: &(dyn Fn(usize) -> Attention<'a> + Sync),
+        output: &mut [f32],
+    ) {
+        if count == 0 {
+            return;
+        }
+        let part = output.len() / count;
+        assert_eq!(output.len(), count * part, "output is not {count} equal parts");
+        let target = Target(output.as_mut_ptr());
+        let target = &target;
+        pool.for_each_range(count, &|range| {
+            for index in range {
+                // SAFETY: the parts do not overlap, and every index is handed out once.
+                let output = unsafe { std::slice::from_raw_parts_mut(target.0.add(index * part), part) };
+                self.0.attend(job(index), output);
+            }
+        });
     }
 }
+
+/// Where the parts of an output begin, shared by the threads of one call.
+struct Target(*mut f32);
+// SAFETY: `Kernels::attend` lets every thread write parts of its own only.
+unsafe impl Sync for Target {}
 
 /// Pointers into products, shared by the threads of one call.
 struct Targets<'a>(*mut Product<'a>, usize);
@@ -133,7 +161,14 @@ unsafe impl Sync for Targets<'_> {}
 
 trait KernelSet: Send + Sync {
     fn name(&self) -> &'static str;
-    fn quantize(&self, activations: &mut Activations, input: &[f32], cols: usize, tables: bool, residual: bool);
+    fn quantize(
+        &self,
+        activations: &mut Activations,
+        input: &[f32],
+        cols: usize,
+        tables: bool,
+        residual: bool,
+    );
     /// # Safety
     /// See [`MatmulJob`].
     unsafe fn matmul(&self, job: MatmulJob<'_>);
@@ -147,7 +182,14 @@ impl<I: Isa> KernelSet for I {
         I::NAME
     }
 
-    fn quantize(&self, activations: &mut Activations, input: &[f32], cols: usize, tables: bool, residual: bool) {
+    fn quantize(
+        &self,
+        activations: &mut Activations,
+        input: &[f32],
+        cols: usize,
+        tables: bool,
+        residual: bool,
+    ) {
         self.enter(QuantizeJob { activations, input, cols, tables, residual });
     }
 
@@ -285,7 +327,8 @@ impl MatmulJob<'_> {
                         unpack_block(isa, layout.encoding(), codes, &mut unpacked);
                         unpacked.as_ptr()
                     };
-                    for (index, (total, inner)) in totals.iter_mut().zip(&mut inners).take(count).enumerate() {
+                    for (index, (total, inner)) in totals.iter_mut().zip(&mut inners).take(count).enumerate()
+                    {
                         let token = self.activations.token(tile + index);
                         let start = dot::start(layout, offset, token.sums[block]);
                         let values = token.values[block * BLOCK..][..BLOCK].as_ptr();

@@ -243,7 +243,9 @@ mod tests {
         with_workers(2, |pool| {
             pool.for_each_range(8, &|range| {
                 let inner = AtomicUsize::new(0);
-                pool.for_each_range(10, &|range| { inner.fetch_add(range.len(), Ordering::Relaxed); });
+                pool.for_each_range(10, &|range| {
+                    inner.fetch_add(range.len(), Ordering::Relaxed);
+                });
                 assert_eq!(inner.load(Ordering::Relaxed), 10, "in {range:?}");
             });
         });
@@ -259,7 +261,9 @@ mod tests {
                 assert!(result.is_err());
             }
             let sum = AtomicUsize::new(0);
-            pool.for_each_range(100, &|range| { sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed); });
+            pool.for_each_range(100, &|range| {
+                sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
+            });
             assert_eq!(sum.load(Ordering::Relaxed), 4950);
         });
     }

@@ -130,8 +130,7 @@ pub fn check_activations(kernels: Kernels) {
             let (groups, _) = token.values.as_chunks::<4>();
             for (group, table) in groups.iter().zip(token.tables.as_chunks::<16>().0) {
                 for (subset, &entry) in table.iter().enumerate() {
-                    let sum: i32 =
-                        (0..4).filter(|j| subset >> j & 1 == 1).map(|j| i32::from(group[j])).sum();
+                    let sum: i32 = (0..4).filter(|j| subset >> j & 1 == 1).map(|j| i32::from(group[j])).sum();
                     assert!((-127..=127).contains(&sum), "{group:?}");
                     assert_eq!(i32::from(entry), 128 + sum, "{group:?}");
                 }
@@ -181,10 +180,11 @@ pub fn float_hash(kernels: Kernels) -> u64 {
         let queries: Vec<f32> = (0..3 * head_dim).map(|_| random.float()).collect();
         for positions in [1, 17, 63, 64, 65, 150, 192] {
             let (keys, values) = (7, 7 + padded * PAGE_POSITIONS);
-            let attention =
-                Attention { queries: &queries, head_dim, pages: &pages, keys, values, positions };
+            let attention = Attention { queries: &queries, head_dim, pages: &pages, keys, values, positions };
             let mut output = vec![0.0; queries.len()];
-            kernels.attend(attention, &mut output);
+            let part =
+                |index: usize| Attention { queries: &queries[index * head_dim..][..head_dim], ..attention };
+            kernels.attend(&Pool::new(), 3, &part, &mut output);
             check_attention(attention, &output);
             add(&output);
         }
@@ -197,9 +197,8 @@ fn check_attention(attention: Attention<'_>, output: &[f32]) {
     let Attention { queries, head_dim, pages, keys, values, positions } = attention;
     let padded = head_dim.next_multiple_of(16);
     for (query, output) in queries.chunks(head_dim).zip(output.chunks(head_dim)) {
-        let at = |position: usize, offset: usize| {
-            f64::from(f16_to_f32(pages[position / PAGE_POSITIONS][offset]))
-        };
+        let at =
+            |position: usize, offset: usize| f64::from(f16_to_f32(pages[position / PAGE_POSITIONS][offset]));
         let weights: Vec<f64> = (0..positions)
             .map(|p| {
                 (0..head_dim)

@@ -88,6 +88,14 @@ pub enum FormatError {
         /// What.
         value: f32,
     },
+    /// A scale or minimum of a packed tensor is NaN or infinity.
+    #[error("tensor {name}: a scale in strip {strip} is not finite")]
+    ScaleNotFinite {
+        /// Tensor.
+        name: String,
+        /// Strip of 32 rows.
+        strip: usize,
+    },
     /// The model needs a tensor that the file lacks.
     #[error("tensor {name} is missing")]
     Missing {
@@ -196,10 +204,17 @@ impl ModelFile {
             }
         }
         for (index, tensor) in metadata.tensors.iter().enumerate() {
-            let TensorData::F32(data) = file.data(bytes, index) else { continue };
-            for (index, value) in floats(data).enumerate() {
-                if !value.is_finite() {
-                    return Err(FormatError::NotFinite { name: tensor.name.clone(), index, value });
+            let name = || tensor.name.clone();
+            match file.data(bytes, index) {
+                TensorData::F32(data) => {
+                    if let Some((index, value)) = floats(data).enumerate().find(|(_, x)| !x.is_finite()) {
+                        return Err(FormatError::NotFinite { name: name(), index, value });
+                    }
+                }
+                TensorData::Packed(matrix) => {
+                    if let Some(strip) = matrix.strip_not_finite() {
+                        return Err(FormatError::ScaleNotFinite { name: name(), strip });
+                    }
                 }
             }
         }
@@ -232,7 +247,7 @@ impl ModelFile {
         let available = header.file_length - header.data_start();
         let check = |what: &str, section: Section| {
             let end = section.offset.checked_add(section.length);
-            if section.offset % ALIGNMENT == 0 && end.is_some_and(|end| end <= available) {
+            if section.offset.is_multiple_of(ALIGNMENT) && end.is_some_and(|end| end <= available) {
                 return Ok(());
             }
             let Section { offset, length, .. } = section;

@@ -1,0 +1,104 @@
+//! Which kernels run, and on how many threads.
+
+use edgellm_kernels::{Kernels, Pool};
+use std::fmt;
+use std::sync::Arc;
+
+/// Kernels and the threads that run them. Clones share the threads.
+///
+/// ```
+/// let best = edgellm::Compute::default();
+/// println!("{} on {} thread(s)", best.kernels().name(), best.threads());
+/// ```
+#[derive(Clone)]
+pub struct Compute {
+    kernels: Kernels,
+    workers: Arc<Workers>,
+}
+
+/// The kernels this machine can run, the fastest first; never empty.
+pub fn available_kernels() -> Vec<Kernels> {
+    #[cfg(not(target_arch = "wasm32"))]
+    return edgellm_kernels_native::available();
+    #[cfg(target_arch = "wasm32")]
+    vec![
+        #[cfg(target_feature = "simd128")]
+        Kernels::new(edgellm_kernels::simd128::Simd128),
+        Kernels::new(edgellm_kernels::portable::Portable),
+    ]
+}
+
+impl Compute {
+    /// These kernels on `threads` threads: the caller's and `threads - 1` of its own, which live as long as
+    /// the last clone. Results do not depend on the number. On wasm32 there is the caller's alone.
+    pub fn new(kernels: Kernels, threads: usize) -> Self {
+        Compute { kernels, workers: Arc::new(Workers::start(threads.max(1) - 1)) }
+    }
+
+    /// The kernels.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// The pool, to hand to kernels or to add threads to.
+    pub fn pool(&self) -> &Pool {
+        &self.workers.pool
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.workers.count + 1
+    }
+}
+
+impl Default for Compute {
+    /// The fastest kernels, on the caller's thread alone.
+    fn default() -> Self {
+        Compute::new(available_kernels()[0], 1)
+    }
+}
+
+impl fmt::Debug for Compute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Compute({}, {} threads)", self.kernels.name(), self.threads())
+    }
+}
+
+struct Workers {
+    pool: Arc<Pool>,
+    count: usize,
+    #[cfg(not(target_arch = "wasm32"))]
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Workers {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn start(count: usize) -> Self {
+        let pool = Arc::new(Pool::new());
+        let threads: Vec<_> = (0..count)
+            .filter_map(|index| {
+                let pool = Arc::clone(&pool);
+                let builder = std::thread::Builder::new().name(format!("edgellm-{}", index + 1));
+                // A system that refuses a thread gives fewer, not none.
+                builder.spawn(move || pool.work()).ok()
+            })
+            .collect();
+        Workers { pool, count: threads.len(), threads }
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn start(_: usize) -> Self {
+        Workers { pool: Arc::new(Pool::new()), count: 0 }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.pool.close();
+        for thread in self.threads.drain(..) {
+            // A worker catches panics of its regions; it has none of its own to report.
+            drop(thread.join());
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The forward pass of the Llama family and Qwen2.
+
+use crate::TokenId;
+use crate::cache::Cache;
+use crate::model::{Model, Weight};
+use crate::rope::rotate;
+use edgellm_kernels::layout::Encoding;
+use edgellm_kernels::{Activations, Product};
+
+/// How finely activations are rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// int8: what the kernels take in one pass.
+    #[default]
+    Standard,
+    /// int8 twice, the second time what the first rounding lost: about 15 bits, for twice the arithmetic.
+    High,
+}
+
+/// New tokens of one sequence, to be processed together with those of others.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) cache: &'a mut Cache,
+    pub(crate) tokens: &'a [TokenId],
+    /// Logits of every token are wanted, not of the last one alone.
+    pub(crate) all_logits: bool,
+}
+
+impl Run<'_> {
+    fn wanted(&self) -> usize {
+        if self.all_logits { self.tokens.len() } else { self.tokens.len().min(1) }
+    }
+}
+
+/// Intermediate values, kept so that decoding a token allocates nothing. T is the number of tokens of a call.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// (T, hidden_size): the residual stream
+    x: Vec<f32>,
+    /// (T, hidden_size)
+    normed: Vec<f32>,
+    /// (T, q_dim), (T, kv_dim), (T, kv_dim)
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    /// (T, q_dim)
+    attended: Vec<f32>,
+    /// (T, intermediate_size)
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    /// (T, hidden_size)
+    projected: Vec<f32>,
+    /// (T, head_dim / 2)
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    /// (wanted, vocab_size)
+    logits: Vec<f32>,
+    activations: Activations,
+}
+
+/// Processes the runs' tokens, appends them to their caches, and returns the wanted logits, (wanted,
+/// vocab_size), run after run. Caches have room, tokens are in the vocabulary: the caller checked.
+///
+/// Every token's logits are the same bits whatever it is processed together with (law 2).
+pub(crate) fn forward<'b>(
+    model: &Model,
+    precision: Precision,
+    buffers: &'b mut Buffers,
+    runs: &mut [Run<'_>],
+) -> &'b mut [f32] {
+    let config = model.config();
+    let (kernels, eps) = (model.compute().kernels(), config.rms_norm_eps);
+    let (hidden, q_dim, kv_dim, head_dim) =
+        (config.hidden_size, config.q_dim(), config.kv_dim(), config.head_dim);
+    let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
+    let Buffers { x, normed, q, k, v, attended, gate, up, projected, cos, sin, logits, activations } =
+        buffers;
+    let linear = Linear { model, precision };
+
+    x.resize(tokens * hidden, 0.0);
+    cos.resize(tokens * head_dim / 2, 0.0);
+    sin.resize(tokens * head_dim / 2, 0.0);
+    let embedding = model.matrix(model.weights().embed_tokens);
+    let angles = cos.chunks_exact_mut(head_dim / 2).zip(sin.chunks_exact_mut(head_dim / 2));
+    for (((token, position), x), (cos, sin)) in places(runs).zip(x.chunks_exact_mut(hidden)).zip(angles) {
+        embedding.dequantize_row(token as usize, x);
+        model.rope().angles(position, cos, sin);
+    }
+
+    for (index, layer) in model.weights().layers.iter().enumerate() {
+        // Attention.
+        norm(model, x, &layer.input_layernorm, normed);
+        linear.apply(activations, normed, hidden, &layer.qkv, [q, k, v]);
+        if let Some(biases) = &layer.qkv_bias {
+            for (out, bias) in [&mut *q, &mut *k, &mut *v].into_iter().zip(biases) {
+                out.chunks_exact_mut(bias.len()).for_each(|out| add(out, bias));
+            }
+        }
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        for token in 0..tokens {
+            let cos = &cos[token * head_dim / 2..][..head_dim / 2];
+            let sin = &sin[token * head_dim / 2..][..head_dim / 2];
+            let q = &mut q[token * q_dim..][..q_dim];
+            rotate(q, cos, sin);
+            q.iter_mut().for_each(|q| *q *= scale);
+            rotate(&mut k[token * kv_dim..][..kv_dim], cos, sin);
+        }
+        let mut rows = k.chunks_exact(kv_dim).zip(v.chunks_exact(kv_dim));
+        for run in runs.iter_mut() {
+            let start = run.cache.len();
+            for (offset, (k, v)) in rows.by_ref().take(run.tokens.len()).enumerate() {
+                run.cache.write(index, start + offset, k, v);
+            }
+        }
+        attended.resize(tokens * q_dim, 0.0);
+        attend(model, index, runs, q, attended);
+        linear.apply(activations, attended, q_dim, &[layer.o_proj], [projected]);
+        add(x, projected);
+
+        // Feed-forward: SwiGLU.
+        norm(model, x, &layer.post_attention_layernorm, normed);
+        linear.apply(activations, normed, hidden, &layer.gate_up, [gate, up]);
+        kernels.silu_mul(gate, up);
+        linear.apply(activations, gate, config.intermediate_size, &[layer.down_proj], [projected]);
+        add(x, projected);
+    }
+
+    // Logits, of the wanted tokens only.
+    let wanted: usize = runs.iter().map(Run::wanted).sum();
+    normed.resize(wanted * hidden, 0.0);
+    let mut outs = normed.chunks_exact_mut(hidden);
+    let mut first = 0;
+    for run in runs.iter_mut() {
+        let end = first + run.tokens.len();
+        for (token, out) in (end - run.wanted()..end).zip(outs.by_ref()) {
+            kernels.rms_norm(&x[token * hidden..][..hidden], &model.weights().norm, eps, out);
+        }
+        run.cache.advance(run.tokens.len());
+        first = end;
+    }
+    linear.apply(activations, normed, hidden, &[model.weights().lm_head], [logits]);
+    logits
+}
+
+/// Token and position of every row.
+fn places<'a>(runs: &'a [Run<'_>]) -> impl Iterator<Item = (TokenId, usize)> + 'a {
+    runs.iter().flat_map(|run| run.tokens.iter().copied().zip(run.cache.len()..))
+}
+
+/// RMSNorm of every row.
+fn norm(model: &Model, x: &[f32], weight: &[f32], out: &mut Vec<f32>) {
+    out.resize(x.len(), 0.0);
+    let eps = model.config().rms_norm_eps;
+    for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
+        model.compute().kernels().rms_norm(x, weight, eps, out);
+    }
+}
+
+/// Attention of every row of `q`, (T, q_dim), to its sequence's cache up to its own position.
+fn attend(model: &Model, layer: usize, runs: &[Run<'_>], q: &[f32], out: &mut [f32]) {
+    let config = model.config();
+    let (heads, head_dim, q_dim) = (config.num_attention_heads, config.head_dim, config.q_dim());
+    let group = heads / config.num_key_value_heads;
+    let compute = model.compute();
+    let tokens = q.len() / q_dim;
+    // The heads of a group share their keys and values; apart only where that occupies more threads.
+    let together = if tokens * config.num_key_value_heads >= 4 * compute.threads() { group } else { 1 };
+    let parts = heads / together;
+    let job = |index: usize| {
+        let (mut token, head) = (index / parts, index % parts * together);
+        let queries = &q[token * q_dim + head * head_dim..][..together * head_dim];
+        let mut runs = runs.iter();
+        let (cache, position) = loop {
+            match runs.next() {
+                Some(run) if token < run.tokens.len() => break (&*run.cache, run.cache.len() + token),
+                Some(run) => token -= run.tokens.len(),
+                None => unreachable!("every row belongs to a run"),
+            }
+        };
+        cache.attention(layer, head / group, queries, position + 1)
+    };
+    compute.kernels().attend(compute.pool(), tokens * parts, &job, out);
+}
+
+/// a += b
+fn add(a: &mut [f32], b: &[f32]) {
+    for (a, &b) in a.iter_mut().zip(b) {
+        *a += b;
+    }
+}
+
+/// Products of the same input with several matrices.
+struct Linear<'m> {
+    model: &'m Model,
+    precision: Precision,
+}
+
+impl Linear<'_> {
+    /// `outputs[i] = input x weights[i]^T`; input (T, cols), output i (T, rows of weight i).
+    fn apply<const N: usize>(
+        &self,
+        activations: &mut Activations,
+        input: &[f32],
+        cols: usize,
+        weights: &[Weight; N],
+        mut outputs: [&mut Vec<f32>; N],
+    ) {
+        let compute = self.model.compute();
+        let matrices = weights.map(|weight| self.model.matrix(weight));
+        let tables = matrices.iter().any(|m| matches!(m.layout().encoding(), Encoding::Planes(_)));
+        let passes = if self.precision == Precision::High { 2 } else { 1 };
+        compute.kernels().quantize(activations, input, cols, tables, passes == 2);
+        let rows = matrices.map(|matrix| matrix.layout().rows());
+        for (output, rows) in outputs.iter_mut().zip(rows) {
+            output.resize(activations.tokens() * rows, 0.0);
+        }
+        let mut pairs = matrices.into_iter().zip(outputs.iter_mut());
+        let mut products: [Product<'_>; N] = std::array::from_fn(|_| match pairs.next() {
+            Some((matrix, output)) => Product { matrix, output },
+            None => unreachable!("N of each"),
+        });
+        compute.kernels().matmul(compute.pool(), activations, &mut products);
+        if passes == 2 {
+            for (output, rows) in outputs.iter_mut().zip(rows) {
+                for token in 0..output.len() / (2 * rows) {
+                    for row in 0..rows {
+                        output[token * rows + row] =
+                            output[2 * token * rows + row] + output[(2 * token + 1) * rows + row];
+                    }
+                }
+                output.truncate(output.len() / 2);
+            }
+        }
+    }
+}
