@@ -13,6 +13,8 @@ mod forward;
 mod model;
 mod rope;
 mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use compute::{Compute, available_kernels};
 pub use edgellm_kernels as kernels;

@@ -1,0 +1,174 @@
+//! Small seeded models, for tests on every target.
+
+use crate::config::{ModelConfig, ModelType};
+use crate::format::{Metadata, Quantization, Section, TensorEncoding, TensorEntry, WriteError, Writer};
+use edgellm_kernels::layout::{Encoding, Layout, Zero};
+use edgellm_kernels::testing::{Random, random_matrix};
+use std::io::Cursor;
+
+/// Weights of a seeded model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// Family; Qwen2 has biases.
+    pub model_type: ModelType,
+    /// Encoding of the layers' matrices.
+    pub encoding: Encoding,
+    /// Meaning of their codes.
+    pub zero: Zero,
+    /// Columns that share a scale.
+    pub group_size: usize,
+    /// Whether the LM head is the embedding.
+    pub tied: bool,
+}
+
+/// One recipe for each format, and both families.
+pub fn recipes() -> Vec<Recipe> {
+    let recipe = |model_type, encoding, zero, group_size, tied| Recipe {
+        model_type,
+        encoding,
+        zero,
+        group_size,
+        tied,
+    };
+    vec![
+        recipe(ModelType::Llama, Encoding::Nibbles, Zero::Affine, 32, true),
+        recipe(ModelType::Llama, Encoding::Planes(2), Zero::Symmetric(1), 1 << 20, true),
+        recipe(ModelType::Llama, Encoding::Planes(3), Zero::Affine, 64, false),
+        recipe(ModelType::Qwen2, Encoding::Bytes, Zero::Symmetric(128), 32, true),
+        recipe(ModelType::Qwen2, Encoding::Planes(2), Zero::Affine, 64, false),
+    ]
+}
+
+/// A tokenizer whose tokens are the 256 bytes: `tokenizer.json` of a byte-level BPE without merges.
+pub fn byte_tokenizer() -> Vec<u8> {
+    // GPT-2's printable stand-ins for bytes.
+    let printable = |b: u32| matches!(b, 33..=126 | 161..=172 | 174..=255);
+    let mut next = 256;
+    let vocab: serde_json::Map<String, serde_json::Value> = (0..256u32)
+        .map(|byte| {
+            let stand_in = if printable(byte) {
+                byte
+            } else {
+                next += 1;
+                next - 1
+            };
+            (char::from_u32(stand_in).unwrap_or(' ').to_string(), byte.into())
+        })
+        .collect();
+    serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+                          "use_regex": true},
+        "post_processor": null,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                  "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+                  "vocab": vocab, "merges": []}
+    })
+    .to_string()
+    .into_bytes()
+}
+
+/// The bytes of a model file with random weights: 2 layers, hidden 96, 4 heads on 2, vocabulary 256.
+///
+/// # Errors
+/// Those of [`Writer`]; none are expected.
+pub fn seeded_model(recipe: Recipe, seed: u64) -> Result<Vec<u8>, WriteError> {
+    let config = ModelConfig {
+        model_type: recipe.model_type,
+        hidden_size: 96,
+        intermediate_size: 160,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 24,
+        vocab_size: 256,
+        max_position_embeddings: 512,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10000.0,
+        rope_scaling: None,
+        tie_word_embeddings: recipe.tied,
+        attention_bias: recipe.model_type == ModelType::Qwen2,
+        bos_token_id: None,
+        eos_token_ids: vec![0],
+    };
+    let body = |rows, cols| Layout::new(rows, cols, recipe.encoding, recipe.zero, recipe.group_size);
+    let head = |rows, cols| Layout::new(rows, cols, Encoding::Bytes, Zero::Symmetric(128), 32);
+    let mut tensors: Vec<(TensorEntry, Option<Layout>)> = Vec::new();
+    let mut matrix = |name: &str, layout: Result<Layout, _>| {
+        if let Ok(layout) = layout {
+            let shape = [layout.rows(), layout.cols()];
+            tensors.push((Writer::<Cursor<Vec<u8>>>::entry(name, shape, (&layout).into()), Some(layout)));
+        }
+    };
+    matrix("model.embed_tokens.weight", head(256, 96));
+    if !recipe.tied {
+        matrix("lm_head.weight", head(256, 96));
+    }
+    for layer in 0..2 {
+        for (name, rows, cols) in [
+            ("self_attn.q_proj", 96, 96),
+            ("self_attn.k_proj", 48, 96),
+            ("self_attn.v_proj", 48, 96),
+            ("self_attn.o_proj", 96, 96),
+            ("mlp.gate_proj", 160, 96),
+            ("mlp.up_proj", 160, 96),
+            ("mlp.down_proj", 96, 160),
+        ] {
+            matrix(&format!("model.layers.{layer}.{name}.weight"), body(rows, cols));
+        }
+    }
+    let mut vector = |name: String, len| {
+        let entry = Writer::<Cursor<Vec<u8>>>::entry(name, [1, len], TensorEncoding::F32);
+        tensors.push((entry, None));
+    };
+    for layer in 0..2 {
+        vector(format!("model.layers.{layer}.input_layernorm.weight"), 96);
+        vector(format!("model.layers.{layer}.post_attention_layernorm.weight"), 96);
+        if recipe.model_type == ModelType::Qwen2 {
+            for (name, len) in [("q", 96), ("k", 48), ("v", 48)] {
+                vector(format!("model.layers.{layer}.self_attn.{name}_proj.bias"), len);
+            }
+        }
+    }
+    vector("model.norm.weight".to_string(), 96);
+    let metadata = Metadata {
+        name: "seeded".to_string(),
+        config,
+        chat_template: None,
+        quantization: Quantization {
+            format: format!("{:?}", recipe.encoding),
+            group_size: recipe.group_size,
+            head: "int8".to_string(),
+            method: "random".to_string(),
+            source: format!("seed {seed}"),
+            tool: "edgellm::testing".to_string(),
+        },
+        tokenizer: Section { offset: 0, length: 0, crc32: 0 },
+        tensors: tensors.iter().map(|(entry, _)| entry.clone()).collect(),
+    };
+    let mut random = Random(seed);
+    let mut writer = Writer::new(Cursor::new(Vec::new()), metadata, &byte_tokenizer())?;
+    for (entry, layout) in tensors {
+        let data = match layout {
+            Some(layout) => random_matrix(&layout, &mut random),
+            None => (0..entry.shape[1]).flat_map(|_| random.float().to_le_bytes()).collect(),
+        };
+        writer.tensor::<WriteError>(&entry.name, |sink| {
+            sink(&data)?;
+            Ok(None)
+        })?;
+    }
+    Ok(writer.finish()?.0.into_inner())
+}
+
+/// FNV-1a hash of the bits of logits, to compare targets.
+pub fn logits_hash(hash: u64, logits: &[f32]) -> u64 {
+    logits
+        .iter()
+        .flat_map(|value| value.to_bits().to_le_bytes())
+        .fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Start of [`logits_hash`].
+pub const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;

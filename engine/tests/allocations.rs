@@ -1,0 +1,55 @@
+//! Law 3: decoding a token allocates nothing. A program of its own, since the counter counts every thread.
+
+use edgellm::testing::{recipes, seeded_model};
+use edgellm::{Compute, Model, Session, SessionOptions, available_kernels};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is handed to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() {
+    for recipe in recipes() {
+        for threads in [1, 2] {
+            let compute = Compute::new(available_kernels()[0], threads);
+            let model = Model::with_compute(seeded_model(recipe, 1).unwrap(), compute).unwrap();
+            let mut session = Session::new(&model, SessionOptions::default()).unwrap();
+            session.prefill(&[1, 2, 3]).unwrap();
+            session.reserve(250).unwrap();
+            // Threads start when the system lets them, and buffers grow once.
+            while model.compute().pool().threads() < threads {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            for token in 0..50 {
+                session.decode(token).unwrap();
+            }
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            for token in 0..200 {
+                session.decode(token).unwrap();
+            }
+            let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            assert_eq!(count, 0, "{count} allocations in 200 tokens of {recipe:?} on {threads} threads");
+            println!("test {:?} on {threads} threads ... ok", recipe.encoding);
+        }
+    }
+    let seen = ALLOCATIONS.load(Ordering::Relaxed);
+    assert!(seen > 0, "the counter does not count");
+    println!("\ntest result: ok. {} passed; 0 failed", 2 * recipes().len());
+}

@@ -1,0 +1,118 @@
+//! Law 2: the same bits whatever the kernels, the threads, the prefill chunks.
+
+use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_model};
+use edgellm::{Compute, Error, Model, Precision, Session, SessionOptions, available_kernels};
+
+fn model(index: usize, compute: Compute) -> Model {
+    Model::with_compute(seeded_model(recipes()[index], 5 + index as u64).unwrap(), compute).unwrap()
+}
+
+fn session(model: &Model, precision: Precision) -> Session {
+    Session::new(model, SessionOptions { precision, ..Default::default() }).unwrap()
+}
+
+/// Logits of a prompt in chunks, then of greedy tokens.
+fn logits(session: &mut Session, prompt: &[u32], chunk: usize, decode: usize) -> Vec<Vec<u32>> {
+    let mut all = Vec::new();
+    let mut last = Vec::new();
+    for chunk in prompt.chunks(chunk) {
+        last = session.prefill(chunk).unwrap().to_vec();
+    }
+    for _ in 0..decode {
+        all.push(last.iter().map(|x| x.to_bits()).collect());
+        let token = (0..last.len()).max_by(|&a, &b| last[a].total_cmp(&last[b])).unwrap();
+        last = session.decode(token as u32).unwrap().to_vec();
+    }
+    all
+}
+
+#[test]
+fn kernels_threads_and_chunks_give_the_same_bits() {
+    let prompt: Vec<u32> = (0..150).map(|i| i * 7 % 256).collect();
+    for index in 0..recipes().len() {
+        for precision in [Precision::Standard, Precision::High] {
+            let mut expected = None;
+            for kernels in available_kernels() {
+                for threads in [1, 2, 3] {
+                    let model = model(index, Compute::new(kernels, threads));
+                    for chunk in [1, 3, 64, 150] {
+                        if chunk < 64 && threads == 3 {
+                            continue;
+                        }
+                        let actual = logits(&mut session(&model, precision), &prompt, chunk, 8);
+                        let finite = actual.iter().flatten().all(|&x| f32::from_bits(x).is_finite());
+                        assert!(finite, "{:?}", recipes()[index]);
+                        let what = format!("{:?} {kernels:?} {threads} {chunk}", recipes()[index]);
+                        assert!(*expected.get_or_insert_with(|| actual.clone()) == actual, "{what}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What other targets compute, too: scripts/test compares the wasm builds' hashes with these lines.
+#[test]
+fn hashes() {
+    for (index, recipe) in recipes().into_iter().enumerate() {
+        let model = model(index, Compute::default());
+        let mut session = session(&model, Precision::Standard);
+        let prompt: Vec<u32> = (0..70).collect();
+        let mut hash = logits_hash(HASH_START, session.prefill(&prompt).unwrap());
+        for token in 0..16 {
+            hash = logits_hash(hash, session.decode(token).unwrap());
+        }
+        println!("logits hash {index}: {hash:016x} {recipe:?}");
+        assert_ne!(hash, HASH_START);
+    }
+}
+
+#[test]
+fn high_precision_differs_and_each_token_can_be_had() {
+    let model = model(0, Compute::default());
+    let prompt: Vec<u32> = (0..40).collect();
+    let standard = logits(&mut session(&model, Precision::Standard), &prompt, 40, 1);
+    let high = logits(&mut session(&model, Precision::High), &prompt, 40, 1);
+    assert_ne!(standard, high);
+    let mut each = Vec::new();
+    let mut one = session(&model, Precision::Standard);
+    one.prefill_each(&prompt, |index, logits| {
+        assert_eq!(index, each.len());
+        each.push(logits.to_vec());
+    })
+    .unwrap();
+    assert_eq!(each.len(), 40);
+    let last: Vec<u32> = each[39].iter().map(|x| x.to_bits()).collect();
+    assert_eq!(last, standard[0]);
+}
+
+#[test]
+fn truncating_goes_back() {
+    let model = model(3, Compute::default());
+    let mut session = session(&model, Precision::Standard);
+    session.prefill(&[1, 2, 3]).unwrap();
+    let expected = session.decode(4).unwrap().to_vec();
+    session.decode(5).unwrap();
+    session.truncate(3);
+    assert_eq!(session.position(), 3);
+    assert_eq!(session.decode(4).unwrap(), expected);
+}
+
+#[test]
+fn wrong_requests_are_errors_and_change_nothing() {
+    let model = model(0, Compute::default());
+    let too_long = SessionOptions { context_length: Some(513), ..Default::default() };
+    assert!(matches!(Session::new(&model, too_long), Err(Error::Context { requested: 513, max: 512 })));
+    let options = SessionOptions { context_length: Some(4), ..Default::default() };
+    let mut session = Session::new(&model, options).unwrap();
+    assert!(matches!(session.prefill(&[]), Err(Error::EmptyPrompt)));
+    assert!(matches!(session.decode(256), Err(Error::Token { token: 256, vocab_size: 256 })));
+    session.prefill(&[1, 2, 3]).unwrap();
+    assert!(matches!(
+        session.prefill(&[1, 2]),
+        Err(Error::ContextFull { tokens: 2, position: 3, capacity: 4 })
+    ));
+    assert_eq!(session.position(), 3);
+    session.decode(1).unwrap();
+    assert!(session.decode(1).is_err());
+}
