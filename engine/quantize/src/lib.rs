@@ -33,6 +33,8 @@ mod options;
 mod report;
 mod round;
 mod source;
+#[cfg(test)]
+mod testing;
 mod tokenizer;
 mod warnings;
 

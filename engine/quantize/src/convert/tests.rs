@@ -1,1 +1,200 @@
-//! Tests.
+use crate::gguf::GgmlType;
+use crate::report::Method;
+use crate::testing::{CONFIG_JSON, shard, tiny_gguf, tiny_tensors};
+use crate::{Format, HeadFormat, QuantizeError, QuantizeOptions, Source, quantize};
+use edgellm::format::{ModelFile, TensorData};
+use safetensors::Dtype;
+use std::io::{self, Cursor, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+
+fn convert(source: &Source<'_>, options: &QuantizeOptions) -> (Vec<u8>, crate::Report) {
+    let mut out = Cursor::new(Vec::new());
+    let mut last = 0;
+    let report = quantize(source, options, &mut out, &mut |progress| {
+        assert!(progress.done > last && progress.done <= progress.total);
+        last = progress.done;
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(last, report.weights);
+    (out.into_inner(), report)
+}
+
+/// Every weight of the file equals, or is near, the source's.
+fn compare(file: &[u8], source: &Source<'_>, near: f32) {
+    let model = ModelFile::parse(file).unwrap();
+    for (index, tensor) in source.tensors().iter().enumerate() {
+        let [rows, cols] = tensor.shape();
+        let (mut expected, mut actual) = (vec![0.0; cols], vec![0.0; cols]);
+        match model.data(file, index) {
+            TensorData::F32(bytes) => {
+                let expected = tensor.read_vector().unwrap();
+                let stored: Vec<f32> =
+                    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+                assert_eq!(expected, stored, "{}", tensor.name());
+            }
+            TensorData::Packed(matrix) => {
+                for row in 0..rows {
+                    tensor.read_row(row, &mut expected).unwrap();
+                    matrix.dequantize_row(row, &mut actual);
+                    for (expected, actual) in expected.iter().zip(&actual) {
+                        let name = tensor.name();
+                        assert!((expected - actual).abs() <= near, "{name} {row}: {expected} {actual}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn four_bit_and_eight_bit_blocks_are_copied_without_loss() {
+    let cases = [
+        (GgmlType::Q4_0, GgmlType::Q8_0, Format::Int4),
+        (GgmlType::Q4_1, GgmlType::Q8_0, Format::Int4),
+        (GgmlType::Q4_0, GgmlType::Q5_0, Format::Int8),
+        (GgmlType::Q5_0, GgmlType::Q4_0, Format::Int8),
+        (GgmlType::Q8_0, GgmlType::Q8_0, Format::Int8),
+    ];
+    for (layer, embedding, format) in cases {
+        let gguf = tiny_gguf(layer, embedding);
+        let source = Source::from_gguf(&gguf).unwrap();
+        let (file, report) = convert(&source, &QuantizeOptions::new(format));
+        compare(&file, &source, 0.0);
+        assert_eq!(report.error.max, 0.0);
+        assert!(report.tensors.iter().all(|tensor| tensor.method != Method::Rounded));
+        assert_eq!(report.bytes, file.len() as u64);
+        let metadata = ModelFile::parse(&file).unwrap().metadata().clone();
+        assert_eq!(metadata.quantization.method, "lossless");
+        assert_eq!(metadata.tensors[0].error.map(|error| error.max), Some(0.0));
+    }
+}
+
+#[test]
+fn codes_scales_and_minimums_are_the_sources_own() {
+    let gguf = tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0);
+    let source = Source::from_gguf(&gguf).unwrap();
+    let (file, _) = convert(&source, &QuantizeOptions::new(Format::Int4));
+    let model = ModelFile::parse(&file).unwrap();
+    let name = "model.layers.0.self_attn.q_proj.weight";
+    let tensor = source.tensors().iter().find(|tensor| tensor.name() == name).unwrap();
+    let TensorData::Packed(matrix) = model.data(&file, model.position(name).unwrap()) else { panic!() };
+    for row in 0..64 {
+        for (block, bytes) in tensor.row(row).chunks_exact(20).enumerate() {
+            for j in 0..32 {
+                let code = if j < 16 { bytes[4 + j] & 15 } else { bytes[4 + j - 16] >> 4 };
+                let half = |at: usize| crate::dequantize::half([bytes[at], bytes[at + 1]]);
+                assert_eq!(matrix.code(row, 32 * block + j), (code, half(0), half(2)));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_format_rounds_every_source_type_about_as_well_as_its_bits_allow() {
+    let tokenizer = Source::from_gguf(&tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0)).unwrap().tokenizer;
+    let weights = shard(&tiny_tensors(), Dtype::BF16);
+    let files: [(&str, &[u8]); 3] = [
+        ("config.json", CONFIG_JSON.as_bytes()),
+        ("tokenizer.json", &tokenizer),
+        ("model.safetensors", &weights),
+    ];
+    let source = Source::from_files(&files).unwrap();
+    // The weights are uniform in -1..1; 2^bits even steps would leave a relative error of 2^-bits.
+    let cases = [
+        (Format::Int8, 0.005, 0.02),
+        (Format::Int4, 0.0625, 0.25),
+        (Format::Int3, 0.125, 0.5),
+        (Format::Int2, 0.25, 0.8),
+        (Format::Bitnet, 0.34, 0.8),
+    ];
+    for (format, relative, near) in cases {
+        for group_size in [None, Some(32), Some(64), Some(0)] {
+            let head = if format == Format::Int4 { HeadFormat::Int4 } else { HeadFormat::Int8 };
+            let options = QuantizeOptions { group_size, head, ..QuantizeOptions::new(format) };
+            let (file, report) = convert(&source, &options);
+            compare(&file, &source, near);
+            let error = report.error;
+            assert!(error.relative > 0.0 && error.relative < relative, "{format} {group_size:?} {error:?}");
+            assert_eq!(report.warnings.is_empty(), format == Format::Int8, "{:?}", report.warnings);
+        }
+    }
+    let (first, _) = convert(&source, &QuantizeOptions::new(Format::Int4));
+    let (second, _) = convert(&source, &QuantizeOptions::new(Format::Int4));
+    assert!(first == second, "the same source gives the same file");
+    let options = QuantizeOptions { group_size: Some(48), ..QuantizeOptions::new(Format::Int4) };
+    let error = quantize(&source, &options, Cursor::new(Vec::new()), &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(error, Err(QuantizeError::GroupSize { .. })));
+}
+
+/// A disk of limited size.
+struct Disk {
+    cursor: Cursor<Vec<u8>>,
+    size: u64,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.cursor.position() + bytes.len() as u64 > self.size {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.cursor.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Disk {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.cursor.seek(to)
+    }
+}
+
+#[test]
+fn a_full_disk_or_a_stop_leaves_no_valid_file() {
+    let gguf = tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0);
+    let source = Source::from_gguf(&gguf).unwrap();
+    let options = QuantizeOptions::new(Format::Int4);
+    let whole = convert(&source, &options).1.bytes;
+    for size in (0..whole).step_by(509).chain([whole - 1]) {
+        let mut disk = Disk { cursor: Cursor::new(Vec::new()), size };
+        let result = quantize(&source, &options, &mut disk, &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(result, Err(QuantizeError::Write(_))), "{size} of {whole} bytes");
+        assert!(ModelFile::parse(disk.cursor.get_ref()).is_err());
+    }
+    let mut strips = 0;
+    let mut out = Cursor::new(Vec::new());
+    let result = quantize(&source, &options, &mut out, &mut |_| {
+        strips += 1;
+        if strips == 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(result, Err(QuantizeError::Cancelled)));
+    assert!(ModelFile::parse(out.get_ref()).is_err());
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_named() {
+    let mut gguf = tiny_gguf(GgmlType::F32, GgmlType::F32);
+    let start = gguf.len() - 4 * 64;
+    gguf[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let source = Source::from_gguf(&gguf).unwrap();
+    let options = QuantizeOptions::new(Format::Int8);
+    let error = quantize(&source, &options, Cursor::new(Vec::new()), &mut |_| ControlFlow::Continue(()));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("model.norm.weight") && error.contains("NaN"), "{error}");
+}
+
+#[test]
+fn flipped_bits_in_a_gguf_file_never_panic() {
+    let mut gguf = tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0);
+    let options = QuantizeOptions::new(Format::Int4);
+    for bit in (0..gguf.len() * 8).step_by(1009) {
+        gguf[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(source) = Source::from_gguf(&gguf) {
+            let _ = quantize(&source, &options, Cursor::new(Vec::new()), &mut |_| ControlFlow::Continue(()));
+        }
+        gguf[bit / 8] ^= 1 << (bit % 8);
+    }
+}

@@ -1,1 +1,215 @@
-//! Tests.
+use super::{GgmlType, Gguf, GgufError, Value};
+
+/// Writes GGUF files for tests.
+#[derive(Clone, Default)]
+pub(crate) struct Builder {
+    keys: Vec<u8>,
+    key_count: u64,
+    directory: Vec<u8>,
+    tensor_count: u64,
+    data: Vec<u8>,
+}
+
+fn string(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
+}
+
+impl Builder {
+    fn key(mut self, key: &str, number: u32, value: &[u8]) -> Self {
+        self.keys.extend(string(key));
+        self.keys.extend(number.to_le_bytes());
+        self.keys.extend(value);
+        self.key_count += 1;
+        self
+    }
+
+    pub(crate) fn u32(self, key: &str, value: u32) -> Self {
+        self.key(key, 4, &value.to_le_bytes())
+    }
+
+    pub(crate) fn f32(self, key: &str, value: f32) -> Self {
+        self.key(key, 6, &value.to_le_bytes())
+    }
+
+    pub(crate) fn bool(self, key: &str, value: bool) -> Self {
+        self.key(key, 7, &[u8::from(value)])
+    }
+
+    pub(crate) fn string(self, key: &str, value: &str) -> Self {
+        self.key(key, 8, &string(value))
+    }
+
+    pub(crate) fn strings(self, key: &str, values: &[String]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| string(value)).collect();
+        let count = values.len() as u64;
+        self.key(key, 9, &[&8_u32.to_le_bytes()[..], &count.to_le_bytes(), &bytes].concat())
+    }
+
+    pub(crate) fn i32s(self, key: &str, values: &[i32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let count = values.len() as u64;
+        self.key(key, 9, &[&5_u32.to_le_bytes()[..], &count.to_le_bytes(), &bytes].concat())
+    }
+
+    pub(crate) fn f32s(self, key: &str, values: &[f32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let count = values.len() as u64;
+        self.key(key, 9, &[&6_u32.to_le_bytes()[..], &count.to_le_bytes(), &bytes].concat())
+    }
+
+    /// `dims`: the contiguous dimension first.
+    pub(crate) fn tensor(self, name: &str, dims: &[u64], ggml_type: GgmlType, bytes: &[u8]) -> Self {
+        let offset = self.data.len() as u64;
+        self.entry(name, dims, ggml_type.number(), offset, bytes)
+    }
+
+    fn entry(mut self, name: &str, dims: &[u64], number: u32, offset: u64, bytes: &[u8]) -> Self {
+        self.directory.extend(string(name));
+        self.directory.extend((dims.len() as u32).to_le_bytes());
+        self.directory.extend(dims.iter().flat_map(|dim| dim.to_le_bytes()));
+        self.directory.extend(number.to_le_bytes());
+        self.directory.extend(offset.to_le_bytes());
+        self.tensor_count += 1;
+        self.data.extend(bytes);
+        self.data.resize(self.data.len().next_multiple_of(32), 0);
+        self
+    }
+
+    pub(crate) fn build(&self) -> Vec<u8> {
+        let mut file = b"GGUF".to_vec();
+        file.extend(3_u32.to_le_bytes());
+        file.extend(self.tensor_count.to_le_bytes());
+        file.extend(self.key_count.to_le_bytes());
+        file.extend(&self.keys);
+        file.extend(&self.directory);
+        file.resize(file.len().next_multiple_of(32), 0);
+        file.extend(&self.data);
+        file
+    }
+}
+
+/// A file with a value of every kind and two tensors, 1 kB.
+fn sample() -> Vec<u8> {
+    Builder::default()
+        .u32("general.alignment", 32)
+        .key("u8", 0, &[200])
+        .key("i8", 1, &[0xff])
+        .key("u16", 2, &[1, 2])
+        .key("i16", 3, &[0xfe, 0xff])
+        .key("i32", 5, &(-7_i32).to_le_bytes())
+        .f32("f32", 1e-5)
+        .bool("bool", true)
+        .string("string", "grüße")
+        .strings("strings", &["a".to_string(), String::new(), "Ġb".to_string()])
+        .i32s("i32s", &[1, -2, 3])
+        .key("u64", 10, &u64::MAX.to_le_bytes())
+        .key("i64", 11, &i64::MIN.to_le_bytes())
+        .key("f64", 12, &0.25_f64.to_le_bytes())
+        .tensor("vector", &[3], GgmlType::F32, &[0; 12])
+        .tensor("matrix", &[64, 2], GgmlType::Q4_0, &[1; 72])
+        .build()
+}
+
+#[test]
+fn reads_values_of_every_type_and_tensors() {
+    let file = sample();
+    let gguf = Gguf::parse(&file).unwrap();
+    assert_eq!(gguf.get("u8"), Some(&Value::Unsigned(200)));
+    assert_eq!(gguf.get("i8"), Some(&Value::Signed(-1)));
+    assert_eq!(gguf.get("u16"), Some(&Value::Unsigned(0x201)));
+    assert_eq!(gguf.get("i16"), Some(&Value::Signed(-2)));
+    assert_eq!(gguf.get("i32"), Some(&Value::Signed(-7)));
+    assert_eq!(gguf.f64("f32"), Ok(1e-5));
+    assert_eq!(gguf.get("bool").and_then(Value::as_bool), Some(true));
+    assert_eq!(gguf.string("string"), Ok("grüße"));
+    let strings: Vec<_> = gguf.array("strings").unwrap().iter().filter_map(|v| v.as_str()).collect();
+    assert_eq!(strings, ["a", "", "Ġb"]);
+    let numbers: Vec<_> = gguf.array("i32s").unwrap().iter().collect();
+    assert_eq!(numbers, [Value::Signed(1), Value::Signed(-2), Value::Signed(3)]);
+    assert_eq!(gguf.u64("u64"), Ok(u64::MAX));
+    assert_eq!(gguf.get("i64"), Some(&Value::Signed(i64::MIN)));
+    assert_eq!(gguf.f64("f64"), Ok(0.25));
+    let matrix = gguf.tensor("matrix").unwrap();
+    assert_eq!((matrix.shape, matrix.ggml_type), ([2, 64], GgmlType::Q4_0));
+    assert_eq!(matrix.data, [1; 72]);
+    assert_eq!(gguf.tensor("vector").unwrap().shape, [1, 3]);
+    assert!(matches!(gguf.u64("i32"), Err(GgufError::WrongValue { .. })));
+    assert!(matches!(gguf.u64("none"), Err(GgufError::MissingKey { .. })));
+}
+
+#[test]
+fn truncated_anywhere_is_an_error() {
+    let file = sample();
+    // The last tensor ends before the padding does.
+    let end = file.len() - (96 - 72);
+    for length in 0..end {
+        assert!(Gguf::parse(&file[..length]).is_err(), "{length} of {} bytes", file.len());
+    }
+    assert!(Gguf::parse(&file[..end]).is_ok());
+}
+
+#[test]
+fn flipped_bits_never_panic() {
+    let mut file = sample();
+    for bit in 0..file.len() * 8 {
+        file[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(gguf) = Gguf::parse(&file) {
+            for value in gguf.metadata.values() {
+                let _ = value.as_array().map(|array| array.iter().count());
+            }
+        }
+        file[bit / 8] ^= 1 << (bit % 8);
+    }
+}
+
+#[test]
+fn lies_are_refused_without_cost() {
+    let header = |tensors: u64, keys: u64| {
+        let mut file = sample();
+        file[8..16].copy_from_slice(&tensors.to_le_bytes());
+        file[16..24].copy_from_slice(&keys.to_le_bytes());
+        Gguf::parse(&file).map(drop)
+    };
+    assert!(header(u64::MAX, 14).is_err());
+    assert!(header(2, u64::MAX).is_err());
+    let array = |element: u32, count: u64| {
+        let value = [&element.to_le_bytes()[..], &count.to_le_bytes()].concat();
+        Gguf::parse(&Builder::default().key("array", 9, &value).build()).map(drop)
+    };
+    assert!(matches!(array(8, u64::MAX), Err(GgufError::Truncated { .. })));
+    assert!(matches!(array(10, u64::MAX / 8), Err(GgufError::Truncated { .. })));
+    assert!(matches!(array(9, 1), Err(GgufError::ValueType { .. })));
+    assert!(matches!(array(99, 1), Err(GgufError::ValueType { found: 99, .. })));
+
+    let tensor = |dims: &[u64], number: u32, offset: u64| {
+        let file = Builder::default()
+            .tensor("first", &[8], GgmlType::F32, &[0; 32])
+            .entry("second", dims, number, offset, &[0; 64])
+            .build();
+        Gguf::parse(&file).map(drop).unwrap_err()
+    };
+    let wrapping = [1 << 63, 4, 4];
+    assert!(matches!(tensor(&wrapping, 0, 32), GgufError::Shape { .. }));
+    assert!(matches!(tensor(&[0, 4], 0, 32), GgufError::Shape { .. }));
+    assert!(matches!(tensor(&[33], 2, 32), GgufError::Shape { .. }));
+    assert!(matches!(tensor(&[16], 0, u64::MAX - 31), GgufError::TensorData { .. }));
+    assert!(matches!(tensor(&[64], 0, 32), GgufError::TensorData { .. }), "outside");
+    assert!(matches!(tensor(&[16], 0, 33), GgufError::TensorData { .. }), "unaligned");
+    assert!(tensor(&[16], 0, 0).to_string().contains("overlap"));
+    assert!(tensor(&[256], 35, 32).to_string().contains("TQ2_0"));
+    assert!(matches!(tensor(&[], 0, 32), GgufError::WrongValue { .. }));
+    let twice = Builder::default().u32("a", 1).u32("a", 2).build();
+    assert!(matches!(Gguf::parse(&twice), Err(GgufError::Duplicate { .. })));
+    let alignment = Builder::default().u32("general.alignment", 0).build();
+    assert!(matches!(Gguf::parse(&alignment), Err(GgufError::WrongValue { .. })));
+}
+
+#[test]
+fn other_versions_and_files_are_named() {
+    let mut file = sample();
+    file[4..8].copy_from_slice(&[0, 0, 0, 3]);
+    let error = Gguf::parse(&file).unwrap_err();
+    assert!(matches!(error, GgufError::Version { found: 0x0300_0000 }), "{error}");
+    assert!(matches!(Gguf::parse(b"PK\x03\x04"), Err(GgufError::Magic { .. })));
+    assert!(matches!(Gguf::parse(b"GG"), Err(GgufError::Magic { .. })));
+}
