@@ -67,6 +67,19 @@ impl Activations {
         }
     }
 
+    /// The activations of all tokens from `index` on.
+    #[inline(always)]
+    pub(crate) fn first(&self, index: usize) -> Token<'_> {
+        let (cols, blocks) = (self.padded_cols, self.padded_cols / BLOCK);
+        Token {
+            values: &self.values[index * cols..],
+            scales: &self.scales[index * blocks..],
+            sums: &self.sums[index * blocks..],
+            scaled_sums: &self.scaled_sums[index * blocks..],
+            tables: &[],
+        }
+    }
+
     /// Makes room for (tokens, cols), so that later quantizations up to that size allocate nothing.
     pub fn reserve(&mut self, tokens: usize, cols: usize) {
         let (tables, shape) = (self.tables.len(), (self.tokens, self.padded_cols));

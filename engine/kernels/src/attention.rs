@@ -41,95 +41,149 @@ impl<I: Isa> Job<I> for AttendJob<'_> {
     type Output = ();
     #[inline(always)]
     fn run(self, isa: I) {
-        let Attention { queries, head_dim, pages, keys, values, positions } = self.attention;
+        let Attention { queries, head_dim, pages, positions, .. } = self.attention;
         let padded = head_dim.next_multiple_of(HEAD_ALIGNMENT);
         assert!(padded <= MAX_HEAD_DIM && positions <= pages.len() * PAGE_POSITIONS);
-        assert_eq!(queries.len(), self.output.len());
-        for (query, output) in queries.chunks_exact(head_dim).zip(self.output.chunks_exact_mut(head_dim)) {
-            let mut total = [0.0f32; MAX_HEAD_DIM];
-            let total = &mut total[..padded];
-            let (mut max, mut weight) = (f32::NEG_INFINITY, 0.0f32);
-            for (index, page) in pages[..positions.div_ceil(PAGE_POSITIONS)].iter().enumerate() {
-                let count = PAGE_POSITIONS.min(positions - index * PAGE_POSITIONS);
-                let keys = &page[keys..keys + padded * PAGE_POSITIONS];
-                let values = &page[values..values + padded * PAGE_POSITIONS];
-                let mut scores = scores(isa, query, keys);
-                let mut highest = max;
-                for &score in &scores[..count] {
-                    highest = if score > highest { score } else { highest };
-                }
-                for score in &mut scores {
-                    *score = exp(*score - highest);
-                }
-                scores[count..].fill(0.0);
-                let correction = exp(max - highest);
-                weight = weight * correction + sum(&scores);
-                max = highest;
-                accumulate(isa, &scores[..count], values, correction, total);
+        assert!(queries.len() == self.output.len() && queries.len().is_multiple_of(head_dim));
+        // Heads together load and convert each key and value once.
+        let mut done = 0;
+        while done < queries.len() {
+            let heads = ((queries.len() - done) / head_dim).min(4);
+            let range = done..done + heads * head_dim;
+            let attention = Attention { queries: &queries[range.clone()], ..self.attention };
+            let output = &mut self.output[range];
+            match heads {
+                1 => attend::<I, 1>(isa, attention, output),
+                2 => attend::<I, 2>(isa, attention, output),
+                3 => attend::<I, 3>(isa, attention, output),
+                _ => attend::<I, 4>(isa, attention, output),
             }
-            for (output, total) in output.iter_mut().zip(total) {
-                *output = *total / weight;
-            }
+            done += heads * head_dim;
         }
     }
 }
 
-/// `query` (head_dim) times `keys` (padded head_dim, 64).
 #[inline(always)]
-fn scores<I: Isa>(isa: I, query: &[f32], keys: &[u16]) -> [f32; PAGE_POSITIONS] {
+fn attend<I: Isa, const HEADS: usize>(isa: I, attention: Attention<'_>, output: &mut [f32]) {
+    let Attention { queries, head_dim, pages, keys, values, positions } = attention;
+    let padded = head_dim.next_multiple_of(HEAD_ALIGNMENT);
+    let mut totals = [[0.0f32; MAX_HEAD_DIM]; HEADS];
+    for total in &mut totals {
+        total[..padded].fill(0.0);
+    }
+    let (mut max, mut weight) = ([f32::NEG_INFINITY; HEADS], [0.0f32; HEADS]);
+    for (index, page) in pages[..positions.div_ceil(PAGE_POSITIONS)].iter().enumerate() {
+        let count = PAGE_POSITIONS.min(positions - index * PAGE_POSITIONS);
+        let keys = &page[keys..keys + padded * PAGE_POSITIONS];
+        let values = &page[values..values + padded * PAGE_POSITIONS];
+        let mut scores = scores::<I, HEADS>(isa, queries, keys);
+        let mut correction = [0.0; HEADS];
+        for head in 0..HEADS {
+            let scores = &mut scores[head];
+            let mut highest = max[head];
+            for &score in &scores[..count] {
+                highest = if score > highest { score } else { highest };
+            }
+            for score in scores.iter_mut() {
+                *score = exp(*score - highest);
+            }
+            scores[count..].fill(0.0);
+            correction[head] = exp(max[head] - highest);
+            weight[head] = weight[head] * correction[head] + sum(scores);
+            max[head] = highest;
+        }
+        accumulate(isa, &scores, count, values, correction, padded, &mut totals);
+    }
+    for (head, output) in output.chunks_exact_mut(head_dim).enumerate() {
+        for (output, total) in output.iter_mut().zip(&totals[head]) {
+            *output = *total / weight[head];
+        }
+    }
+}
+
+/// Registers that sums take: half of those there are.
+const fn budget<I: Isa>() -> usize {
+    if I::WIDTH == 64 { 16 } else { 8 }
+}
+
+/// `queries` (HEADS, head_dim) times `keys` (padded head_dim, 64).
+#[inline(always)]
+fn scores<I: Isa, const HEADS: usize>(
+    isa: I,
+    queries: &[f32],
+    keys: &[u16],
+) -> [[f32; PAGE_POSITIONS]; HEADS] {
     let lanes = I::WIDTH / 4;
-    let mut scores = [0.0; PAGE_POSITIONS];
-    // Half of the registers that 64 positions need at 128 bits, so that they stay registers there.
-    let run = PAGE_POSITIONS.min(8 * lanes);
-    assert!(query.len() * PAGE_POSITIONS <= keys.len());
-    for at in (0..PAGE_POSITIONS).step_by(run) {
-        let mut sums = [isa.splat(0.0); 8];
-        for (d, &query) in query.iter().enumerate() {
-            let query = isa.splat(query);
-            for (r, sum) in sums.iter_mut().enumerate().take(run / lanes) {
-                // SAFETY: at + run <= 64 and d < head_dim, so the keys' length covers it.
+    let head_dim = queries.len() / HEADS;
+    // A power of two of registers a head, so that runs divide 64 positions.
+    let registers = (budget::<I>() / HEADS.next_power_of_two()).min(PAGE_POSITIONS / lanes);
+    let mut scores = [[0.0; PAGE_POSITIONS]; HEADS];
+    assert!(head_dim * PAGE_POSITIONS <= keys.len());
+    for at in (0..PAGE_POSITIONS).step_by(registers * lanes) {
+        let mut sums = [[isa.splat(0.0); 16]; HEADS];
+        for d in 0..head_dim {
+            for r in 0..registers {
+                // SAFETY: at + registers * lanes <= 64 and d < head_dim, so the keys' length covers it.
                 let key =
                     unsafe { isa.load_halves(keys.as_ptr().add(d * PAGE_POSITIONS + at + r * lanes).cast()) };
-                *sum = isa.add(*sum, isa.mul(query, key));
+                for (head, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: d < head_dim, and there are HEADS queries.
+                    let query = isa.splat(unsafe { *queries.get_unchecked(head * head_dim + d) });
+                    sums[r] = isa.add(sums[r], isa.mul(query, key));
+                }
             }
         }
-        for (r, sum) in sums.into_iter().enumerate().take(run / lanes) {
-            // SAFETY: at + run <= 64.
-            unsafe { isa.store_floats(scores.as_mut_ptr().add(at + r * lanes), sum) };
+        for (scores, sums) in scores.iter_mut().zip(sums) {
+            for (r, sum) in sums.into_iter().enumerate().take(registers) {
+                // SAFETY: at + registers * lanes <= 64.
+                unsafe { isa.store_floats(scores.as_mut_ptr().add(at + r * lanes), sum) };
+            }
         }
     }
     scores
 }
 
-/// `total = total * correction + weights (positions) x values (positions, padded head_dim)`.
+/// `totals = totals * correction + weights (HEADS, count) x values (count, padded head_dim)`.
 #[inline(always)]
-fn accumulate<I: Isa>(isa: I, weights: &[f32], values: &[u16], correction: f32, total: &mut [f32]) {
+fn accumulate<I: Isa, const HEADS: usize>(
+    isa: I,
+    weights: &[[f32; PAGE_POSITIONS]; HEADS],
+    count: usize,
+    values: &[u16],
+    correction: [f32; HEADS],
+    padded: usize,
+    totals: &mut [[f32; MAX_HEAD_DIM]; HEADS],
+) {
     let lanes = I::WIDTH / 4;
-    let padded = total.len();
-    let correction = isa.splat(correction);
-    assert!(weights.len() * padded <= values.len() && padded.is_multiple_of(HEAD_ALIGNMENT));
-    let mut at = 0;
-    while at < padded {
-        let run = (padded - at).min(8 * lanes);
-        // SAFETY: at + run <= padded, the length of `total` and of each row of `values`.
+    // 16 floats are a whole number of registers of any width.
+    let registers = (budget::<I>() / HEADS.next_power_of_two()).min(HEAD_ALIGNMENT.max(lanes) / lanes);
+    assert!(count <= PAGE_POSITIONS && count * padded <= values.len());
+    assert!(padded <= MAX_HEAD_DIM && padded.is_multiple_of(HEAD_ALIGNMENT));
+    for at in (0..padded).step_by(registers * lanes) {
+        // SAFETY: at + registers * lanes <= padded, the length of each row of `values` and at most of `totals`.
         unsafe {
-            let to = total.as_mut_ptr().add(at);
-            let mut sums = [isa.splat(0.0); 8];
-            for (r, sum) in sums.iter_mut().enumerate().take(run / lanes) {
-                *sum = isa.mul(isa.load_floats(to.add(r * lanes)), correction);
-            }
-            for (position, &weight) in weights.iter().enumerate() {
-                let weight = isa.splat(weight);
-                let row = values.as_ptr().add(position * padded + at);
-                for (r, sum) in sums.iter_mut().enumerate().take(run / lanes) {
-                    let value = isa.load_halves(row.add(r * lanes).cast());
-                    *sum = isa.add(*sum, isa.mul(weight, value));
+            let mut sums = [[isa.splat(0.0); 16]; HEADS];
+            for head in 0..HEADS {
+                for r in 0..registers {
+                    let total = isa.load_floats(totals[head].as_ptr().add(at + r * lanes));
+                    sums[head][r] = isa.mul(total, isa.splat(correction[head]));
                 }
             }
-            for (r, sum) in sums.into_iter().enumerate().take(run / lanes) {
-                isa.store_floats(to.add(r * lanes), sum);
+            for position in 0..count {
+                for r in 0..registers {
+                    let value =
+                        isa.load_halves(values.as_ptr().add(position * padded + at + r * lanes).cast());
+                    for head in 0..HEADS {
+                        let weight = isa.splat(*weights[head].get_unchecked(position));
+                        sums[head][r] = isa.add(sums[head][r], isa.mul(weight, value));
+                    }
+                }
+            }
+            for head in 0..HEADS {
+                for r in 0..registers {
+                    isa.store_floats(totals[head].as_mut_ptr().add(at + r * lanes), sums[head][r]);
+                }
             }
         }
-        at += run;
     }
 }

@@ -60,42 +60,40 @@ impl<I: Isa> BlockSums<I> for Bytes<'_> {
         // SAFETY: the caller vouches for the codes of the block and for the token's values.
         unsafe {
             let start = start(self.layout, I::BYTE_OFFSET, *self.token.sums.get_unchecked(block));
-            unpacked_sums::<I, false>(isa, codes, self.token.values.as_ptr().add(block * BLOCK), start)
+            let values = self.token.values.as_ptr().add(block * BLOCK);
+            let registers = 128 / I::WIDTH;
+            let mut sums = [isa.byte_zero(); 8];
+            for group in 0..GROUPS_PER_BLOCK {
+                let quad = isa.quad(values.add(group * LUT_GROUP));
+                for (t, sum) in sums.iter_mut().enumerate().take(registers) {
+                    *sum = isa.byte_dot(*sum, isa.load(codes.add(group * 128 + t * I::WIDTH)), quad);
+                }
+            }
+            sums.map(|sum| isa.byte_total(sum, start))
         }
     }
 }
 
-/// The sums of 32 rows of an unpacked block, 8 tiles of 32 rows x 4 bytes, with 32 activations. `SMALL`: the
-/// codes are below 16.
+/// The sums of a register's rows over an unpacked block. `SMALL`: the codes are below 16.
 ///
 /// # Safety
-/// As many bytes are readable.
+/// 32 values are readable.
 #[inline(always)]
-pub(crate) unsafe fn unpacked_sums<I: Isa, const SMALL: bool>(
+pub(crate) unsafe fn register_sums<I: Isa, const SMALL: bool>(
     isa: I,
-    codes: *const u8,
+    codes: &[I::Bytes; GROUPS_PER_BLOCK],
     values: *const i8,
     start: i32,
-) -> [I::Ints; 8] {
-    let registers = 128 / I::WIDTH;
-    let mut small = [isa.small_zero(); 8];
-    let mut wide = [isa.byte_zero(); 8];
-    for group in 0..GROUPS_PER_BLOCK {
-        for t in 0..registers {
-            // SAFETY: 8 tiles of 128 bytes, 8 groups of 4 values.
-            let (quad, codes) = unsafe {
-                (isa.quad(values.add(group * LUT_GROUP)), isa.load(codes.add(group * 128 + t * I::WIDTH)))
-            };
-            if SMALL {
-                small[t] = isa.small_dot(small[t], codes, quad);
-            } else {
-                wide[t] = isa.byte_dot(wide[t], codes, quad);
-            }
+) -> I::Ints {
+    let (mut small, mut wide) = (isa.small_zero(), isa.byte_zero());
+    for (group, &codes) in codes.iter().enumerate() {
+        // SAFETY: 8 groups of 4 values.
+        let quad = unsafe { isa.quad(values.add(group * LUT_GROUP)) };
+        if SMALL {
+            small = isa.small_dot(small, codes, quad);
+        } else {
+            wide = isa.byte_dot(wide, codes, quad);
         }
     }
-    let mut rows = [if SMALL { isa.small_total(small[0], start) } else { isa.byte_total(wide[0], start) }; 8];
-    for t in 1..registers {
-        rows[t] = if SMALL { isa.small_total(small[t], start) } else { isa.byte_total(wide[t], start) };
-    }
-    rows
+    if SMALL { isa.small_total(small, start) } else { isa.byte_total(wide, start) }
 }

@@ -9,7 +9,7 @@ use crate::activations::{Activations, Token};
 use crate::attention::Attention;
 use crate::dot::{self, Bytes, Nibbles};
 use crate::isa::{Isa, Job};
-use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, Layout, Matrix, STRIP, Zero};
+use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, Layout, Matrix, STRIP, Zero};
 use crate::lookup::Lookup;
 use crate::pool::Pool;
 use crate::unpack::unpack_block;
@@ -298,13 +298,11 @@ impl MatmulJob<'_> {
         }
     }
 
-    /// One strip with many tokens: every block is unpacked once for a tile of them.
+    /// One strip with many tokens: every block is unpacked once for a tile of them, and each register of codes
+    /// stays one while all tokens pass by.
     #[inline(always)]
     fn many<I: Isa, const SMALL: bool>(&self, isa: I, strip: usize) {
         let layout = self.matrix.layout();
-        let offset = if SMALL { 0 } else { I::BYTE_OFFSET };
-        let registers = 128 / I::WIDTH;
-        let lanes = I::WIDTH / 4;
         let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
         let block_bytes = layout.encoding().block_bytes();
         let mut unpacked = [0u8; BLOCK_WEIGHTS];
@@ -327,36 +325,22 @@ impl MatmulJob<'_> {
                         unpack_block(isa, layout.encoding(), codes, &mut unpacked);
                         unpacked.as_ptr()
                     };
-                    for (index, (total, inner)) in totals.iter_mut().zip(&mut inners).take(count).enumerate()
-                    {
-                        let token = self.activations.token(tile + index);
-                        let start = dot::start(layout, offset, token.sums[block]);
-                        let values = token.values[block * BLOCK..][..BLOCK].as_ptr();
-                        // SAFETY: 1024 codes and 32 values are there, and 32 floats in total and inner.
-                        unsafe {
-                            let rows = dot::unpacked_sums::<I, SMALL>(isa, codes, values, start);
-                            let scale = isa.splat(token.scales[block]);
-                            for (r, rows) in rows.into_iter().enumerate().take(registers) {
-                                let inner = inner.as_mut_ptr().add(r * lanes);
-                                let mut sum = isa.mul(scale, isa.to_floats(rows));
-                                if block > first {
-                                    sum = isa.add(isa.load_floats(inner), sum);
-                                }
-                                if block < last {
-                                    isa.store_floats(inner, sum);
-                                    continue;
-                                }
-                                let scale = isa.load_halves(scales.as_ptr().add(r * I::WIDTH / 2));
-                                sum = isa.mul(scale, sum);
-                                if layout.zero() == Zero::Affine {
-                                    let min =
-                                        isa.load_halves(scales.as_ptr().add(2 * STRIP + r * I::WIDTH / 2));
-                                    let offset = isa.splat(group_sum(token, first, last));
-                                    sum = isa.add(sum, isa.mul(min, offset));
-                                }
-                                let total = total.as_mut_ptr().add(r * lanes);
-                                isa.store_floats(total, isa.add(isa.load_floats(total), sum));
-                            }
+                    let step = Step { scales: scales.as_ptr(), codes, first, block, last, tile };
+                    // SAFETY: 1024 codes and a group's scales are there, and the tile's tokens have the block.
+                    unsafe {
+                        match layout.zero() {
+                            Zero::Affine => self.step::<I, SMALL, true>(
+                                isa,
+                                step,
+                                &mut totals[..count],
+                                &mut inners[..count],
+                            ),
+                            Zero::Symmetric(_) => self.step::<I, SMALL, false>(
+                                isa,
+                                step,
+                                &mut totals[..count],
+                                &mut inners[..count],
+                            ),
                         }
                     }
                 }
@@ -366,6 +350,75 @@ impl MatmulJob<'_> {
             }
         }
     }
+
+    /// One block with a tile of tokens.
+    ///
+    /// # Safety
+    /// The step's pointers are to a group's scales and 1024 unpacked codes; `tile + totals.len()` tokens and
+    /// `last` blocks are there.
+    #[inline(always)]
+    unsafe fn step<I: Isa, const SMALL: bool, const AFFINE: bool>(
+        &self,
+        isa: I,
+        step: Step,
+        totals: &mut [[f32; STRIP]],
+        inners: &mut [[f32; STRIP]],
+    ) {
+        let Step { scales, codes, first, block, last, tile } = step;
+        let layout = self.matrix.layout();
+        let offset = if SMALL { 0 } else { I::BYTE_OFFSET };
+        let (lanes, blocks) = (I::WIDTH / 4, self.activations.padded_cols() / BLOCK);
+        let token = self.activations.first(tile);
+        for register in 0..128 / I::WIDTH {
+            // SAFETY: see above.
+            unsafe {
+                let codes: [I::Bytes; GROUPS_PER_BLOCK] =
+                    std::array::from_fn(|group| isa.load(codes.add(group * 128 + register * I::WIDTH)));
+                let weight_scale = isa.load_halves(scales.add(register * I::WIDTH / 2));
+                let weight_min = if AFFINE {
+                    isa.load_halves(scales.add(2 * STRIP + register * I::WIDTH / 2))
+                } else {
+                    weight_scale
+                };
+                for (index, (total, inner)) in totals.iter_mut().zip(inners.iter_mut()).enumerate() {
+                    let values = token.values.as_ptr().add((index * blocks + block) * BLOCK);
+                    let at = index * blocks + block;
+                    let start = dot::start(layout, offset, *token.sums.get_unchecked(at));
+                    let sums = dot::register_sums::<I, SMALL>(isa, &codes, values, start);
+                    let mut sum = isa.mul(isa.splat(*token.scales.get_unchecked(at)), isa.to_floats(sums));
+                    let inner = inner.as_mut_ptr().add(register * lanes);
+                    if block > first {
+                        sum = isa.add(isa.load_floats(inner), sum);
+                    }
+                    if block < last {
+                        isa.store_floats(inner, sum);
+                        continue;
+                    }
+                    sum = isa.mul(weight_scale, sum);
+                    if AFFINE {
+                        let mut offset = *token.scaled_sums.get_unchecked(at - (block - first));
+                        for at in at - (block - first) + 1..=at {
+                            offset += *token.scaled_sums.get_unchecked(at);
+                        }
+                        sum = isa.add(sum, isa.mul(weight_min, isa.splat(offset)));
+                    }
+                    let total = total.as_mut_ptr().add(register * lanes);
+                    isa.store_floats(total, isa.add(isa.load_floats(total), sum));
+                }
+            }
+        }
+    }
+}
+
+/// Where [`MatmulJob::step`] is: the block of a group `first..=last`, and the first token of the tile.
+#[derive(Clone, Copy)]
+struct Step {
+    scales: *const u8,
+    codes: *const u8,
+    first: usize,
+    block: usize,
+    last: usize,
+    tile: usize,
 }
 
 /// The scaled sum of the activations of blocks `first..=last`.
