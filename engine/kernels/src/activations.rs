@@ -6,7 +6,7 @@
 //! 8-bit weights, because the positive and the negative part of a pair each stay within 127 x 255 < 2^15.
 //! What the rounding costs is measured in docs/quantization.md.
 
-use crate::layout::{BLOCK, LUT_GROUP};
+use crate::layout::{BLOCK, GROUPS_PER_BLOCK, LUT_GROUP};
 
 /// Bias of the entries of a lookup table: entry = 128 + subset sum, an unsigned byte.
 pub const TABLE_BIAS: i32 = 128;
@@ -148,16 +148,21 @@ impl Activations {
 /// of 4 values by at most a half, so no subset of a group can sum to more than 127.
 #[inline(always)]
 fn quantize_block(x: &[f32; BLOCK], values: &mut [i8; BLOCK]) -> f32 {
+    // Column by column over the 8 groups, so that the compiler has whole vectors to work with.
+    let column = |j: usize, f: fn(f32) -> f32| -> [f32; GROUPS_PER_BLOCK] {
+        std::array::from_fn(|group| f(x[LUT_GROUP * group + j]))
+    };
+    let totals = |f: fn(f32) -> f32| -> [f32; GROUPS_PER_BLOCK] {
+        let (a, b, c, d) = (column(0, f), column(1, f), column(2, f), column(3, f));
+        std::array::from_fn(|group| (a[group] + b[group]) + (c[group] + d[group]))
+    };
+    let positive = totals(|x| if x > 0.0 { x } else { 0.0 });
+    let negative = totals(|x| if x < 0.0 { -x } else { 0.0 });
+    let poison = totals(|x| x * 0.0).iter().fold(0.0, |sum, x| sum + x);
     let mut largest = 0.0f32;
-    let mut poison = 0.0f32;
-    for group in x.as_chunks::<LUT_GROUP>().0 {
-        let positive = group.map(|x| if x > 0.0 { x } else { 0.0 });
-        let negative = group.map(|x| if x < 0.0 { -x } else { 0.0 });
-        let positive = (positive[0] + positive[1]) + (positive[2] + positive[3]);
-        let negative = (negative[0] + negative[1]) + (negative[2] + negative[3]);
+    for (positive, negative) in positive.into_iter().zip(negative) {
         let larger = if positive > negative { positive } else { negative };
         largest = if larger > largest { larger } else { largest };
-        poison += (group[0] * 0.0 + group[1] * 0.0) + (group[2] * 0.0 + group[3] * 0.0);
     }
     // Below 1e-30 the reciprocal would overflow; such a block is 0.
     if poison != 0.0 || !(1e-30..f32::INFINITY).contains(&largest) {

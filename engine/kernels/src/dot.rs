@@ -97,3 +97,33 @@ pub(crate) unsafe fn register_sums<I: Isa, const SMALL: bool>(
     }
     if SMALL { isa.small_total(small, start) } else { isa.byte_total(wide, start) }
 }
+
+/// [`register_sums`] of two registers at once.
+///
+/// # Safety
+/// 32 values are readable.
+#[inline(always)]
+pub(crate) unsafe fn pair_sums<I: Isa, const SMALL: bool>(
+    isa: I,
+    codes: [&[I::Bytes; GROUPS_PER_BLOCK]; 2],
+    values: *const i8,
+    start: i32,
+) -> [I::Ints; 2] {
+    let (mut small, mut wide) = ([isa.small_zero(); 2], [isa.byte_zero(); 2]);
+    for group in 0..GROUPS_PER_BLOCK {
+        // SAFETY: 8 groups of 4 values.
+        let quad = unsafe { isa.quad(values.add(group * LUT_GROUP)) };
+        for (row, codes) in codes.iter().enumerate() {
+            if SMALL {
+                small[row] = isa.small_dot(small[row], codes[group], quad);
+            } else {
+                wide[row] = isa.byte_dot(wide[row], codes[group], quad);
+            }
+        }
+    }
+    if SMALL {
+        small.map(|sum| isa.small_total(sum, start))
+    } else {
+        wide.map(|sum| isa.byte_total(sum, start))
+    }
+}

@@ -326,21 +326,15 @@ impl MatmulJob<'_> {
                         unpacked.as_ptr()
                     };
                     let step = Step { scales: scales.as_ptr(), codes, first, block, last, tile };
+                    let (totals, inners) = (&mut totals[..count], &mut inners[..count]);
+                    let affine = layout.zero() == Zero::Affine;
                     // SAFETY: 1024 codes and a group's scales are there, and the tile's tokens have the block.
                     unsafe {
-                        match layout.zero() {
-                            Zero::Affine => self.step::<I, SMALL, true>(
-                                isa,
-                                step,
-                                &mut totals[..count],
-                                &mut inners[..count],
-                            ),
-                            Zero::Symmetric(_) => self.step::<I, SMALL, false>(
-                                isa,
-                                step,
-                                &mut totals[..count],
-                                &mut inners[..count],
-                            ),
+                        match (affine, per_group == 1) {
+                            (true, true) => self.step::<I, SMALL, true, true>(isa, step, totals, inners),
+                            (true, false) => self.step::<I, SMALL, true, false>(isa, step, totals, inners),
+                            (false, true) => self.step::<I, SMALL, false, true>(isa, step, totals, inners),
+                            (false, false) => self.step::<I, SMALL, false, false>(isa, step, totals, inners),
                         }
                     }
                 }
@@ -351,13 +345,13 @@ impl MatmulJob<'_> {
         }
     }
 
-    /// One block with a tile of tokens.
+    /// One block with a tile of tokens. `SINGLE`: a group is one block.
     ///
     /// # Safety
     /// The step's pointers are to a group's scales and 1024 unpacked codes; `tile + totals.len()` tokens and
     /// `last` blocks are there.
     #[inline(always)]
-    unsafe fn step<I: Isa, const SMALL: bool, const AFFINE: bool>(
+    unsafe fn step<I: Isa, const SMALL: bool, const AFFINE: bool, const SINGLE: bool>(
         &self,
         isa: I,
         step: Step,
@@ -369,43 +363,82 @@ impl MatmulJob<'_> {
         let offset = if SMALL { 0 } else { I::BYTE_OFFSET };
         let (lanes, blocks) = (I::WIDTH / 4, self.activations.padded_cols() / BLOCK);
         let token = self.activations.first(tile);
-        for register in 0..128 / I::WIDTH {
+        // Where there are 32 registers, two rows of them: twice the independent sums.
+        let rows = if I::WIDTH == 64 { 2 } else { 1 };
+        for register in (0..128 / I::WIDTH).step_by(rows) {
             // SAFETY: see above.
             unsafe {
-                let codes: [I::Bytes; GROUPS_PER_BLOCK] =
-                    std::array::from_fn(|group| isa.load(codes.add(group * 128 + register * I::WIDTH)));
-                let weight_scale = isa.load_halves(scales.add(register * I::WIDTH / 2));
-                let weight_min = if AFFINE {
-                    isa.load_halves(scales.add(2 * STRIP + register * I::WIDTH / 2))
-                } else {
-                    weight_scale
-                };
-                for (index, (total, inner)) in totals.iter_mut().zip(inners.iter_mut()).enumerate() {
-                    let values = token.values.as_ptr().add((index * blocks + block) * BLOCK);
+                let second = register + rows - 1;
+                let weights = [
+                    RowWeights::load::<AFFINE>(isa, scales, codes, register),
+                    RowWeights::load::<AFFINE>(isa, scales, codes, second),
+                ];
+                for index in 0..totals.len() {
                     let at = index * blocks + block;
+                    let values = token.values.as_ptr().add(at * BLOCK);
                     let start = dot::start(layout, offset, *token.sums.get_unchecked(at));
-                    let sums = dot::register_sums::<I, SMALL>(isa, &codes, values, start);
-                    let mut sum = isa.mul(isa.splat(*token.scales.get_unchecked(at)), isa.to_floats(sums));
-                    let inner = inner.as_mut_ptr().add(register * lanes);
-                    if block > first {
-                        sum = isa.add(isa.load_floats(inner), sum);
-                    }
-                    if block < last {
-                        isa.store_floats(inner, sum);
-                        continue;
-                    }
-                    sum = isa.mul(weight_scale, sum);
-                    if AFFINE {
-                        let mut offset = *token.scaled_sums.get_unchecked(at - (block - first));
-                        for at in at - (block - first) + 1..=at {
-                            offset += *token.scaled_sums.get_unchecked(at);
+                    let scale = isa.splat(*token.scales.get_unchecked(at));
+                    let sums: [I::Ints; 2] = if rows == 2 {
+                        dot::pair_sums::<I, SMALL>(isa, [&weights[0].codes, &weights[1].codes], values, start)
+                    } else {
+                        [dot::register_sums::<I, SMALL>(isa, &weights[0].codes, values, start); 2]
+                    };
+                    for row in 0..rows {
+                        let RowWeights { scale: weight_scale, min: weight_min, .. } = &weights[row];
+                        let to = (register + row) * lanes;
+                        let mut sum = isa.mul(scale, isa.to_floats(sums[row]));
+                        if !SINGLE {
+                            let inner = inners.get_unchecked_mut(index).as_mut_ptr().add(to);
+                            if block > first {
+                                sum = isa.add(isa.load_floats(inner), sum);
+                            }
+                            if block < last {
+                                isa.store_floats(inner, sum);
+                                continue;
+                            }
                         }
-                        sum = isa.add(sum, isa.mul(weight_min, isa.splat(offset)));
+                        sum = isa.mul(*weight_scale, sum);
+                        if AFFINE {
+                            let start = at - (block - first);
+                            let mut offset = *token.scaled_sums.get_unchecked(start);
+                            if !SINGLE {
+                                for at in start + 1..=at {
+                                    offset += *token.scaled_sums.get_unchecked(at);
+                                }
+                            }
+                            sum = isa.add(sum, isa.mul(*weight_min, isa.splat(offset)));
+                        }
+                        let total = totals.get_unchecked_mut(index).as_mut_ptr().add(to);
+                        isa.store_floats(total, isa.add(isa.load_floats(total), sum));
                     }
-                    let total = total.as_mut_ptr().add(register * lanes);
-                    isa.store_floats(total, isa.add(isa.load_floats(total), sum));
                 }
             }
+        }
+    }
+}
+
+/// A register's rows of an unpacked block, with their scales.
+struct RowWeights<I: Isa> {
+    codes: [I::Bytes; GROUPS_PER_BLOCK],
+    scale: I::Floats,
+    min: I::Floats,
+}
+
+impl<I: Isa> RowWeights<I> {
+    /// # Safety
+    /// A group's scales and 1024 codes are readable, and `register < 128 / WIDTH`.
+    #[inline(always)]
+    unsafe fn load<const AFFINE: bool>(isa: I, scales: *const u8, codes: *const u8, register: usize) -> Self {
+        let at = register * I::WIDTH;
+        // SAFETY: the caller's.
+        unsafe {
+            let mut loaded = [isa.load(codes.add(at)); GROUPS_PER_BLOCK];
+            for (group, loaded) in loaded.iter_mut().enumerate().skip(1) {
+                *loaded = isa.load(codes.add(group * 128 + at));
+            }
+            let scale = isa.load_halves(scales.add(at / 2));
+            let min = if AFFINE { isa.load_halves(scales.add(2 * STRIP + at / 2)) } else { scale };
+            RowWeights { codes: loaded, scale, min }
         }
     }
 }
