@@ -155,3 +155,36 @@ pub(crate) const CONFIG_JSON: &str = r#"{
     "num_key_value_heads": 2, "vocab_size": 262, "max_position_embeddings": 128, "rms_norm_eps": 1e-06,
     "rope_theta": 1000000.0, "tie_word_embeddings": true, "bos_token_id": 0, "eos_token_id": 2
 }"#;
+
+/// Writes what the fuzz targets start from: `cargo test -p edgellm-quantize --lib fuzz_seeds -- --ignored`.
+#[test]
+#[ignore = "writes files into fuzz/"]
+fn fuzz_seeds() {
+    use crate::{Format, QuantizeOptions, Source, quantize};
+    use std::{fs, io::Cursor, ops::ControlFlow, path::Path};
+
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let write = |path: &str, bytes: &[u8]| {
+        let path = fuzz.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    let gguf = tiny_gguf(GgmlType::Q4_1, GgmlType::Q4_0);
+    write("seeds/gguf/llama", &gguf);
+    write("seeds/gguf/metadata", &metadata("qwen2").build());
+    let source = Source::from_gguf(&gguf).unwrap();
+    let mut out = Cursor::new(Vec::new());
+    let options = QuantizeOptions::new(Format::Int2);
+    quantize(&source, &options, &mut out, &mut |_| ControlFlow::Continue(())).unwrap();
+    write("seeds/tmac2/llama", out.get_ref());
+    let weights = shard(&tiny_tensors(), Dtype::BF16);
+    write("folder/config.json", CONFIG_JSON.as_bytes());
+    write("folder/tokenizer.json", &source.tokenizer);
+    write("folder/model.safetensors", &weights);
+    write("seeds/safetensors/config", &[&[0], CONFIG_JSON.as_bytes()].concat());
+    write("seeds/safetensors/index", b"\x01{\"weight_map\": {\"model.norm.weight\": \"model.safetensors\"}}");
+    write(
+        "seeds/safetensors/tokenizer_config",
+        b"\x02{\"eos_token\": \"<|im_end|>\", \"chat_template\": \"x\"}",
+    );
+}
