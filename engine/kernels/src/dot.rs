@@ -69,7 +69,11 @@ impl<I: Isa> BlockSums<I> for Bytes<'_> {
                     *sum = isa.byte_dot(*sum, isa.load(codes.add(group * 128 + t * I::WIDTH)), quad);
                 }
             }
-            sums.map(|sum| isa.byte_total(sum, start))
+            let mut rows = [isa.byte_total(sums[0], start); 8];
+            for (row, sum) in rows.iter_mut().zip(sums).take(registers).skip(1) {
+                *row = isa.byte_total(sum, start);
+            }
+            rows
         }
     }
 }
@@ -121,9 +125,10 @@ pub(crate) unsafe fn pair_sums<I: Isa, const SMALL: bool>(
             }
         }
     }
+    // No closures here: code in them is not compiled for the instruction set.
     if SMALL {
-        small.map(|sum| isa.small_total(sum, start))
+        [isa.small_total(small[0], start), isa.small_total(small[1], start)]
     } else {
-        wide.map(|sum| isa.byte_total(sum, start))
+        [isa.byte_total(wide[0], start), isa.byte_total(wide[1], start)]
     }
 }

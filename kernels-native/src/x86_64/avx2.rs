@@ -124,13 +124,13 @@ unsafe impl Isa for Avx2 {
     fn lookup_rows(self, low: [__m256i; 2], high: [__m256i; 2], start: i32) -> [__m256i; 8] {
         avx2!({
             let start = _mm256_set1_epi32(start);
-            let rows = |sums: __m256i| {
-                let sums = _mm_add_epi16(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
-                _mm256_add_epi32(_mm256_cvtepu16_epi32(sums), start)
-            };
-            let even = |[all, odd]: [__m256i; 2]| _mm256_sub_epi16(all, _mm256_slli_epi16::<8>(odd));
             let mut out = [start; 8];
-            out[..4].copy_from_slice(&[rows(even(low)), rows(low[1]), rows(even(high)), rows(high[1])]);
+            out[..4].copy_from_slice(&[
+                rows(even(low), start),
+                rows(low[1], start),
+                rows(even(high), start),
+                rows(high[1], start),
+            ]);
             out
         })
     }
@@ -169,4 +169,19 @@ unsafe impl Isa for Avx2 {
     fn to_floats(self, ints: __m256i) -> __m256 {
         avx2!(_mm256_cvtepi32_ps(ints))
     }
+}
+
+/// Both 128-bit halves of 16-bit sums added up, widened, plus `start`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rows(sums: __m256i, start: __m256i) -> __m256i {
+    let sums = _mm_add_epi16(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+    _mm256_add_epi32(_mm256_cvtepu16_epi32(sums), start)
+}
+
+/// The sums of the low bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn even([all, odd]: [__m256i; 2]) -> __m256i {
+    _mm256_sub_epi16(all, _mm256_slli_epi16::<8>(odd))
 }

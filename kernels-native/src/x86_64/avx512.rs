@@ -122,15 +122,6 @@ unsafe impl Isa for Avx512 {
     #[inline(always)]
     fn lookup_rows(self, low: [__m512i; 2], high: [__m512i; 2], start: i32) -> [__m512i; 8] {
         avx512!({
-            // Even and odd rows side by side while the four 128-bit parts are added up: 4 shuffles fewer than
-            // folding the four registers one by one.
-            let fold = |[all, odd]: [__m512i; 2]| {
-                let even = _mm512_sub_epi16(all, _mm512_slli_epi16::<8>(odd));
-                _mm512_add_epi16(
-                    _mm512_shuffle_i64x2::<0b01_00_01_00>(even, odd),
-                    _mm512_shuffle_i64x2::<0b11_10_11_10>(even, odd),
-                )
-            };
             let (low, high) = (fold(low), fold(high));
             let rows = _mm512_add_epi16(
                 _mm512_shuffle_i64x2::<0b10_00_10_00>(low, high),
@@ -178,4 +169,16 @@ unsafe impl Isa for Avx512 {
     fn to_floats(self, ints: __m512i) -> __m512 {
         avx512!(_mm512_cvtepi32_ps(ints))
     }
+}
+
+/// Sums of the low and of the high bytes side by side, while the first half of four 128-bit parts is added to
+/// the second: 4 shuffles fewer than folding the registers one by one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn fold([all, odd]: [__m512i; 2]) -> __m512i {
+    let even = _mm512_sub_epi16(all, _mm512_slli_epi16::<8>(odd));
+    _mm512_add_epi16(
+        _mm512_shuffle_i64x2::<0b01_00_01_00>(even, odd),
+        _mm512_shuffle_i64x2::<0b11_10_11_10>(even, odd),
+    )
 }
