@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2030,SC2031
 # Sourced, not run: finds the compilers that the wasm32 and aarch64 tests use.
 #
 # Three cases, tried in this order for each target:
