@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""What a model says in float32: logits, greedy text, token ids, perplexity, from a GGUF file.
+
+    .venv/bin/python scripts/reference/reference.py greedy --gguf F --prompt "The sea is" --count 32
+    .venv/bin/python scripts/reference/reference.py perplexity --gguf F --text T --chunks 4
+    .venv/bin/python scripts/reference/reference.py logits --gguf F --tokens 1,2,3 --output logits.f32
+    .venv/bin/python scripts/reference/reference.py tokenize --gguf F --prompt "The sea is"
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from model import Model
+from tokenizer import from_gguf
+from windows import Perplexity, window_logits, windows
+
+
+def logits(args: argparse.Namespace) -> None:
+    model = Model(args.gguf)
+    out = model.forward([int(token) for token in args.tokens.split(",")])
+    if args.output:
+        out.astype("<f4").tofile(args.output)
+    top = np.argsort(-out[-1])[:10]
+    print(json.dumps({"shape": out.shape, "top": [[int(t), float(out[-1, t])] for t in top]}))
+
+
+def greedy(args: argparse.Namespace) -> None:
+    model = Model(args.gguf)
+    tokenizer = from_gguf(model.reader)
+    prompt = tokenizer.encode(args.prompt, add_special_tokens=False).ids
+    tokens = model.greedy(prompt, args.count)
+    text = tokenizer.decode(tokens, skip_special_tokens=False)
+    print(json.dumps({"prompt_token_ids": prompt, "token_ids": tokens, "text": text}))
+
+
+def tokenize(args: argparse.Namespace) -> None:
+    tokenizer = from_gguf(Model(args.gguf).reader)
+    print(json.dumps(tokenizer.encode(args.prompt, add_special_tokens=False).ids))
+
+
+def perplexity(args: argparse.Namespace) -> None:
+    model = Model(args.gguf)
+    text = args.text.read_bytes().decode("utf-8", errors="replace")
+    tokens = from_gguf(model.reader).encode(text, add_special_tokens=False).ids
+    total = Perplexity()
+    for chunk, window in enumerate(windows(model, tokens, args.context, args.chunks), start=1):
+        total.add(*window_logits(model, window))
+        print(f"[{chunk}] {total.value:.4f}", flush=True)
+    print(json.dumps({"perplexity": total.value, "stderr": total.stderr, "context": args.context}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for function in (logits, greedy, tokenize, perplexity):
+        command = commands.add_parser(function.__name__)
+        command.set_defaults(run=function)
+        command.add_argument("--gguf", required=True)
+        if function is logits:
+            command.add_argument("--tokens", required=True, help="token ids with commas between")
+            command.add_argument("--output", help="little-endian float32, (tokens, vocabulary)")
+        elif function is perplexity:
+            command.add_argument("--text", required=True, type=Path)
+            command.add_argument("--context", type=int, default=512)
+            command.add_argument("--chunks", type=int)
+        else:
+            command.add_argument("--prompt", required=True)
+            if function is greedy:
+                command.add_argument("--count", type=int, default=32)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
