@@ -1,0 +1,30 @@
+//! Prints this target's lines: `native [--threads N] [MODEL]`. A model is hashed on top of the seeded ones.
+
+use edgellm::{Compute, Error, available_kernels};
+use edgellm_wasm_parity::{check_kernels, given_model, seeded_models};
+
+fn main() -> Result<(), Error> {
+    let mut arguments = std::env::args().skip(1);
+    let mut threads = 1;
+    let mut file = None;
+    while let Some(argument) = arguments.next() {
+        if argument == "--threads" {
+            threads = arguments.next().and_then(|n| n.parse().ok()).expect("--threads takes a number");
+        } else {
+            file = Some(std::fs::read(&argument).unwrap_or_else(|error| panic!("{argument}: {error}")));
+        }
+    }
+    for kernels in available_kernels() {
+        println!("{}", check_kernels(kernels));
+        for threads in 1..=threads {
+            let compute = Compute::new(kernels, threads);
+            for line in seeded_models(&compute)? {
+                println!("{line}");
+            }
+            if let Some(file) = &file {
+                println!("{}", given_model(file.clone(), &compute)?);
+            }
+        }
+    }
+    Ok(())
+}

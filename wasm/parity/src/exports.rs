@@ -1,0 +1,90 @@
+//! The module's plain interface: the caller asks for room, writes a model there, calls a test and reads the
+//! report. The memory is shared by address only, so nothing here reads through a pointer; what is unsafe is
+//! naming the exports (a name must be unique in the program) and the random bytes.
+
+use crate::{Line, check_kernels, given_model, seeded_models};
+use edgellm::{Compute, Error, available_kernels};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static MODEL: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static REPORT: Mutex<String> = Mutex::new(String::new());
+
+fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a test on all kernels of the module and keeps its lines; the number of failures. A panic is a trap,
+/// and its message is the report then.
+fn run(mut test: impl FnMut(Compute) -> Result<Vec<Line>, Error>) -> u32 {
+    std::panic::set_hook(Box::new(|info| *lock(&REPORT) = info.to_string()));
+    let mut report = String::new();
+    let mut failures = 0;
+    for kernels in available_kernels() {
+        match test(Compute::new(kernels, 1)) {
+            Ok(lines) => report.extend(lines.iter().map(|line| format!("{line}\n"))),
+            Err(error) => {
+                failures += 1;
+                report += &format!("{}: {error}\n", kernels.name());
+            }
+        }
+    }
+    *lock(&REPORT) = report;
+    failures
+}
+
+/// Room for a model file of `len` bytes: its address.
+// SAFETY: no other function of the module has this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn parity_model(len: usize) -> usize {
+    let mut model = lock(&MODEL);
+    *model = vec![0; len];
+    model.as_mut_ptr().expose_provenance()
+}
+
+/// Exactness tests of the kernels.
+// SAFETY: no other function of the module has this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn parity_check_kernels() -> u32 {
+    run(|compute| Ok(vec![check_kernels(compute.kernels())]))
+}
+
+/// Logits of seeded models.
+// SAFETY: no other function of the module has this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn parity_seeded_models() -> u32 {
+    run(|compute| seeded_models(&compute))
+}
+
+/// Logits of the model written where [`parity_model`] said.
+// SAFETY: no other function of the module has this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn parity_given_model() -> u32 {
+    run(|compute| Ok(vec![given_model(lock(&MODEL).clone(), &compute)?]))
+}
+
+/// Address of the last report.
+// SAFETY: no other function of the module has this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn parity_report() -> usize {
+    lock(&REPORT).as_ptr().expose_provenance()
+}
+
+/// Length of the last report.
+// SAFETY: no other function of the module has this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn parity_report_len() -> usize {
+    lock(&REPORT).len()
+}
+
+/// The random bytes of `getrandom`'s custom backend: hash tables of the tokenizer take their seeds here, and
+/// results must not depend on them. A module that does more than these tests must bring real randomness.
+///
+/// # Safety
+/// `dest` must be valid for writes of `len` bytes.
+// SAFETY: `getrandom` asks for exactly this name and signature.
+#[unsafe(no_mangle)]
+unsafe extern "Rust" fn __getrandom_v03_custom(dest: *mut u8, len: usize) -> Result<(), getrandom::Error> {
+    // SAFETY: as the caller's.
+    unsafe { dest.write_bytes(0x5e, len) };
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Laws 1 and 2 on every target: the exactness tests of the kernels, and hashes that must be the same
+//! whatever the target, the kernels and the number of threads.
+//!
+//! `scripts/check_parity.py` runs this crate natively (the `native` example), for aarch64 under qemu, and as a
+//! wasm module under wasmtime, and compares the [`Line`]s. A line that only one of them prints is an error too.
+
+use edgellm::kernels::{Kernels, Pool};
+use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_model};
+use edgellm::{Compute, Error, Model, Precision, Session, SessionOptions, TokenId};
+use std::fmt;
+
+#[cfg(target_arch = "wasm32")]
+mod exports;
+
+/// A result, and what computed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What was computed, one word.
+    pub what: String,
+    /// Hash of the result.
+    pub hash: u64,
+    /// Name of the kernels.
+    pub kernels: &'static str,
+    /// Number of threads.
+    pub threads: usize,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:016x} {} {}", self.what, self.hash, self.kernels, self.threads)
+    }
+}
+
+/// Runs the exactness tests of one instance of the kernels.
+///
+/// # Panics
+/// If one fails.
+pub fn check_kernels(kernels: Kernels) -> Line {
+    let hash = edgellm::kernels::testing::check(kernels, &Pool::new());
+    Line { what: "float-kernels".to_string(), hash, kernels: kernels.name(), threads: 1 }
+}
+
+/// Hashes of the logits of small seeded models, one for each format and family, in both precisions.
+///
+/// # Errors
+/// If the engine refuses a model.
+pub fn seeded_models(compute: &Compute) -> Result<Vec<Line>, Error> {
+    let prompt: Vec<TokenId> = (0..70).collect();
+    let mut lines = Vec::new();
+    for (index, recipe) in recipes().into_iter().enumerate() {
+        let file = seeded_model(recipe, index as u64).expect("a writer into memory does not fail");
+        let model = Model::with_compute(file, compute.clone())?;
+        for precision in [Precision::Standard, Precision::High] {
+            let hash = greedy_hash(&model, precision, &prompt, 16)?;
+            let name = format!("seeded-{index}-{precision:?}").to_lowercase();
+            lines.push(line(name, hash, compute));
+        }
+    }
+    Ok(lines)
+}
+
+/// Hash of the logits of a model file over a prompt and greedy tokens.
+///
+/// # Errors
+/// If the engine refuses the model.
+pub fn given_model(file: Vec<u8>, compute: &Compute) -> Result<Line, Error> {
+    let model = Model::with_compute(file, compute.clone())?;
+    let vocab_size = model.config().vocab_size as TokenId;
+    let prompt: Vec<TokenId> = (0..20).map(|i| (i * 1009 + 17) % vocab_size).collect();
+    let hash = greedy_hash(&model, Precision::Standard, &prompt, 24)?;
+    Ok(line("given-model".to_string(), hash, compute))
+}
+
+fn line(what: String, hash: u64, compute: &Compute) -> Line {
+    Line { what, hash, kernels: compute.kernels().name(), threads: compute.threads() }
+}
+
+fn greedy_hash(model: &Model, precision: Precision, prompt: &[TokenId], count: usize) -> Result<u64, Error> {
+    let mut session = Session::new(model, SessionOptions { precision, ..Default::default() })?;
+    let mut logits: &[f32] = session.prefill(prompt)?;
+    let mut hash = logits_hash(HASH_START, logits);
+    for _ in 0..count {
+        let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or(0);
+        logits = session.decode(best as TokenId)?;
+        hash = logits_hash(hash, logits);
+    }
+    Ok(hash)
+}
