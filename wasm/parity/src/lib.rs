@@ -10,7 +10,7 @@ use edgellm::{Compute, Error, Model, Precision, Session, SessionOptions, TokenId
 use std::fmt;
 
 #[cfg(target_arch = "wasm32")]
-mod exports;
+pub mod exports;
 
 /// A result, and what computed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
