@@ -15,6 +15,7 @@ mod rope;
 mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tokenizer;
 
 pub use compute::{Compute, available_kernels};
 pub use edgellm_kernels as kernels;

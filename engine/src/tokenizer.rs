@@ -1,0 +1,269 @@
+//! Text to tokens and back, from a Hugging Face `tokenizer.json`.
+//!
+//! Normalizing, splitting into words and finding added tokens is the work of the `tokenizers` crate, so that ids are
+//! those of Hugging Face. The byte-pair model itself is our own ([`bpe`], [`vocabulary`]): the same algorithm in flat
+//! tables, because the crate's takes a third of a second and 115 MB to load Qwen's 152,000 tokens. So is decoding
+//! ([`decoder`]), which has to stream.
+
+mod bpe;
+mod decoder;
+mod file;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+
+pub use stream::Detokenizer;
+
+use crate::TokenId;
+use bpe::{Bpe, Scratch};
+use decoder::Decoder;
+use file::{AddedTokenFile, NORMALIZERS, PRE_TOKENIZERS, Surround, TokenizerFile, component};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use tokenizers::models::TrainerWrapper;
+use tokenizers::{
+    AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizer, PreTokenizerWrapper,
+};
+use vocabulary::{MAX_TOKENS, Vocabulary};
+
+/// Why a tokenizer could not be made or used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenizerError {
+    /// The file is not what Hugging Face writes, or asks for what no supported model needs.
+    #[error("tokenizer.json cannot be used: {0}")]
+    File(String),
+    /// A text could not be encoded, which only an odd pre-tokenizer's pattern can cause.
+    #[error("this text cannot be split into tokens: {0}; shorten it or remove very long runs")]
+    Encode(String),
+}
+
+/// Turns text into tokens and tokens into text.
+///
+/// ```
+/// use edgellm::tokenizer::Tokenizer;
+///
+/// let json = br#"{
+///     "added_tokens": [{"id": 3, "content": "<|end|>", "special": true, "single_word": false,
+///                       "lstrip": false, "rstrip": false, "normalized": false}],
+///     "decoder": {"type": "ByteLevel"},
+///     "model": {"type": "BPE", "vocab": {"h": 0, "i": 1, "hi": 2}, "merges": ["h i"]}
+/// }"#;
+/// let tokenizer = Tokenizer::from_json(json)?;
+/// assert_eq!(tokenizer.encode("hi<|end|>", true)?, [2, 3]);
+/// assert_eq!(tokenizer.decode(&[2, 3], false), "hi<|end|>");
+/// assert_eq!(tokenizer.decode(&[2, 3], true), "hi");
+/// # Ok::<(), edgellm::tokenizer::TokenizerError>(())
+/// ```
+pub struct Tokenizer {
+    normalizer: Option<NormalizerWrapper>,
+    pre_tokenizer: Option<PreTokenizerWrapper>,
+    /// Finds all added tokens in a text.
+    added: AddedVocabulary,
+    /// Finds only those that are not special.
+    added_plain: AddedVocabulary,
+    /// The same tokens by id.
+    added_by_id: BTreeMap<TokenId, Added>,
+    surround: Surround,
+    bpe: Bpe,
+    decoder: Decoder,
+    vocab_size: usize,
+}
+
+/// An added token.
+#[derive(Debug)]
+struct Added {
+    content: String,
+    /// What the decoder gets: `content`, or what the normalizer makes of it.
+    piece: String,
+    special: bool,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`TokenizerError::File`] if it is malformed or not a byte-pair model's.
+    pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
+        let file: TokenizerFile = serde_json::from_slice(json).map_err(|e| TokenizerError::File(e.to_string()))?;
+        Self::from_file(file).map_err(TokenizerError::File)
+    }
+
+    fn from_file(file: TokenizerFile) -> Result<Self, String> {
+        let normalizer = component("normalizer", file.normalizer, NORMALIZERS)?;
+        let pre_tokenizer = component("pre_tokenizer", file.pre_tokenizer, PRE_TOKENIZERS)?;
+        let surround = Surround::from_json(file.post_processor)?;
+        let decoder = Decoder::from_json(file.decoder)?;
+        let bpe = Bpe::new(file.model)?;
+
+        let added = added_vocabulary(&file.added_tokens, &bpe.vocabulary, normalizer.as_ref())?;
+        let mut added_plain = added.clone();
+        added_plain.set_encode_special_tokens(true);
+        let mut added_by_id = BTreeMap::new();
+        for AddedTokenFile { id, token } in file.added_tokens {
+            let piece = added.simple_id_to_token(id).unwrap_or_else(|| token.content.clone());
+            added_by_id.insert(id, Added { content: token.content, piece, special: token.special });
+        }
+
+        let vocab_size = bpe.vocabulary.len().max(added_by_id.last_key_value().map_or(0, |(id, _)| *id as usize + 1));
+        if let Some(id) = surround.prefix.iter().chain(&surround.suffix).find(|&&id| id as usize >= vocab_size) {
+            return Err(format!("its post_processor adds token {id}, but there are only {vocab_size}"));
+        }
+        Ok(Tokenizer {
+            normalizer,
+            pre_tokenizer,
+            added,
+            added_plain,
+            added_by_id,
+            surround,
+            bpe,
+            decoder,
+            vocab_size,
+        })
+    }
+
+    /// The tokens of `text`. Special tokens written in it, such as `<|im_end|>`, become those tokens, as chat templates
+    /// need it. With `add_special`, the tokens that this model wants around every text (Llama's `<s>`) are added.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`].
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, TokenizerError> {
+        let mut ids = Vec::new();
+        if add_special {
+            ids.extend_from_slice(&self.surround.prefix);
+        }
+        self.encode_into(text, &self.added, &mut ids)?;
+        if add_special {
+            ids.extend_from_slice(&self.surround.suffix);
+        }
+        Ok(ids)
+    }
+
+    /// The tokens of a text that must stay text: special tokens written in it are spelled out like any other word.
+    /// Nothing is added around it.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`].
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<TokenId>, TokenizerError> {
+        let mut ids = Vec::new();
+        self.encode_into(text, &self.added_plain, &mut ids)?;
+        Ok(ids)
+    }
+
+    fn encode_into(&self, text: &str, added: &AddedVocabulary, ids: &mut Vec<TokenId>) -> Result<(), TokenizerError> {
+        let mut words = added.extract_and_normalize(self.normalizer.as_ref(), text);
+        if let Some(pre_tokenizer) = &self.pre_tokenizer {
+            pre_tokenizer.pre_tokenize(&mut words).map_err(|e| TokenizerError::Encode(e.to_string()))?;
+        }
+        let mut scratch = Scratch::default();
+        for (word, _, tokens) in words.get_splits(OffsetReferential::Normalized, OffsetType::None) {
+            match tokens {
+                Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
+                None => self.bpe.encode(word, &mut scratch, ids),
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of `ids`, without special tokens if `skip_special`. Ids outside the vocabulary have no text; bytes that
+    /// are no UTF-8 become replacement characters.
+    pub fn decode(&self, ids: &[TokenId], skip_special: bool) -> String {
+        let mut text = String::new();
+        let mut stream = Detokenizer::new(self, skip_special);
+        for &id in ids {
+            stream.push(id, &mut text);
+        }
+        stream.finish(&mut text);
+        text
+    }
+
+    /// Id of a token, spelled as in the vocabulary (`Ġhello`) or, for added tokens, as in the text (`<|im_end|>`).
+    pub fn token_to_id(&self, token: &str) -> Option<TokenId> {
+        self.added.get_vocab().get(token).copied().or_else(|| self.bpe.vocabulary.id(token))
+    }
+
+    /// Spelling of a token; the inverse of [`Tokenizer::token_to_id`].
+    pub fn id_to_token(&self, id: TokenId) -> Option<&str> {
+        self.added_by_id.get(&id).map(|added| added.content.as_str()).or_else(|| self.bpe.vocabulary.text(id))
+    }
+
+    /// One above the largest id. A model's embedding may have more rows: `config.vocab_size`.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Whether a token is special: structure such as `<|im_end|>` and not text.
+    pub fn is_special(&self, id: TokenId) -> bool {
+        self.added_by_id.get(&id).is_some_and(|added| added.special)
+    }
+
+    /// What the decoder gets for a token.
+    fn piece(&self, id: TokenId) -> Option<&str> {
+        self.added_by_id.get(&id).map(|added| added.piece.as_str()).or_else(|| self.bpe.vocabulary.text(id))
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("vocab_size", &self.vocab_size).finish_non_exhaustive()
+    }
+}
+
+/// The crate's finder of added tokens, with the ids it gives checked against those of the file.
+fn added_vocabulary(
+    tokens: &[AddedTokenFile],
+    vocabulary: &Vocabulary,
+    normalizer: Option<&NormalizerWrapper>,
+) -> Result<AddedVocabulary, String> {
+    let mut added = AddedVocabulary::new();
+    let model = VocabularyModel(vocabulary, vocabulary.count());
+    added
+        .add_tokens(tokens.iter().map(|t| t.token.clone()), &model, normalizer)
+        .map_err(|error| format!("its added tokens cannot be read: {error}"))?;
+    for AddedTokenFile { id, token } in tokens {
+        let given = added.get_vocab().get(&token.content);
+        if given != Some(id) || *id >= MAX_TOKENS {
+            return Err(format!(
+                "added token {:?} says that its id is {id}, but by its place in the list it is {}",
+                token.content,
+                given.map_or("none".into(), u32::to_string),
+            ));
+        }
+    }
+    Ok(added)
+}
+
+/// As much of the crate's model as adding tokens asks for: a vocabulary and its number of tokens.
+struct VocabularyModel<'a>(&'a Vocabulary, usize);
+
+impl tokenizers::Model for VocabularyModel<'_> {
+    type Trainer = TrainerWrapper;
+
+    fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.0.id(token)
+    }
+
+    fn id_to_token(&self, id: u32) -> Option<String> {
+        self.0.text(id).map(str::to_owned)
+    }
+
+    fn get_vocab_size(&self) -> usize {
+        self.1
+    }
+
+    fn tokenize(&self, _: &str) -> tokenizers::Result<Vec<tokenizers::Token>> {
+        Err("words are encoded by Bpe".into())
+    }
+
+    fn get_vocab(&self) -> HashMap<String, u32> {
+        HashMap::new()
+    }
+
+    fn save(&self, _: &Path, _: Option<&str>) -> tokenizers::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    fn get_trainer(&self) -> TrainerWrapper {
+        TrainerWrapper::BpeTrainer(tokenizers::models::bpe::BpeTrainer::default())
+    }
+}

@@ -1,0 +1,274 @@
+//! Byte-pair encoding: merges of neighbours, the best-ranked first.
+
+use super::vocabulary::{Append, Vocabulary};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::Deserialize;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::fmt;
+
+/// The `model` of a tokenizer.json, as it is written there.
+#[derive(Debug, Deserialize)]
+pub(super) struct ModelFile {
+    #[serde(rename = "type")]
+    pub(super) model_type: Option<String>,
+    dropout: Option<f32>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    fuse_unk: Option<bool>,
+    #[serde(default)]
+    byte_fallback: Option<bool>,
+    #[serde(default)]
+    ignore_merges: Option<bool>,
+    #[serde(default)]
+    vocab: Option<Vocabulary>,
+    #[serde(default)]
+    merges: Merges,
+}
+
+/// A BPE model, ready to encode words.
+#[derive(Debug)]
+pub(super) struct Bpe {
+    pub(super) vocabulary: Vocabulary,
+    /// (left, right) to (rank, merged).
+    merges: HashMap<(u32, u32), (u32, u32)>,
+    unk: Option<u32>,
+    fuse_unk: bool,
+    /// Ids of `<0x00>` to `<0xFF>`, where the model falls back to bytes.
+    bytes: Option<Box<[Option<u32>; 256]>>,
+    ignore_merges: bool,
+}
+
+impl Bpe {
+    /// Checks the file's model and builds the tables.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub(super) fn new(file: ModelFile) -> Result<Self, String> {
+        match file.model_type.as_deref() {
+            Some("BPE") | None => {}
+            Some(other) => return Err(format!("its model is {other}; only BPE is supported")),
+        }
+        let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if set(&file.continuing_subword_prefix) || set(&file.end_of_word_suffix) {
+            return Err("it marks word parts by a prefix or suffix, which is not supported".into());
+        }
+        if file.dropout.is_some_and(|p| p != 0.0) {
+            return Err("it drops merges at random, which is not supported; set model.dropout to null".into());
+        }
+        let vocabulary = file.vocab.ok_or("its model has no vocab")?;
+        let unk = match &file.unk_token {
+            Some(token) => {
+                Some(vocabulary.id(token).ok_or_else(|| format!("its unknown token {token:?} is not in the vocab"))?)
+            }
+            None => None,
+        };
+        let merges = file.merges.resolve(&vocabulary)?;
+        let bytes = file.byte_fallback.unwrap_or(false).then(|| {
+            let mut ids = Box::new([None; 256]);
+            for (byte, id) in ids.iter_mut().enumerate() {
+                *id = vocabulary.id(&format!("<0x{byte:02X}>"));
+            }
+            ids
+        });
+        Ok(Bpe {
+            vocabulary,
+            merges,
+            unk,
+            fuse_unk: file.fuse_unk.unwrap_or(false),
+            bytes,
+            ignore_merges: file.ignore_merges.unwrap_or(false),
+        })
+    }
+
+    /// Appends the tokens of one word. `word` is what the pre-tokenizer made of the text.
+    pub(super) fn encode(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        if self.ignore_merges
+            && let Some(id) = self.vocabulary.id(word)
+        {
+            ids.push(id);
+            return;
+        }
+        self.split(word, &mut scratch.symbols);
+        self.merge(scratch);
+        ids.extend(scratch.symbols.iter().filter(|s| s.id != GONE).map(|s| s.id));
+    }
+
+    /// One symbol a character; bytes or the unknown token for characters outside the vocabulary.
+    fn split(&self, word: &str, symbols: &mut Vec<Symbol>) {
+        symbols.clear();
+        let mut unknown = None;
+        let mut utf8 = [0; 4];
+        for c in word.chars() {
+            let c: &str = c.encode_utf8(&mut utf8);
+            if let Some(id) = self.vocabulary.id(c) {
+                push_all(symbols, unknown.take());
+                push_all(symbols, Some(id));
+                continue;
+            }
+            if let Some(bytes) = &self.bytes
+                && c.bytes().all(|byte| bytes[byte as usize].is_some())
+            {
+                push_all(symbols, c.bytes().filter_map(|byte| bytes[byte as usize]));
+                continue;
+            }
+            if !self.fuse_unk {
+                push_all(symbols, unknown);
+            }
+            unknown = self.unk;
+        }
+        push_all(symbols, unknown);
+    }
+
+    /// Merges neighbours, the lowest rank first and the leftmost of equals.
+    fn merge(&self, Scratch { symbols, queue }: &mut Scratch) {
+        queue.clear();
+        for at in 1..symbols.len() {
+            self.offer(queue, symbols, at - 1, at);
+        }
+        while let Some(Reverse((_, at, merged))) = queue.pop() {
+            let Symbol { id, previous, next } = symbols[at];
+            // Stale, if one of the two has been merged with something else since.
+            if id == GONE || next == NONE {
+                continue;
+            }
+            let right = symbols[next];
+            if self.merges.get(&(id, right.id)).is_none_or(|&(_, now)| now != merged) {
+                continue;
+            }
+            symbols[at] = Symbol { id: merged, previous, next: right.next };
+            symbols[next].id = GONE;
+            if right.next != NONE {
+                symbols[right.next].previous = at;
+                self.offer(queue, symbols, at, right.next);
+            }
+            if previous != NONE {
+                self.offer(queue, symbols, previous, at);
+            }
+        }
+    }
+
+    fn offer(&self, queue: &mut Queue, symbols: &[Symbol], left: usize, right: usize) {
+        if let Some(&(rank, merged)) = self.merges.get(&(symbols[left].id, symbols[right].id)) {
+            queue.push(Reverse((rank, left, merged)));
+        }
+    }
+}
+
+/// Buffers that one text's words share.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    symbols: Vec<Symbol>,
+    queue: Queue,
+}
+
+/// (rank, position of the left symbol, merged id), the smallest on top.
+type Queue = BinaryHeap<Reverse<(u32, usize, u32)>>;
+
+/// A token of the word so far, in a list linked by indices.
+#[derive(Clone, Copy, Debug)]
+struct Symbol {
+    id: u32,
+    previous: usize,
+    next: usize,
+}
+
+/// Id of a symbol that its left neighbour has swallowed.
+const GONE: u32 = u32::MAX;
+/// No neighbour.
+const NONE: usize = usize::MAX;
+
+fn push_all(symbols: &mut Vec<Symbol>, ids: impl IntoIterator<Item = u32>) {
+    for id in ids {
+        let at = symbols.len();
+        let previous = match symbols.last_mut() {
+            Some(last) => {
+                last.next = at;
+                at - 1
+            }
+            None => NONE,
+        };
+        symbols.push(Symbol { id, previous, next: NONE });
+    }
+}
+
+/// The merges as written: `"a b"` or `["a", "b"]`, each as start, middle and end in one buffer.
+#[derive(Debug, Default)]
+struct Merges {
+    text: String,
+    pairs: Vec<[u32; 3]>,
+}
+
+impl Merges {
+    fn resolve(&self, vocabulary: &Vocabulary) -> Result<HashMap<(u32, u32), (u32, u32)>, String> {
+        let mut merges = HashMap::with_capacity(self.pairs.len());
+        for (rank, &[start, middle, end]) in (0..).zip(&self.pairs) {
+            let id = |from: u32, to: u32| {
+                let token = &self.text[from as usize..to as usize];
+                vocabulary.id(token).ok_or_else(|| format!("merge {rank} needs {token:?}, which is not in the vocab"))
+            };
+            merges.insert((id(start, middle)?, id(middle, end)?), (rank, id(start, end)?));
+        }
+        Ok(merges)
+    }
+}
+
+impl<'de> Deserialize<'de> for Merges {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Merges;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of merges")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merges, A::Error> {
+                let mut merges = Merges::default();
+                while let Some(pair) = list.next_element_seed(Pair(&mut merges.text))? {
+                    merges.pairs.push(pair);
+                }
+                Ok(merges)
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+/// Appends one merge to the buffer.
+struct Pair<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for Pair<'_> {
+    type Value = [u32; 3];
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<[u32; 3], D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Pair<'_> {
+    type Value = [u32; 3];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a merge: \"left right\" or [\"left\", \"right\"]")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, merge: &str) -> Result<[u32; 3], E> {
+        let mut parts = merge.split(' ');
+        let (Some(left), Some(right), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(E::custom(format!("{merge:?} is not a merge: two tokens with one space between are")));
+        };
+        let (start, length) = Append(self.0).visit_str(left)?;
+        let (middle, rest) = Append(self.0).visit_str(right)?;
+        debug_assert_eq!(start + length, middle);
+        Ok([start, middle, middle + rest])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<[u32; 3], A::Error> {
+        let left = pair.next_element_seed(Append(self.0))?;
+        let right = pair.next_element_seed(Append(self.0))?;
+        match (left, right, pair.next_element::<&str>()?) {
+            (Some((start, _)), Some((middle, length)), None) => Ok([start, middle, middle + length]),
+            _ => Err(A::Error::custom("a merge is two tokens")),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Text as it comes, token by token.
+
+use super::decoder::DecoderState;
+use super::Tokenizer;
+use crate::TokenId;
+
+/// A streaming detokenizer: what it gives, put together, is what [`Tokenizer::decode`] gives for all the tokens.
+///
+/// A character's bytes may be spread over several tokens; they are held back until it is whole.
+///
+/// ```
+/// use edgellm::tokenizer::{Detokenizer, Tokenizer};
+///
+/// // In the alphabet of byte-level models, "Ã" and "©" stand for the bytes C3 and A9: together an é.
+/// let json = r#"{"decoder": {"type": "ByteLevel"},
+///     "model": {"type": "BPE", "vocab": {"caf": 0, "Ã": 1, "©": 2}, "merges": []}}"#;
+/// let tokenizer = Tokenizer::from_json(json.as_bytes())?;
+/// let mut stream = Detokenizer::new(&tokenizer, true);
+/// let mut text = String::new();
+/// stream.push(0, &mut text);
+/// stream.push(1, &mut text);
+/// assert_eq!(text, "caf");
+/// stream.push(2, &mut text);
+/// assert_eq!(text, "café");
+/// # Ok::<(), edgellm::tokenizer::TokenizerError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Detokenizer<'t> {
+    tokenizer: &'t Tokenizer,
+    skip_special: bool,
+    state: DecoderState,
+}
+
+impl<'t> Detokenizer<'t> {
+    /// Begins a text. With `skip_special`, special tokens give no text.
+    pub fn new(tokenizer: &'t Tokenizer, skip_special: bool) -> Self {
+        Detokenizer { tokenizer, skip_special, state: DecoderState::new(&tokenizer.decoder) }
+    }
+
+    /// Appends the text that is certain once `id` is known, often none or more than this token's own.
+    pub fn push(&mut self, id: TokenId, text: &mut String) {
+        if self.skip_special && self.tokenizer.is_special(id) {
+            return;
+        }
+        if let Some(piece) = self.tokenizer.piece(id) {
+            self.tokenizer.decoder.push(&mut self.state, piece, text);
+        }
+    }
+
+    /// Ends the text: appends what was held back, as replacement characters where it is no text, and begins anew.
+    pub fn finish(&mut self, text: &mut String) {
+        self.tokenizer.decoder.finish(&mut self.state, text);
+    }
+}
