@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+pub mod chat;
 mod compute;
 pub mod config;
 mod error;
@@ -12,6 +13,7 @@ pub mod format;
 mod forward;
 mod model;
 mod rope;
+pub mod sampler;
 mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,10 +1,11 @@
 //! Byte-pair encoding: merges of neighbours, the best-ranked first.
 
 use super::vocabulary::{Append, Vocabulary};
+use ahash::AHashMap;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde::Deserialize;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::fmt;
 
 /// The `model` of a tokenizer.json, as it is written there.
@@ -33,7 +34,7 @@ pub(super) struct ModelFile {
 pub(super) struct Bpe {
     pub(super) vocabulary: Vocabulary,
     /// (left, right) to (rank, merged).
-    merges: HashMap<(u32, u32), (u32, u32)>,
+    merges: AHashMap<(u32, u32), (u32, u32)>,
     unk: Option<u32>,
     fuse_unk: bool,
     /// Ids of `<0x00>` to `<0xFF>`, where the model falls back to bytes.
@@ -202,8 +203,8 @@ struct Merges {
 }
 
 impl Merges {
-    fn resolve(&self, vocabulary: &Vocabulary) -> Result<HashMap<(u32, u32), (u32, u32)>, String> {
-        let mut merges = HashMap::with_capacity(self.pairs.len());
+    fn resolve(&self, vocabulary: &Vocabulary) -> Result<AHashMap<(u32, u32), (u32, u32)>, String> {
+        let mut merges = AHashMap::with_capacity(self.pairs.len());
         for (rank, &[start, middle, end]) in (0..).zip(&self.pairs) {
             let id = |from: u32, to: u32| {
                 let token = &self.text[from as usize..to as usize];

@@ -1,9 +1,9 @@
 //! The tokens of a model: ids and their text, in one buffer.
 
+use ahash::RandomState;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde::Deserialize;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 
 /// Ids at or above this are refused: no real vocabulary comes near it, and the table is as long as the largest id.
 pub(super) const MAX_TOKENS: u32 = 1 << 22;

@@ -1,0 +1,201 @@
+//! Messages to prompt, by a model's chat template.
+//!
+//! Templates are Jinja in Hugging Face's dialect: blocks trimmed, `raise_exception`, `strftime_now`, a `tojson` that
+//! writes what Python's `json.dumps` writes, and the string methods of Python. They come with the model file and are
+//! not trusted: what one may compute is limited, and it sees nothing but the messages.
+
+mod date;
+#[cfg(test)]
+mod tests;
+
+pub use date::DateTime;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use std::io::Write;
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    /// A message.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Message { role: role.into(), content: content.into() }
+    }
+}
+
+/// Why messages did not become a prompt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChatError {
+    /// The template is not one this engine can run.
+    #[error("the model's chat template cannot be used: {0}; give another one, or use the model without a template")]
+    Template(String),
+    /// The template does not take these messages.
+    #[error("the model's chat template refuses these messages: {0}")]
+    Refused(String),
+    /// The template computed for too long or nested too deeply.
+    #[error("the model's chat template takes too long on these messages; give another template or fewer messages")]
+    TooLong,
+}
+
+/// A model's chat template.
+///
+/// ```
+/// use edgellm::chat::{ChatTemplate, Message};
+///
+/// let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}{{ eos_token }}{% endfor %}\
+///               {% if add_generation_prompt %}<|assistant|>{% endif %}";
+/// let template = ChatTemplate::new(source, "<s>", "</s>")?;
+/// let prompt = template.render(&[Message::new("user", " Hello! ")], true)?;
+/// assert_eq!(prompt, "<|user|>Hello!</s><|assistant|>");
+/// # Ok::<(), edgellm::chat::ChatError>(())
+/// ```
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+    bos_token: String,
+    eos_token: String,
+}
+
+/// What error messages call a template.
+const NAME: &str = "chat template";
+/// Work that a template may do besides passing the messages through; real ones need some hundreds.
+const FUEL: u64 = 200_000;
+/// Work for each byte of the messages: each may be copied and searched many times.
+const FUEL_PER_BYTE: u64 = 8;
+/// Nesting that a template may use; a WebAssembly stack is small.
+const RECURSION_LIMIT: usize = 100;
+
+impl ChatTemplate {
+    /// A template that may use the texts of the tokens which begin and end a text.
+    ///
+    /// # Errors
+    /// [`ChatError::Template`] if it is not valid Jinja.
+    pub fn new(
+        source: impl Into<String>,
+        bos_token: impl Into<String>,
+        eos_token: impl Into<String>,
+    ) -> Result<Self, ChatError> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(template_error)?;
+        environment.set_syntax(syntax);
+        environment.set_recursion_limit(RECURSION_LIMIT);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_formatter(|out, state, value| match value.kind() {
+            ValueKind::None => out.write_str("None").map_err(Error::from),
+            ValueKind::Bool => out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from),
+            _ => minijinja::escape_formatter(out, state, value),
+        });
+        environment.add_filter("tojson", to_json);
+        environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, "refused").with_source(Refusal(message)))
+        });
+        let source: String = source.into();
+        environment.add_template_owned(NAME, source.clone()).map_err(template_error)?;
+        Ok(ChatTemplate { environment, source, bos_token: bos_token.into(), eos_token: eos_token.into() })
+    }
+
+    /// The date that the template's `strftime_now` sees. Without it there is no such function, and templates that ask
+    /// whether there is, as Llama 3's do, write a date of their own.
+    #[must_use]
+    pub fn with_date(mut self, now: DateTime) -> Self {
+        self.environment.add_function("strftime_now", move |format: &str| now.format(format));
+        self
+    }
+
+    /// The prompt for `messages`; with `add_generation_prompt`, up to where the assistant's next message begins.
+    ///
+    /// # Errors
+    /// [`ChatError::Refused`] if the template says so, such as when roles do not alternate; [`ChatError::Template`] if
+    /// it asks for what is not there; [`ChatError::TooLong`] if it does not end soon.
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
+        let bytes: usize = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some((bytes as u64).saturating_mul(FUEL_PER_BYTE).saturating_add(FUEL)));
+        let template = environment.get_template(NAME).map_err(template_error)?;
+        template
+            .render(context! {
+                messages => Value::from(Serde(messages)),
+                add_generation_prompt,
+                bos_token => self.bos_token.as_str(),
+                eos_token => self.eos_token.as_str(),
+                tools => Value::from(()),
+                documents => Value::from(()),
+            })
+            .map_err(template_error)
+    }
+
+    /// The template's source.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+/// What `raise_exception` was called with.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(String);
+
+fn template_error(error: Error) -> ChatError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        if let Some(Refusal(message)) = inner.downcast_ref() {
+            return ChatError::Refused(message.clone());
+        }
+        if inner.downcast_ref::<Error>().is_some_and(|e| e.kind() == ErrorKind::OutOfFuel) {
+            return ChatError::TooLong;
+        }
+        cause = inner.source();
+    }
+    ChatError::Template(error.to_string())
+}
+
+/// `json.dumps(value, ensure_ascii=False)` of Python.
+fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    // Accepted, because templates write them; neither is ever another value than this.
+    for (name, expected) in [("ensure_ascii", false), ("sort_keys", false)] {
+        if options.get::<Option<bool>>(name)?.is_some_and(|given| given != expected) {
+            return Err(Error::new(ErrorKind::InvalidOperation, format!("tojson with {name} is not supported")));
+        }
+    }
+    options.assert_all_used()?;
+    let mut json = Vec::new();
+    let written = match indent {
+        Some(width) => {
+            let indent = " ".repeat(width.min(16));
+            value.serialize(&mut Serializer::with_formatter(&mut json, PrettyFormatter::with_indent(indent.as_bytes())))
+        }
+        None => value.serialize(&mut Serializer::with_formatter(&mut json, PythonFormatter)),
+    };
+    written.map_err(|e| Error::new(ErrorKind::BadSerialization, "tojson").with_source(e))?;
+    let json = String::from_utf8(json).map_err(|e| Error::new(ErrorKind::BadSerialization, "tojson").with_source(e))?;
+    Ok(Value::from_safe_string(json))
+}
+
+/// A space after every comma and colon.
+struct PythonFormatter;
+
+impl Formatter for PythonFormatter {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> std::io::Result<()> {
+        out.write_all(b": ")
+    }
+}
