@@ -5,17 +5,16 @@
 //! not trusted: what one may compute is limited, and it sees nothing but the messages.
 
 mod date;
+mod methods;
 #[cfg(test)]
 mod tests;
 
 pub use date::DateTime;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, ValueKind};
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
-use std::io::Write;
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,13 +36,17 @@ impl Message {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChatError {
     /// The template is not one this engine can run.
-    #[error("the model's chat template cannot be used: {0}; give another one, or use the model without a template")]
+    #[error(
+        "the model's chat template cannot be used: {0}; give another one, or use the model without a template"
+    )]
     Template(String),
     /// The template does not take these messages.
     #[error("the model's chat template refuses these messages: {0}")]
     Refused(String),
     /// The template computed for too long or nested too deeply.
-    #[error("the model's chat template takes too long on these messages; give another template or fewer messages")]
+    #[error(
+        "the model's chat template takes too long on these messages; give another template or fewer messages"
+    )]
     TooLong,
 }
 
@@ -69,10 +72,12 @@ pub struct ChatTemplate {
 
 /// What error messages call a template.
 const NAME: &str = "chat template";
-/// Work that a template may do besides passing the messages through; real ones need some hundreds.
-const FUEL: u64 = 200_000;
-/// Work for each byte of the messages: each may be copied and searched many times.
-const FUEL_PER_BYTE: u64 = 8;
+/// Work that a template may do besides passing the messages through; a unit is an instruction or 64 bytes.
+const FUEL: u64 = 100_000;
+/// Work for each message; real templates need some 50.
+const FUEL_PER_MESSAGE: u64 = 500;
+/// So many bytes of the messages give one more unit: each byte may be copied and searched 16 times.
+const BYTES_PER_FUEL: usize = 4;
 /// Nesting that a template may use; a WebAssembly stack is small.
 const RECURSION_LIMIT: usize = 100;
 
@@ -87,16 +92,19 @@ impl ChatTemplate {
         eos_token: impl Into<String>,
     ) -> Result<Self, ChatError> {
         let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(template_error)?;
+        let syntax =
+            SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(template_error)?;
         environment.set_syntax(syntax);
         environment.set_recursion_limit(RECURSION_LIMIT);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(methods::call);
         environment.set_formatter(|out, state, value| match value.kind() {
             ValueKind::None => out.write_str("None").map_err(Error::from),
-            ValueKind::Bool => out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from),
+            ValueKind::Bool => {
+                out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from)
+            }
             _ => minijinja::escape_formatter(out, state, value),
         });
-        environment.add_filter("tojson", to_json);
+        environment.add_filter("tojson", methods::to_json);
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, "refused").with_source(Refusal(message)))
         });
@@ -121,7 +129,8 @@ impl ChatTemplate {
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
         let bytes: usize = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some((bytes as u64).saturating_mul(FUEL_PER_BYTE).saturating_add(FUEL)));
+        let work = FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + (bytes / BYTES_PER_FUEL) as u64;
+        environment.set_fuel(Some(work));
         let template = environment.get_template(NAME).map_err(template_error)?;
         template
             .render(context! {
@@ -158,44 +167,4 @@ fn template_error(error: Error) -> ChatError {
         cause = inner.source();
     }
     ChatError::Template(error.to_string())
-}
-
-/// `json.dumps(value, ensure_ascii=False)` of Python.
-fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = options.get("indent")?;
-    // Accepted, because templates write them; neither is ever another value than this.
-    for (name, expected) in [("ensure_ascii", false), ("sort_keys", false)] {
-        if options.get::<Option<bool>>(name)?.is_some_and(|given| given != expected) {
-            return Err(Error::new(ErrorKind::InvalidOperation, format!("tojson with {name} is not supported")));
-        }
-    }
-    options.assert_all_used()?;
-    let mut json = Vec::new();
-    let written = match indent {
-        Some(width) => {
-            let indent = " ".repeat(width.min(16));
-            value.serialize(&mut Serializer::with_formatter(&mut json, PrettyFormatter::with_indent(indent.as_bytes())))
-        }
-        None => value.serialize(&mut Serializer::with_formatter(&mut json, PythonFormatter)),
-    };
-    written.map_err(|e| Error::new(ErrorKind::BadSerialization, "tojson").with_source(e))?;
-    let json = String::from_utf8(json).map_err(|e| Error::new(ErrorKind::BadSerialization, "tojson").with_source(e))?;
-    Ok(Value::from_safe_string(json))
-}
-
-/// A space after every comma and colon.
-struct PythonFormatter;
-
-impl Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
-        out.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
-        out.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> std::io::Result<()> {
-        out.write_all(b": ")
-    }
 }

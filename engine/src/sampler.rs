@@ -74,7 +74,9 @@ impl SamplerOptions {
 
     fn penalizes(&self) -> bool {
         self.repeat_last_n > 0
-            && (self.repetition_penalty != 1.0 || self.presence_penalty != 0.0 || self.frequency_penalty != 0.0)
+            && (self.repetition_penalty != 1.0
+                || self.presence_penalty != 0.0
+                || self.frequency_penalty != 0.0)
     }
 
     fn validate(&self) -> Result<(), SamplerError> {
@@ -82,15 +84,30 @@ impl SamplerOptions {
             if ok { Ok(()) } else { Err(SamplerError { option, value, rule }) }
         };
         let finite = "it must be a finite number";
-        check("temperature", self.temperature, (0.0..=100.0).contains(&self.temperature), "it must be in 0..=100")?;
+        check(
+            "temperature",
+            self.temperature,
+            (0.0..=100.0).contains(&self.temperature),
+            "it must be in 0..=100",
+        )?;
         check("top_p", self.top_p, (0.0..=1.0).contains(&self.top_p), "it must be in 0..=1")?;
         check("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "it must be in 0..=1")?;
         let penalty = self.repetition_penalty;
-        check("repetition_penalty", penalty, penalty > 0.0 && penalty.is_finite(), "it must be above 0 and finite")?;
+        check(
+            "repetition_penalty",
+            penalty,
+            penalty > 0.0 && penalty.is_finite(),
+            "it must be above 0 and finite",
+        )?;
         check("presence_penalty", self.presence_penalty, self.presence_penalty.is_finite(), finite)?;
         check("frequency_penalty", self.frequency_penalty, self.frequency_penalty.is_finite(), finite)?;
         for &(_, bias) in &self.logit_bias {
-            check("logit_bias", bias, bias < f32::INFINITY, "it must be finite, or negative infinity to forbid a token")?;
+            check(
+                "logit_bias",
+                bias,
+                bias < f32::INFINITY,
+                "it must be finite, or negative infinity to forbid a token",
+            )?;
         }
         Ok(())
     }

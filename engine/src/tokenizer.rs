@@ -85,7 +85,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::File`] if it is malformed or not a byte-pair model's.
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
-        let file: TokenizerFile = serde_json::from_slice(json).map_err(|e| TokenizerError::File(e.to_string()))?;
+        let file: TokenizerFile =
+            serde_json::from_slice(json).map_err(|e| TokenizerError::File(e.to_string()))?;
         Self::from_file(file).map_err(TokenizerError::File)
     }
 
@@ -105,8 +106,11 @@ impl Tokenizer {
             added_by_id.insert(id, Added { content: token.content, piece, special: token.special });
         }
 
-        let vocab_size = bpe.vocabulary.len().max(added_by_id.last_key_value().map_or(0, |(id, _)| *id as usize + 1));
-        if let Some(id) = surround.prefix.iter().chain(&surround.suffix).find(|&&id| id as usize >= vocab_size) {
+        let vocab_size =
+            bpe.vocabulary.len().max(added_by_id.last_key_value().map_or(0, |(id, _)| *id as usize + 1));
+        if let Some(id) =
+            surround.prefix.iter().chain(&surround.suffix).find(|&&id| id as usize >= vocab_size)
+        {
             return Err(format!("its post_processor adds token {id}, but there are only {vocab_size}"));
         }
         Ok(Tokenizer {
@@ -150,7 +154,12 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    fn encode_into(&self, text: &str, added: &AddedVocabulary, ids: &mut Vec<TokenId>) -> Result<(), TokenizerError> {
+    fn encode_into(
+        &self,
+        text: &str,
+        added: &AddedVocabulary,
+        ids: &mut Vec<TokenId>,
+    ) -> Result<(), TokenizerError> {
         let mut words = added.extract_and_normalize(self.normalizer.as_ref(), text);
         if let Some(pre_tokenizer) = &self.pre_tokenizer {
             pre_tokenizer.pre_tokenize(&mut words).map_err(|e| TokenizerError::Encode(e.to_string()))?;

@@ -48,7 +48,11 @@ fn hostile_templates_end() {
         "{{ 'x' * 10000000000 }}",
         "{{ range(1000000000) | list | length }}",
         "{{ ('x' * 100000).replace('x', 'y' * 100000) }}",
-        "{{ messages[0].content.split('').join('x' * 100000000) }}",
+        "{{ ('x' * 100000).join(range(100000) | list) }}",
+        "{% set s = 'x' * 1000000 %}{{ s.join([s] * 1000) }}",
+        "{% set s = 'x' * 1000000 %}{{ [s, s, s, s, s, s, s, s, s, s, s, s, s, s, s, s] | tojson }}",
+        "{% set s = 'x' * 1000000 %}{% for i in range(99999) %}{% if s.find('xy') > 0 %}{% endif %}{% endfor %}",
+        "{{ '{:1000000000}'.format(1) }}",
     ] {
         let error = hello(source).unwrap_err();
         assert!(!matches!(error, ChatError::Refused(_)), "{source}: {error}");
@@ -70,11 +74,16 @@ fn long_conversations_are_no_attack() {
 
 #[test]
 fn errors_say_what_is_wrong() {
-    for (source, part) in [("{% if %}", "syntax"), ("{{ no_such_function() }}", "no_such_function"), ("{{ a.b }}", "undefined")] {
+    for (source, part) in
+        [("{% if %}", "syntax"), ("{{ no_such_function() }}", "no_such_function"), ("{{ a.b }}", "undefined")]
+    {
         let error = hello(source).unwrap_err();
         assert!(matches!(&error, ChatError::Template(text) if text.contains(part)), "{error}");
     }
-    assert_eq!(hello("{{ raise_exception('no ' ~ messages[0].role) }}"), Err(ChatError::Refused("no user".into())));
+    assert_eq!(
+        hello("{{ raise_exception('no ' ~ messages[0].role) }}"),
+        Err(ChatError::Refused("no user".into()))
+    );
 }
 
 #[test]
@@ -92,7 +101,9 @@ fn dates() {
     let extreme = [i64::MIN, i64::MAX].map(|seconds| DateTime::from_unix(seconds).to_string());
     assert!(extreme.iter().all(|text| text.len() > 19));
     let now = DateTime::from_unix(1_732_233_600);
-    assert_eq!(now.format("%d %b %Y, %A %e %B %y %m %w %I%p %H:%M:%S %Z%%").unwrap(),
-        "22 Nov 2024, Friday 22 November 24 11 5 12AM 00:00:00 UTC%");
+    assert_eq!(
+        now.format("%d %b %Y, %A %e %B %y %m %w %I%p %H:%M:%S %Z%%").unwrap(),
+        "22 Nov 2024, Friday 22 November 24 11 5 12AM 00:00:00 UTC%"
+    );
     assert!(now.format("%Q").is_err() && now.format("%").is_err());
 }

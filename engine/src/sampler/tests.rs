@@ -49,11 +49,20 @@ fn top_p_equals_sorting_all() {
         for p in [0.0, 0.1, 0.5, 0.9, 0.999] {
             let logits = logits(n, n as u64 + 7);
             let ranked = ranked(&logits);
-            let weights: Vec<f64> =
-                ranked.iter().map(|&id| f64::from(libm::expf(logits[id as usize] - logits[ranked[0] as usize]))).collect();
+            let weights: Vec<f64> = ranked
+                .iter()
+                .map(|&id| f64::from(libm::expf(logits[id as usize] - logits[ranked[0] as usize])))
+                .collect();
             let total: f64 = weights.iter().sum();
             let mut sum = 0.0;
-            let count = weights.iter().take_while(|&&w| { let more = sum == 0.0 || sum < f64::from(p) * total; sum += w; more }).count();
+            let count = weights
+                .iter()
+                .take_while(|&&w| {
+                    let more = sum == 0.0 || sum < f64::from(p) * total;
+                    sum += w;
+                    more
+                })
+                .count();
             for k in [0, n - 1] {
                 let mut candidates = Candidates::default();
                 candidates.keep_top_k(&logits, k);
@@ -81,7 +90,9 @@ fn min_p_is_relative_to_the_likeliest() {
 fn draws_follow_the_probabilities() {
     // 1/2, 1/3 and 1/6 at temperature 1.
     let logits = [3f32.ln(), 2f32.ln(), 0.0];
-    for (temperature, expected) in [(1.0, [0.5, 1.0 / 3.0, 1.0 / 6.0]), (0.5, [9.0 / 14.0, 4.0 / 14.0, 1.0 / 14.0])] {
+    for (temperature, expected) in
+        [(1.0, [0.5, 1.0 / 3.0, 1.0 / 6.0]), (0.5, [9.0 / 14.0, 4.0 / 14.0, 1.0 / 14.0])]
+    {
         let mut sampler = sampler(plain(temperature, 5));
         let mut counts = [0; 3];
         for _ in 0..60_000 {
@@ -116,7 +127,8 @@ const KNOWN: [TokenId; 8] = [667, 980, 622, 332, 253, 460, 492, 855];
 
 #[test]
 fn reset_begins_again() {
-    let mut sampler = sampler(SamplerOptions { repetition_penalty: 1.5, temperature: 3.0, ..Default::default() });
+    let mut sampler =
+        sampler(SamplerOptions { repetition_penalty: 1.5, temperature: 3.0, ..Default::default() });
     let draw = |s: &mut Sampler| (0..8).map(|_| s.sample(&logits(100, 3))).collect::<Vec<_>>();
     let first = draw(&mut sampler);
     sampler.reset();
@@ -143,7 +155,8 @@ fn penalties_are_llama_cpps() {
 
 #[test]
 fn a_window_of_none_switches_penalties_off() {
-    let mut sampler = sampler(SamplerOptions { repetition_penalty: 9.0, repeat_last_n: 0, ..SamplerOptions::greedy() });
+    let mut sampler =
+        sampler(SamplerOptions { repetition_penalty: 9.0, repeat_last_n: 0, ..SamplerOptions::greedy() });
     sampler.accept(1);
     assert_eq!(sampler.sample(&[0.5, 1.0]), 1);
 }
@@ -166,7 +179,9 @@ fn logits_that_are_no_numbers() {
         assert_eq!(sampler.sample(&[nan, 1.0, nan]), 1);
         assert_eq!(sampler.sample(&[0.0, inf, 1.0]), 1);
         assert_eq!(sampler.sample(&[-inf, 1.0, -inf]), 1);
-        for logits in [vec![nan; 100], vec![-inf; 100], vec![inf; 100], vec![f32::MAX; 100], vec![f32::MIN; 100]] {
+        for logits in
+            [vec![nan; 100], vec![-inf; 100], vec![inf; 100], vec![f32::MAX; 100], vec![f32::MIN; 100]]
+        {
             assert!(sampler.sample(&logits) < 100);
         }
     }

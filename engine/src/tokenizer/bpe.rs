@@ -2,8 +2,8 @@
 
 use super::vocabulary::{Append, Vocabulary};
 use ahash::AHashMap;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -61,9 +61,11 @@ impl Bpe {
         }
         let vocabulary = file.vocab.ok_or("its model has no vocab")?;
         let unk = match &file.unk_token {
-            Some(token) => {
-                Some(vocabulary.id(token).ok_or_else(|| format!("its unknown token {token:?} is not in the vocab"))?)
-            }
+            Some(token) => Some(
+                vocabulary
+                    .id(token)
+                    .ok_or_else(|| format!("its unknown token {token:?} is not in the vocab"))?,
+            ),
             None => None,
         };
         let merges = file.merges.resolve(&vocabulary)?;
@@ -208,7 +210,9 @@ impl Merges {
         for (rank, &[start, middle, end]) in (0..).zip(&self.pairs) {
             let id = |from: u32, to: u32| {
                 let token = &self.text[from as usize..to as usize];
-                vocabulary.id(token).ok_or_else(|| format!("merge {rank} needs {token:?}, which is not in the vocab"))
+                vocabulary
+                    .id(token)
+                    .ok_or_else(|| format!("merge {rank} needs {token:?}, which is not in the vocab"))
             };
             merges.insert((id(start, middle)?, id(middle, end)?), (rank, id(start, end)?));
         }
@@ -256,7 +260,9 @@ impl<'de> Visitor<'de> for Pair<'_> {
     fn visit_str<E: serde::de::Error>(self, merge: &str) -> Result<[u32; 3], E> {
         let mut parts = merge.split(' ');
         let (Some(left), Some(right), None) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(E::custom(format!("{merge:?} is not a merge: two tokens with one space between are")));
+            return Err(E::custom(format!(
+                "{merge:?} is not a merge: two tokens with one space between are"
+            )));
         };
         let (start, length) = Append(self.0).visit_str(left)?;
         let (middle, rest) = Append(self.0).visit_str(right)?;

@@ -30,23 +30,10 @@ enum DecoderFile {
     ByteLevel,
     ByteFallback,
     Fuse,
-    Replace {
-        pattern: PatternFile,
-        content: String,
-    },
-    Strip {
-        content: char,
-        start: usize,
-        stop: usize,
-    },
-    Metaspace {
-        replacement: char,
-        prepend_scheme: Option<String>,
-        add_prefix_space: Option<bool>,
-    },
-    Sequence {
-        decoders: Vec<DecoderFile>,
-    },
+    Replace { pattern: PatternFile, content: String },
+    Strip { content: char, start: usize, stop: usize },
+    Metaspace { replacement: char, prepend_scheme: Option<String>, add_prefix_space: Option<bool> },
+    Sequence { decoders: Vec<DecoderFile> },
 }
 
 #[derive(Deserialize)]
@@ -79,7 +66,9 @@ impl Decoder {
             // The order in which real files have them; another would mean something else.
             let text_step = !pieces.byte_fallback && !fused && pieces.strip.is_none();
             match step {
-                DecoderFile::Replace { pattern: PatternFile::String(from), content } if text_step && !from.is_empty() => {
+                DecoderFile::Replace { pattern: PatternFile::String(from), content }
+                    if text_step && !from.is_empty() =>
+                {
                     pieces.replace.push((from, content));
                 }
                 DecoderFile::Metaspace { replacement, prepend_scheme, add_prefix_space }

@@ -32,12 +32,29 @@ pub(super) struct AddedTokenFile {
 
 /// Normalizers that are let in; the others are not made for byte-pair models.
 pub(super) const NORMALIZERS: &[&str] = &[
-    "Sequence", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "Replace", "Prepend", "ByteLevel",
+    "Sequence",
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Lowercase",
+    "Strip",
+    "StripAccents",
+    "Replace",
+    "Prepend",
+    "ByteLevel",
 ];
 
 /// Pre-tokenizers that are let in.
 pub(super) const PRE_TOKENIZERS: &[&str] = &[
-    "Sequence", "ByteLevel", "Split", "Digits", "Metaspace", "Whitespace", "WhitespaceSplit", "Punctuation",
+    "Sequence",
+    "ByteLevel",
+    "Split",
+    "Digits",
+    "Metaspace",
+    "Whitespace",
+    "WhitespaceSplit",
+    "Punctuation",
 ];
 
 /// Reads a component through the `tokenizers` crate, if its type is one of `supported`; null is none.
@@ -60,7 +77,10 @@ fn check_types(part: &str, json: &Value, supported: &[&str]) -> Result<(), Strin
         return Err(format!("its {part} is {found}, supported are {}", supported.join(", ")));
     }
     let list = json.get("normalizers").or_else(|| json.get("pretokenizers"));
-    list.and_then(Value::as_array).into_iter().flatten().try_for_each(|inner| check_types(part, inner, supported))
+    list.and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .try_for_each(|inner| check_types(part, inner, supported))
 }
 
 /// What a post-processor puts around a text, such as the token that begins it.
@@ -112,18 +132,22 @@ impl PostProcessorFile {
     fn apply(&self, surround: &mut Surround) -> Result<(), String> {
         match self {
             PostProcessorFile::ByteLevel => Ok(()),
-            PostProcessorFile::Sequence { processors } => processors.iter().try_for_each(|p| p.apply(surround)),
+            PostProcessorFile::Sequence { processors } => {
+                processors.iter().try_for_each(|p| p.apply(surround))
+            }
             PostProcessorFile::TemplateProcessing { single, special_tokens } => {
                 let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
                 let mut seen = false;
                 for piece in single {
                     match piece {
                         PieceFile::Sequence { id } if id == "A" && !seen => seen = true,
-                        PieceFile::Sequence { .. } => return Err("its post_processor repeats the text".into()),
+                        PieceFile::Sequence { .. } => {
+                            return Err("its post_processor repeats the text".into());
+                        }
                         PieceFile::SpecialToken { id } => {
-                            let token = special_tokens
-                                .get(id)
-                                .ok_or_else(|| format!("its post_processor uses {id:?} without saying its id"))?;
+                            let token = special_tokens.get(id).ok_or_else(|| {
+                                format!("its post_processor uses {id:?} without saying its id")
+                            })?;
                             if seen { &mut suffix } else { &mut prefix }.extend_from_slice(&token.ids);
                         }
                     }
@@ -166,12 +190,15 @@ mod tests {
         assert!(of(json!([{"SpecialToken": {"id": "<b>"}}, text])).contains("<b>"));
         assert!(of(json!([text, text])).contains("repeats"));
         assert!(of(json!([])).contains("leaves"));
-        assert!(Surround::from_json(json!({"type": "BertProcessing"})).unwrap_err().contains("not supported"));
+        assert!(
+            Surround::from_json(json!({"type": "BertProcessing"})).unwrap_err().contains("not supported")
+        );
     }
 
     #[test]
     fn unknown_components_are_named() {
-        let inner = json!({"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": ""}]});
+        let inner =
+            json!({"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": ""}]});
         let error = component::<tokenizers::NormalizerWrapper>("normalizer", inner, NORMALIZERS).unwrap_err();
         assert!(error.contains("Precompiled"), "{error}");
     }

@@ -1,7 +1,7 @@
 //! Text as it comes, token by token.
 
-use super::decoder::DecoderState;
 use super::Tokenizer;
+use super::decoder::DecoderState;
 use crate::TokenId;
 
 /// A streaming detokenizer: what it gives, put together, is what [`Tokenizer::decode`] gives for all the tokens.

@@ -1,8 +1,8 @@
 //! The tokens of a model: ids and their text, in one buffer.
 
 use ahash::RandomState;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use std::fmt;
 
 /// Ids at or above this are refused: no real vocabulary comes near it, and the table is as long as the largest id.
@@ -93,7 +93,10 @@ impl<'de> Visitor<'de> for VocabularyVisitor {
         while let Some(span) = map.next_key_seed(Append(&mut vocabulary.text))? {
             let id: u32 = map.next_value()?;
             if id >= MAX_TOKENS {
-                return Err(A::Error::custom(format!("token id {id} is too large, ids end at {}", MAX_TOKENS - 1)));
+                return Err(A::Error::custom(format!(
+                    "token id {id} is too large, ids end at {}",
+                    MAX_TOKENS - 1
+                )));
             }
             if id as usize >= vocabulary.spans.len() {
                 vocabulary.spans.resize(id as usize + 1, ABSENT);
