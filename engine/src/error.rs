@@ -2,6 +2,7 @@
 
 use crate::TokenId;
 use crate::format::FormatError;
+use crate::tokenizer::TokenizerError;
 
 /// Why a model cannot be opened or run.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +11,12 @@ pub enum Error {
     /// The model file is not sound.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// The model's tokenizer is not usable, or cannot split a text.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A stop string of no characters.
+    #[error("a stop string is empty and would end every text: leave it out")]
+    EmptyStop,
     /// A token that the model does not have.
     #[error("token {token} is not in the vocabulary of {vocab_size} tokens")]
     Token {

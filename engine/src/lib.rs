@@ -11,6 +11,7 @@ pub mod config;
 mod error;
 pub mod format;
 mod forward;
+pub mod generate;
 mod model;
 mod rope;
 pub mod sampler;

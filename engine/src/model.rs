@@ -5,6 +5,7 @@ use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::format::{FormatError, Metadata, ModelFile, TensorData, TensorEncoding};
 use crate::rope::Rope;
+use crate::tokenizer::Tokenizer;
 use edgellm_kernels::layout::Matrix;
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
     file: ModelFile,
+    tokenizer: Tokenizer,
     weights: Weights,
     rope: Rope,
     compute: Compute,
@@ -61,7 +63,7 @@ impl Model {
     /// with the fastest kernels on one thread.
     ///
     /// # Errors
-    /// [`Error::Format`] tells what is wrong with the bytes.
+    /// [`Error::Format`] or [`Error::Tokenizer`] tells what is wrong with the bytes.
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, Error> {
         Self::with_compute(bytes, Compute::default())
     }
@@ -69,15 +71,16 @@ impl Model {
     /// As [`Model::from_bytes`], with kernels and threads of your choice.
     ///
     /// # Errors
-    /// [`Error::Format`] tells what is wrong with the bytes.
+    /// [`Error::Format`] or [`Error::Tokenizer`] tells what is wrong with the bytes.
     pub fn with_compute(
         bytes: impl AsRef<[u8]> + Send + Sync + 'static,
         compute: Compute,
     ) -> Result<Self, Error> {
         let file = ModelFile::parse(bytes.as_ref())?;
         let weights = Weights::find(&file, bytes.as_ref())?;
+        let tokenizer = Tokenizer::from_json(file.tokenizer(bytes.as_ref()))?;
         let rope = Rope::new(&file.metadata().config);
-        Ok(Model(Arc::new(Inner { bytes: Box::new(bytes), file, weights, rope, compute })))
+        Ok(Model(Arc::new(Inner { bytes: Box::new(bytes), file, tokenizer, weights, rope, compute })))
     }
 
     /// Shape and constants.
@@ -88,6 +91,11 @@ impl Model {
     /// Everything the file says about itself.
     pub fn metadata(&self) -> &Metadata {
         self.0.file.metadata()
+    }
+
+    /// Text to tokens and back.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.tokenizer
     }
 
     /// Kernels and threads.

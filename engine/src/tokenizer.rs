@@ -14,6 +14,7 @@ mod tests;
 mod vocabulary;
 
 pub use stream::Detokenizer;
+pub(crate) use stream::TokenStream;
 
 use crate::TokenId;
 use bpe::{Bpe, Scratch};

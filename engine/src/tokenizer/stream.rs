@@ -27,28 +27,48 @@ use crate::TokenId;
 #[derive(Clone, Debug)]
 pub struct Detokenizer<'t> {
     tokenizer: &'t Tokenizer,
-    skip_special: bool,
-    state: DecoderState,
+    stream: TokenStream,
 }
 
 impl<'t> Detokenizer<'t> {
     /// Begins a text. With `skip_special`, special tokens give no text.
     pub fn new(tokenizer: &'t Tokenizer, skip_special: bool) -> Self {
-        Detokenizer { tokenizer, skip_special, state: DecoderState::new(&tokenizer.decoder) }
+        Detokenizer { tokenizer, stream: TokenStream::new(tokenizer, skip_special) }
     }
 
     /// Appends the text that is certain once `id` is known, often none or more than this token's own.
     pub fn push(&mut self, id: TokenId, text: &mut String) {
-        if self.skip_special && self.tokenizer.is_special(id) {
-            return;
-        }
-        if let Some(piece) = self.tokenizer.piece(id) {
-            self.tokenizer.decoder.push(&mut self.state, piece, text);
-        }
+        self.stream.push(self.tokenizer, id, text);
     }
 
     /// Ends the text: appends what was held back, as replacement characters where it is no text, and begins anew.
     pub fn finish(&mut self, text: &mut String) {
-        self.tokenizer.decoder.finish(&mut self.state, text);
+        self.stream.finish(self.tokenizer, text);
+    }
+}
+
+/// A [`Detokenizer`] for those who keep the tokenizer elsewhere: every call must be given the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenStream {
+    skip_special: bool,
+    state: DecoderState,
+}
+
+impl TokenStream {
+    pub(crate) fn new(tokenizer: &Tokenizer, skip_special: bool) -> Self {
+        TokenStream { skip_special, state: DecoderState::new(&tokenizer.decoder) }
+    }
+
+    pub(crate) fn push(&mut self, tokenizer: &Tokenizer, id: TokenId, text: &mut String) {
+        if self.skip_special && tokenizer.is_special(id) {
+            return;
+        }
+        if let Some(piece) = tokenizer.piece(id) {
+            tokenizer.decoder.push(&mut self.state, piece, text);
+        }
+    }
+
+    pub(crate) fn finish(&mut self, tokenizer: &Tokenizer, text: &mut String) {
+        tokenizer.decoder.finish(&mut self.state, text);
     }
 }

@@ -1,0 +1,191 @@
+use super::*;
+use crate::sampler::SamplerOptions;
+use crate::testing::{recipes, seeded_model};
+use crate::{Model, SessionOptions};
+
+/// A seeded model whose tokens are bytes.
+fn model() -> Model {
+    Model::from_bytes(seeded_model(recipes()[0], 1).unwrap()).unwrap()
+}
+
+fn session(context_length: usize) -> Session {
+    Session::new(&model(), SessionOptions { context_length: Some(context_length), ..Default::default() })
+        .unwrap()
+}
+
+/// A sampler that says these bytes, which must differ: the first has the largest bias, and no token comes twice.
+fn script(bytes: &[u8]) -> Sampler {
+    let bias = |n: usize| 1e6 * (bytes.len() - n) as f32;
+    let logit_bias = bytes.iter().enumerate().map(|(n, &byte)| (byte.into(), bias(n))).collect();
+    let presence_penalty = 1e9;
+    Sampler::new(SamplerOptions {
+        logit_bias,
+        presence_penalty,
+        repeat_last_n: 1000,
+        ..SamplerOptions::greedy()
+    })
+    .unwrap()
+}
+
+const PROMPT: &[TokenId] = &[0];
+
+fn texts(generation: &mut Generation<'_>) -> Vec<String> {
+    generation.map(|token| token.unwrap().text).collect()
+}
+
+#[test]
+fn as_many_tokens_as_asked_for() {
+    let (mut session, mut sampler) = (session(64), script(b"abcdef"));
+    let mut generation = session.generate(PROMPT, &mut sampler).unwrap().max_tokens(3);
+    assert_eq!(generation.finish_reason(), None);
+    assert_eq!(texts(&mut generation), ["a", "b", "c"]);
+    assert_eq!(generation.finish_reason(), Some(FinishReason::Length));
+    assert_eq!(generation.token_ids(), [97, 98, 99]);
+    assert!(generation.next().is_none());
+}
+
+#[test]
+fn no_tokens() {
+    let (mut session, mut sampler) = (session(64), script(b"abc"));
+    let mut generation = session.generate(PROMPT, &mut sampler).unwrap().max_tokens(0);
+    assert_eq!(texts(&mut generation), [""; 0]);
+    assert_eq!(generation.finish_reason(), Some(FinishReason::Length));
+}
+
+#[test]
+fn a_stop_string_over_tokens() {
+    let (mut session, mut sampler) = (session(64), script(b"abcdef"));
+    let mut generation = session
+        .generate(PROMPT, &mut sampler)
+        .unwrap()
+        .max_tokens(6)
+        .stop(["cx", "bcd"])
+        .unwrap()
+        .stop(["f"])
+        .unwrap();
+    assert_eq!(texts(&mut generation), ["a", "", "", ""]);
+    assert_eq!(generation.finish_reason(), Some(FinishReason::Stop));
+    assert_eq!(generation.token_ids(), b"abcd".map(TokenId::from));
+}
+
+#[test]
+fn what_was_held_comes_at_the_end() {
+    let (mut session, mut sampler) = (session(64), script(b"abcdef"));
+    let mut generation = session.generate(PROMPT, &mut sampler).unwrap().max_tokens(3).stop(["bcx"]).unwrap();
+    assert_eq!(texts(&mut generation), ["a", "", "bc"]);
+    assert_eq!(generation.finish_reason(), Some(FinishReason::Length));
+}
+
+#[test]
+fn a_stop_string_with_the_last_token_is_a_stop() {
+    let (mut session, mut sampler) = (session(64), script(b"abcdef"));
+    let mut generation = session.generate(PROMPT, &mut sampler).unwrap().max_tokens(3).stop(["c"]).unwrap();
+    assert_eq!(texts(&mut generation), ["a", "b", ""]);
+    assert_eq!(generation.finish_reason(), Some(FinishReason::Stop));
+}
+
+#[test]
+fn stop_tokens_have_no_text() {
+    let (mut session, mut sampler) = (session(64), script(b"abcdef"));
+    let mut generation =
+        session.generate(PROMPT, &mut sampler).unwrap().stop_tokens([100]).stop(["cx"]).unwrap();
+    assert_eq!(texts(&mut generation), ["a", "b", "", "c"]);
+    assert_eq!(generation.token_ids(), b"abcd".map(TokenId::from));
+    assert_eq!(generation.finish_reason(), Some(FinishReason::Stop));
+}
+
+#[test]
+fn the_models_end_token_ends_unless_ignored() {
+    let eos = model().config().eos_token_ids[0];
+    let bytes = [b'x', eos as u8, b'y'];
+    for ignore in [false, true] {
+        let (mut session, mut sampler) = (session(64), script(&bytes));
+        let mut generation = session.generate(&[1], &mut sampler).unwrap().max_tokens(3).ignore_eos(ignore);
+        let text = texts(&mut generation).concat();
+        let reason = if ignore { FinishReason::Length } else { FinishReason::Stop };
+        assert_eq!(generation.finish_reason(), Some(reason));
+        assert_eq!(generation.token_ids().len(), if ignore { 3 } else { 2 });
+        assert_eq!(text.ends_with('y'), ignore);
+    }
+}
+
+#[test]
+fn the_session_fills_up() {
+    let (mut session, mut sampler) = (session(5), script(b"abcdef"));
+    let mut generation = session.generate(&[0, 1, 2], &mut sampler).unwrap();
+    // Two more fit in, and one that nothing follows needs no room.
+    assert_eq!(texts(&mut generation), ["a", "b", "c"]);
+    assert_eq!(generation.finish_reason(), Some(FinishReason::ContextFull));
+    assert_eq!(session.position(), 5);
+}
+
+#[test]
+fn characters_come_whole() {
+    let (mut session, mut sampler) = (session(64), script("é\u{65e5}x".as_bytes()));
+    let mut generation = session.generate(PROMPT, &mut sampler).unwrap().max_tokens(6);
+    assert_eq!(texts(&mut generation), ["", "é", "", "", "日", "x"]);
+    let (mut session, mut sampler) = (self::session(64), script(b"a\xE6\x97"));
+    let mut generation = session.generate(PROMPT, &mut sampler).unwrap().max_tokens(3);
+    assert_eq!(texts(&mut generation), ["a", "", "\u{FFFD}"]);
+}
+
+#[test]
+fn text_is_the_tokens_text() {
+    for seed in 0..20 {
+        let options =
+            SamplerOptions { temperature: 3.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed, ..Default::default() };
+        let run = || {
+            let (mut session, mut sampler) = (session(64), Sampler::new(options.clone()).unwrap());
+            let mut generation =
+                session.generate(PROMPT, &mut sampler).unwrap().max_tokens(40).ignore_eos(true);
+            (texts(&mut generation).concat(), generation.token_ids().to_vec())
+        };
+        let (text, ids) = run();
+        assert_eq!(text, model().tokenizer().decode(&ids, true));
+        assert_eq!(run(), (text, ids));
+    }
+}
+
+#[test]
+fn the_prompt_counts_as_recent() {
+    let (mut session, mut sampler) = (session(64), script(b"abc"));
+    let mut generation = session.generate(&[97, 98], &mut sampler).unwrap().max_tokens(1);
+    assert_eq!(texts(&mut generation), ["c"]);
+}
+
+#[test]
+fn a_second_text_continues_the_first() {
+    let (mut session, mut sampler) = (session(64), Sampler::new(SamplerOptions::greedy()).unwrap());
+    let mut whole = session.generate(&[5, 6, 7], &mut sampler).unwrap().max_tokens(8).ignore_eos(true);
+    texts(&mut whole);
+    let ids = whole.token_ids().to_vec();
+    let mut session = self::session(64);
+    let mut half = session.generate(&[5, 6, 7], &mut sampler).unwrap().max_tokens(4).ignore_eos(true);
+    texts(&mut half);
+    // The fourth token was chosen but not processed.
+    let mut rest = session.generate(&ids[3..4], &mut sampler).unwrap().max_tokens(4).ignore_eos(true);
+    texts(&mut rest);
+    assert_eq!(rest.token_ids(), &ids[4..]);
+}
+
+#[test]
+fn log_probabilities_when_asked_for() {
+    let (mut session, mut sampler) = (session(64), Sampler::new(SamplerOptions::greedy()).unwrap());
+    let logits = session.prefill(&[3]).unwrap().to_vec();
+    session.reset();
+    let token = session.generate(&[3], &mut sampler).unwrap().logprobs(true).next().unwrap().unwrap();
+    assert_eq!(token.logprob, log_probability(&logits, token.id));
+    assert!(token.logprob.is_some_and(|p| p < 0.0));
+    session.reset();
+    assert_eq!(session.generate(&[3], &mut sampler).unwrap().next().unwrap().unwrap().logprob, None);
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let (mut session, mut sampler) = (session(4), script(b"abc"));
+    assert!(matches!(session.generate(&[], &mut sampler), Err(Error::EmptyPrompt)));
+    assert!(matches!(session.generate(&[0; 5], &mut sampler), Err(Error::ContextFull { .. })));
+    assert!(matches!(session.generate(&[1 << 20], &mut sampler), Err(Error::Token { .. })));
+    let generation = session.generate(PROMPT, &mut sampler).unwrap();
+    assert!(matches!(generation.stop(["a", ""]), Err(Error::EmptyStop)));
+}

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Compares `edgellm tokenize` with Hugging Face's own tokenizers on 2,000 varied lines.
+
+    python3 scripts/reference/tokenizer_lines.py --model M.tmac2.bin (--gguf SOURCE.gguf | --tokenizer tokenizer.json)
+
+The lines are the same every time: code, prose in many scripts, emoji, combining marks, runs of white space, control
+characters, special tokens within text, invalid UTF-8 read with replacement, very long words, numbers. With --gguf the
+reference is built here from the vocabulary in the file, not by this project's own converter. Needs `tokenizers`.
+Exit status 0 if all ids are the same.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+
+LINES = 2000
+
+
+def gguf_metadata(path):
+    """The key-value pairs of a GGUF file."""
+    scalars = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+    with open(path, "rb") as file:
+        def number(form):
+            return struct.unpack(form, file.read(struct.calcsize(form)))[0]
+
+        def value(kind):
+            if kind == 8:
+                return file.read(number("<Q")).decode("utf-8", "surrogateescape")
+            if kind == 9:
+                inner, count = number("<I"), number("<Q")
+                return [value(inner) for _ in range(count)]
+            return number(scalars[kind])
+
+        if file.read(4) != b"GGUF":
+            sys.exit(f"{path} is no GGUF file")
+        number("<I"), number("<Q")
+        return {value(8): value(number("<I")) for _ in range(number("<Q"))}
+
+
+def reference_from_gguf(path):
+    """The tokenizer that Hugging Face has for this vocabulary."""
+    meta = gguf_metadata(path)
+    tokens, kinds = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.token_type"]
+    merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
+    kind = meta["tokenizer.ggml.pre"]
+    normal, control, user = 1, 3, 4
+    tokenizer = Tokenizer(BPE({token: i for i, token in enumerate(tokens) if kinds[i] == normal or kind == "smollm"}, merges))
+    if kind == "smollm":
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    elif kind == "qwen2":
+        words = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+                 r"|\s+(?!\S)|\s+")
+        tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+            pre_tokenizers.Split(Regex(words), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    else:
+        sys.exit(f"pre-tokenizer {kind}: give --tokenizer instead of --gguf")
+    tokenizer.decoder = decoders.ByteLevel()
+    for i, token in enumerate(tokens):
+        if kinds[i] == control:
+            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
+        elif kinds[i] == user:
+            tokenizer.add_tokens([AddedToken(token, normalized=False)])
+        if kinds[i] in (control, user) and tokenizer.token_to_id(token) != i:
+            sys.exit(f"{token} is {i} in the file, but {tokenizer.token_to_id(token)} in the reference")
+    return tokenizer
+
+
+PROSE = [
+    "The quick brown fox jumps over the lazy dog.", "I'll say it's done, WE'VE got they're 'quoted' don't",
+    "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich", "Portez ce vieux whisky au juge blond qui fume",
+    "Съешь же ещё этих мягких французских булок", "Ξεσκεπάζω τὴν ψυχοφθόρα βδελυγμία", "Příliš žluťoučký kůň úpěl",
+    "いろはにほへと ちりぬるを", "敏捷的棕色狐狸跳过懒狗。标点,测试!", "다람쥐 헌 쳇바퀴에 타고파", "ภาษาไทยไม่มีช่องว่างระหว่างคำ",
+    "هذا نص عربي مع أرقام ١٢٣ وعلامات", "שלום עולם, זה טקסט בעברית", "हिन्दी में एक वाक्य है क्षत्रिय", "ქართული ენა", "አማርኛ ጽሑፍ",
+    "Tiếng Việt có nhiều dấu thanh: ộ ặ ễ", "İstanbul'da ılık ŞİŞLİ ǅ ﬁ ﬂ ß ẞ", "𝕸𝖆𝖙𝖍 𝒷ℴ𝓁𝒹 𝟙𝟚𝟛 ½ ² ³ Ⅷ ㊗ ①",
+]
+CODE = [
+    "def f(x: int) -> str:\treturn f\"{x!r:>10}\"", "for (int i = 0; i < n; ++i) { a[i] += b[i] * 0x1F; }",
+    "SELECT * FROM t WHERE a != 'b' -- comment", "let v: Vec<&'static str> = s.split(\"::\").collect();",
+    "<div class=\"a\" data-x='1'>&nbsp;</div>", "#include <stdio.h> // ---- ==== ****", "{\"key\": [1, 2.5e-10, null, true]}",
+    "        return self.__init__(**kwargs)", "x=>y??z?.w||!a&&~b^c", "$ grep -rn 'foo\\|bar' --include=*.py . | wc -l",
+    "\\frac{a}{b} \\sum_{i=0}^{n} \\alpha_i", "https://example.com/path?q=a%20b&c=d#frag_1", "a\tb\t\tc   d     e", "snake_case camelCase PascalCase kebab-case",
+]
+EMOJI = ["😀", "👍🏽", "👩‍👩‍👧‍👦", "🇩🇪", "❤️", "🏳️‍🌈", "1️⃣", "🤷🏻‍♀️", "☺", "🫠"]
+SPACES = [" ", "  ", "    ", "\t", "\t\t", "\r", " \r ", "\u00a0", "\u2003", "\u3000", "\u200b", "\u2028", "\u0085", "\v", "\f", " " * 40]
+MARKS = ["e\u0301", "o\u0308\u0304", "\u0915\u094d\u0937", "a" + "\u0300" * 12, "\u1112\u1161\u11ab", "\u212b", "\u0344", "\ufb1d"]
+CONTROLS = ["\x00", "\x01", "\x1b[31m", "\x7f", "\x9f", "\ufeff", "\u202e", "\u2066", "\ufffe", "\U0010ffff", "\ue000", "\ufffd"]
+NUMBERS = ["0", "42", "1234567890", "3.14159", "-1e10", "1,000,000", "0b1010", "٣٤٥", "१२३", "10²", "2024-11-22T09:30:00Z", "v1.2.3"]
+
+
+def lines(specials):
+    """2,000 lines without a line feed, the same in every run."""
+    rng = random.Random(20241122)
+    specials = sorted(specials) + ["<|im_start|", "<|im_end |>", "<|IM_END|>", "<s>", "</s>", "<|eot_id|>"]
+
+    def invalid():
+        return bytes(rng.choice([0x61, 0x20, 0x80, 0xBF, 0xC0, 0xC3, 0xE2, 0x82, 0xED, 0xA0, 0xF0, 0x9F, 0xFF])
+                     for _ in range(rng.randrange(1, 12))).decode("utf-8", "replace")
+
+    def anything():
+        return "".join(chr(c) for c in (rng.randrange(1, 0x110000) for _ in range(rng.randrange(1, 12)))
+                       if not 0xD800 <= c < 0xE000)
+
+    def word():
+        letters = rng.choice(["abcdefghijklmnopqrstuvwxyz", "ETAOIN", "äöüßéèñ", "日本語漢字", "аеиноті", "ab", "=-*#_", "0123456789"])
+        return "".join(rng.choice(letters) for _ in range(rng.choice([1, 3, 8, 20, 200, 3000] if rng.random() < 0.2 else [2, 5, 9])))
+
+    kinds = [lambda: rng.choice(PROSE), lambda: rng.choice(CODE), lambda: rng.choice(EMOJI), lambda: rng.choice(SPACES),
+             lambda: rng.choice(MARKS), lambda: rng.choice(CONTROLS), lambda: rng.choice(NUMBERS), invalid, anything, word,
+             lambda: rng.choice(specials), lambda: str(rng.randrange(10 ** rng.randrange(1, 20)))]
+    fixed = PROSE + CODE + EMOJI + SPACES + MARKS + CONTROLS + NUMBERS + specials + [""]
+    made = []
+    while len(fixed) + len(made) < LINES:
+        parts = [rng.choice(kinds)() for _ in range(rng.randrange(1, 10))]
+        made.append(rng.choice(["", " ", "", "  "]).join(parts))
+    # A carriage return that ends a line would be part of the line's end.
+    return [line.replace("\n", " ").rstrip("\r") for line in fixed + made]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, help="what edgellm opens")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--gguf", help="the GGUF file that the model was made from")
+    source.add_argument("--tokenizer", help="the tokenizer.json of the model")
+    parser.add_argument("--edgellm", default="target/release/edgellm", help="the program (default: %(default)s)")
+    arguments = parser.parse_args()
+
+    reference = reference_from_gguf(arguments.gguf) if arguments.gguf else Tokenizer.from_file(arguments.tokenizer)
+    specials = [token.content for token in reference.get_added_tokens_decoder().values()]
+    texts = lines(specials)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "lines.txt"
+        path.write_bytes("".join(text + "\n" for text in texts).encode())
+        command = [arguments.edgellm, "tokenize", "--model", arguments.model, "--file", str(path), "--json"]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode()
+    found = [json.loads(line) for line in output.splitlines()]
+    if len(found) != len(texts):
+        sys.exit(f"{len(texts)} lines went in, {len(found)} came out")
+    expected = [encoding.ids for encoding in reference.encode_batch(texts, add_special_tokens=False)]
+    wrong = [i for i in range(len(texts)) if found[i] != expected[i]]
+    for i in wrong[:10]:
+        print(f"line {i + 1}: {texts[i][:80]!r}\n  expected {expected[i][:40]}\n  found    {found[i][:40]}")
+    tokens = sum(map(len, expected))
+    print(f"{len(texts) - len(wrong)} of {len(texts)} lines are the same ({tokens} tokens)")
+    sys.exit(bool(wrong))
+
+
+main()
