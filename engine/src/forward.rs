@@ -69,7 +69,7 @@ pub(crate) fn forward<'b>(
     runs: &mut [Run<'_>],
 ) -> &'b mut [f32] {
     let config = model.config();
-    let (kernels, eps) = (model.compute().kernels(), config.rms_norm_eps);
+    let (kernels, pool, eps) = (model.compute().kernels(), model.compute().pool(), config.rms_norm_eps);
     let (hidden, q_dim, kv_dim, head_dim) =
         (config.hidden_size, config.q_dim(), config.kv_dim(), config.head_dim);
     let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
@@ -120,7 +120,7 @@ pub(crate) fn forward<'b>(
         // Feed-forward: SwiGLU.
         norm(model, x, &layer.post_attention_layernorm, normed);
         linear.apply(activations, normed, hidden, &layer.gate_up, [gate, up]);
-        kernels.silu_mul(gate, up);
+        kernels.silu_mul(pool, gate, up);
         linear.apply(activations, gate, config.intermediate_size, &[layer.down_proj], [projected]);
         add(x, projected);
     }
@@ -133,7 +133,7 @@ pub(crate) fn forward<'b>(
     for run in runs.iter_mut() {
         let end = first + run.tokens.len();
         for (token, out) in (end - run.wanted()..end).zip(outs.by_ref()) {
-            kernels.rms_norm(&x[token * hidden..][..hidden], &model.weights().norm, eps, out);
+            kernels.rms_norm(pool, &x[token * hidden..][..hidden], &model.weights().norm, eps, out);
         }
         run.cache.advance(run.tokens.len());
         first = end;
@@ -150,10 +150,8 @@ fn places<'a>(runs: &'a [Run<'_>]) -> impl Iterator<Item = (TokenId, usize)> + '
 /// RMSNorm of every row.
 fn norm(model: &Model, x: &[f32], weight: &[f32], out: &mut Vec<f32>) {
     out.resize(x.len(), 0.0);
-    let eps = model.config().rms_norm_eps;
-    for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
-        model.compute().kernels().rms_norm(x, weight, eps, out);
-    }
+    let compute = model.compute();
+    compute.kernels().rms_norm(compute.pool(), x, weight, model.config().rms_norm_eps, out);
 }
 
 /// Attention of every row of `q`, (T, q_dim), to its sequence's cache up to its own position.
@@ -209,7 +207,7 @@ impl Linear<'_> {
         let matrices = weights.map(|weight| self.model.matrix(weight));
         let tables = matrices.iter().any(|m| matches!(m.layout().encoding(), Encoding::Planes(_)));
         let passes = if self.precision == Precision::High { 2 } else { 1 };
-        compute.kernels().quantize(activations, input, cols, tables, passes == 2);
+        compute.kernels().quantize(compute.pool(), activations, input, cols, tables, passes == 2);
         let rows = matrices.map(|matrix| matrix.layout().rows());
         for (output, rows) in outputs.iter_mut().zip(rows) {
             output.resize(activations.tokens() * rows, 0.0);

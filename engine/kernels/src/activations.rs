@@ -98,40 +98,69 @@ impl Activations {
         self.tables.resize(if tables { tokens * padded_cols * 4 } else { 0 }, 0);
     }
 
-    /// Quantizes `input`, shape (tokens, cols), and builds lookup tables if `tables`.
-    ///
-    /// With `residual`, every token takes two rows: its values, then what their rounding lost, quantized
-    /// again. The sum of the two products has about 15 bits of the input: the high-precision mode.
-    ///
-    /// Runs anywhere, but is meant to be inlined into code compiled for an instruction set.
-    ///
-    /// # Panics
-    /// If `input` is not a whole number of rows.
-    #[inline(always)]
-    pub fn quantize(&mut self, input: &[f32], cols: usize, tables: bool, residual: bool) {
-        assert!(cols > 0 && input.len().is_multiple_of(cols), "input is not (tokens, {cols})");
+    /// Takes the shape for inputs of (tokens, cols), see [`Activations::quantize_token`].
+    pub(crate) fn prepare(&mut self, tokens: usize, cols: usize, tables: bool, residual: bool) -> Target {
         let rows = 1 + usize::from(residual);
-        self.resize(rows * (input.len() / cols), cols.next_multiple_of(BLOCK), tables);
-        let (padded, blocks) = (self.padded_cols, self.padded_cols / BLOCK);
-        for (token, row) in input.chunks_exact(cols).enumerate() {
-            for block in 0..blocks {
-                let mut x = [0.0f32; BLOCK];
-                let source = &row[block * BLOCK..cols.min((block + 1) * BLOCK)];
-                x[..source.len()].copy_from_slice(source);
-                for pass in 0..rows {
-                    let at = token * rows + pass;
-                    let values = &mut self.values[at * padded + block * BLOCK..][..BLOCK];
-                    let Some(values) = values.first_chunk_mut::<BLOCK>() else { continue };
+        self.resize(rows * tokens, cols.next_multiple_of(BLOCK), tables);
+        Target {
+            cols,
+            rows,
+            values: self.values.as_mut_ptr(),
+            scales: self.scales.as_mut_ptr(),
+            sums: self.sums.as_mut_ptr(),
+            scaled_sums: self.scaled_sums.as_mut_ptr(),
+            tables: if tables { self.tables.as_mut_ptr() } else { std::ptr::null_mut() },
+        }
+    }
+}
+
+/// Where quantized activations go, shared by the threads that write them.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    cols: usize,
+    /// Rows a token takes: 1, or 2 with its residual.
+    rows: usize,
+    values: *mut i8,
+    scales: *mut f32,
+    sums: *mut i32,
+    scaled_sums: *mut f32,
+    tables: *mut u8,
+}
+
+// SAFETY: `Target::quantize_token` writes the rows of one token; its callers hand out each token once.
+unsafe impl Sync for Target {}
+
+impl Target {
+    /// Quantizes one token, (cols). With a residual, it takes two rows: its values, then what their rounding
+    /// lost, quantized again. The sum of the two products has about 15 bits of the input: high precision.
+    ///
+    /// # Safety
+    /// The activations were prepared for this token and live on; nobody else uses its rows.
+    #[inline(always)]
+    pub(crate) unsafe fn quantize_token(&self, token: usize, input: &[f32]) {
+        let (padded, blocks) = (self.cols.next_multiple_of(BLOCK), self.cols.div_ceil(BLOCK));
+        for block in 0..blocks {
+            let mut x = [0.0f32; BLOCK];
+            let source = &input[block * BLOCK..self.cols.min((block + 1) * BLOCK)];
+            match source.first_chunk::<BLOCK>() {
+                Some(source) => x = *source,
+                None => x[..source.len()].copy_from_slice(source),
+            }
+            for pass in 0..self.rows {
+                let row = token * self.rows + pass;
+                // SAFETY: row and block are within what `prepare` made room for, and this thread's alone.
+                unsafe {
+                    let at = row * padded + block * BLOCK;
+                    let values = &mut *self.values.add(at).cast::<[i8; BLOCK]>();
                     let scale = quantize_block(&x, values);
                     let sum: i32 = values.iter().map(|&value| i32::from(value)).sum();
-                    self.scales[at * blocks + block] = scale;
-                    self.sums[at * blocks + block] = sum;
-                    self.scaled_sums[at * blocks + block] = scale * sum as f32;
-                    if tables {
-                        let tables = &mut self.tables[4 * (at * padded + block * BLOCK)..][..4 * BLOCK];
-                        build_tables(values, tables);
+                    *self.scales.add(row * blocks + block) = scale;
+                    *self.sums.add(row * blocks + block) = sum;
+                    *self.scaled_sums.add(row * blocks + block) = scale * sum as f32;
+                    if !self.tables.is_null() {
+                        build_tables(values, &mut *self.tables.add(4 * at).cast::<[u8; 4 * BLOCK]>());
                     }
-                    if residual {
+                    if pass + 1 < self.rows {
                         for (x, &value) in x.iter_mut().zip(values.iter()) {
                             *x -= scale * f32::from(value);
                         }
@@ -180,7 +209,7 @@ fn quantize_block(x: &[f32; BLOCK], values: &mut [i8; BLOCK]) -> f32 {
 
 /// Writes the 16 biased subset sums of each LUT group.
 #[inline(always)]
-fn build_tables(values: &[i8; BLOCK], tables: &mut [u8]) {
+fn build_tables(values: &[i8; BLOCK], tables: &mut [u8; 4 * BLOCK]) {
     for (table, group) in tables.as_chunks_mut::<16>().0.iter_mut().zip(values.as_chunks::<LUT_GROUP>().0) {
         for (index, entry) in table.iter_mut().enumerate() {
             let pick = |bit: usize| if index >> bit & 1 == 1 { group[bit] as u8 } else { 0 };

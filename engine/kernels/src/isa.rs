@@ -48,6 +48,16 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     /// # Safety
     /// `WIDTH` bytes are readable.
     unsafe fn load(self, from: *const u8) -> Self::Bytes;
+    /// Stores a register.
+    /// # Safety
+    /// `WIDTH` bytes are writable.
+    unsafe fn store(self, to: *mut u8, bytes: Self::Bytes);
+    /// Loads 16 bytes into every 128-bit part.
+    /// # Safety
+    /// 16 bytes are readable.
+    unsafe fn load_repeated(self, from: *const u8) -> Self::Bytes;
+    /// `2 * bytes + 1` where the byte of `flags` has a bit in common with the byte of `mask`, else `2 * bytes`.
+    fn append_bit(self, bytes: Self::Bytes, flags: Self::Bytes, mask: Self::Bytes) -> Self::Bytes;
     /// The low nibble of each byte.
     fn low_nibbles(self, bytes: Self::Bytes) -> Self::Bytes;
     /// The high nibble of each byte.

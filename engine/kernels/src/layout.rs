@@ -392,13 +392,27 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// If there is no such row or `out` is not [`Layout::cols`] long.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
-        assert_eq!(out.len(), self.layout.cols);
-        for (col, value) in out.iter_mut().enumerate() {
-            let (code, scale, min) = self.code(row, col);
-            *value = match self.layout.zero {
-                Zero::Symmetric(zero) => scale * (f32::from(code) - f32::from(zero)),
-                Zero::Affine => scale * f32::from(code) + min,
-            };
+        let Layout { rows, cols, encoding, zero, .. } = self.layout;
+        assert!(row < rows && out.len() == cols);
+        let (strip, r) = (self.strip(row / STRIP), row % STRIP);
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let (scales, codes) = self.layout.offsets(block);
+            let half = |offset: usize| f16_to_f32(u16::from_le_bytes([strip[offset], strip[offset + 1]]));
+            let scale = half(scales + 2 * r);
+            let codes = &strip[codes..][..encoding.block_bytes()];
+            match zero {
+                Zero::Symmetric(zero) => {
+                    for (c, out) in out.iter_mut().enumerate() {
+                        *out = scale * (f32::from(get(encoding, codes, r, c)) - f32::from(zero));
+                    }
+                }
+                Zero::Affine => {
+                    let min = half(scales + 2 * STRIP + 2 * r);
+                    for (c, out) in out.iter_mut().enumerate() {
+                        *out = scale * f32::from(get(encoding, codes, r, c)) + min;
+                    }
+                }
+            }
         }
     }
 }

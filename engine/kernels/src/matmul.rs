@@ -5,7 +5,7 @@
 //! sum), then `y = y + scale * inner`, or `y = y + (scale * inner + min * sum)` if affine, with `sum` the
 //! group's activations summed block after block. Products of many tokens compute the very same.
 
-use crate::activations::{Activations, Token};
+use crate::activations::{self, Activations, Token};
 use crate::attention::Attention;
 use crate::dot::{self, Bytes, Nibbles};
 use crate::isa::{Isa, Job};
@@ -56,16 +56,27 @@ impl Kernels {
         self.0.name()
     }
 
-    /// Quantizes `input`, (tokens, cols); see [`Activations::quantize`].
+    /// Quantizes `input`, (tokens, cols), and builds lookup tables if `tables`. With `residual` every token
+    /// takes two rows of the activations, whose products are to be added: the high-precision mode.
+    ///
+    /// # Panics
+    /// If `input` is not a whole number of rows.
     pub fn quantize(
         &self,
+        pool: &Pool,
         activations: &mut Activations,
         input: &[f32],
         cols: usize,
         tables: bool,
         residual: bool,
     ) {
-        self.0.quantize(activations, input, cols, tables, residual);
+        assert!(cols > 0 && input.len().is_multiple_of(cols), "input is not (tokens, {cols})");
+        let tokens = input.len() / cols;
+        let target = activations.prepare(tokens, cols, tables, residual);
+        // SAFETY: the activations were prepared for these tokens, and every index is handed out once.
+        pool.for_each_range(tokens, &|range| unsafe {
+            self.0.quantize(&target, range.start, &input[range.start * cols..range.end * cols], cols);
+        });
     }
 
     /// Computes all products of the same activations, on all threads of the pool.
@@ -110,14 +121,39 @@ impl Kernels {
         });
     }
 
-    /// Writes `x / rms(x) * weight` to `out`, each (len).
-    pub fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-        self.0.rms_norm(x, weight, eps, out);
+    /// Writes `x / rms(x) * weight` to `out`, row by row: x and out (rows, len), weight (len).
+    ///
+    /// # Panics
+    /// If `x` and `out` differ in length, or are no whole number of rows.
+    pub fn rms_norm(&self, pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        let len = weight.len();
+        assert!(x.len() == out.len() && x.len().is_multiple_of(len), "x and out are not (rows, {len})");
+        let target = Target(out.as_mut_ptr());
+        let target = &target;
+        pool.for_each_range(x.len() / len, &|range| {
+            for row in range {
+                // SAFETY: rows do not overlap, and every index is handed out once.
+                let out = unsafe { std::slice::from_raw_parts_mut(target.0.add(row * len), len) };
+                self.0.rms_norm(&x[row * len..][..len], weight, eps, out);
+            }
+        });
     }
 
     /// `gate = silu(gate) * up`, element by element.
-    pub fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
-        self.0.silu_mul(gate, up);
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn silu_mul(&self, pool: &Pool, gate: &mut [f32], up: &[f32]) {
+        assert_eq!(gate.len(), up.len());
+        let target = Target(gate.as_mut_ptr());
+        let target = &target;
+        pool.for_each_range(up.len().div_ceil(SILU_PIECE), &|range| {
+            let up = &up[range.start * SILU_PIECE..up.len().min(range.end * SILU_PIECE)];
+            // SAFETY: pieces do not overlap, and every index is handed out once.
+            let gate =
+                unsafe { std::slice::from_raw_parts_mut(target.0.add(range.start * SILU_PIECE), up.len()) };
+            self.0.silu_mul(gate, up);
+        });
     }
 
     /// Computes `count` attentions on all threads of the pool; number `index`, made by `job(index)`, goes to the
@@ -149,6 +185,9 @@ impl Kernels {
     }
 }
 
+/// Elements that are too few to share.
+const SILU_PIECE: usize = 4096;
+
 /// Where the parts of an output begin, shared by the threads of one call.
 struct Target(*mut f32);
 // SAFETY: `Kernels::attend` lets every thread write parts of its own only.
@@ -161,14 +200,9 @@ unsafe impl Sync for Targets<'_> {}
 
 trait KernelSet: Send + Sync {
     fn name(&self) -> &'static str;
-    fn quantize(
-        &self,
-        activations: &mut Activations,
-        input: &[f32],
-        cols: usize,
-        tables: bool,
-        residual: bool,
-    );
+    /// # Safety
+    /// See [`activations::Target::quantize_token`].
+    unsafe fn quantize(&self, target: &activations::Target, first: usize, input: &[f32], cols: usize);
     /// # Safety
     /// See [`MatmulJob`].
     unsafe fn matmul(&self, job: MatmulJob<'_>);
@@ -182,15 +216,8 @@ impl<I: Isa> KernelSet for I {
         I::NAME
     }
 
-    fn quantize(
-        &self,
-        activations: &mut Activations,
-        input: &[f32],
-        cols: usize,
-        tables: bool,
-        residual: bool,
-    ) {
-        self.enter(QuantizeJob { activations, input, cols, tables, residual });
+    unsafe fn quantize(&self, target: &activations::Target, first: usize, input: &[f32], cols: usize) {
+        self.enter(QuantizeJob { target, first, input, cols });
     }
 
     unsafe fn matmul(&self, job: MatmulJob<'_>) {
@@ -210,19 +237,22 @@ impl<I: Isa> KernelSet for I {
     }
 }
 
+/// Some tokens to quantize. Whoever makes one vouches for what [`activations::Target::quantize_token`] asks.
 struct QuantizeJob<'a> {
-    activations: &'a mut Activations,
+    target: &'a activations::Target,
+    first: usize,
     input: &'a [f32],
     cols: usize,
-    tables: bool,
-    residual: bool,
 }
 
 impl<I: Isa> Job<I> for QuantizeJob<'_> {
     type Output = ();
     #[inline(always)]
     fn run(self, _: I) {
-        self.activations.quantize(self.input, self.cols, self.tables, self.residual);
+        for (index, row) in self.input.chunks_exact(self.cols).enumerate() {
+            // SAFETY: see the type.
+            unsafe { self.target.quantize_token(self.first + index, row) };
+        }
     }
 }
 

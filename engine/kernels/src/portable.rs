@@ -31,6 +31,23 @@ unsafe impl Isa for Portable {
     }
 
     #[inline(always)]
+    unsafe fn store(self, to: *mut u8, bytes: [u8; 16]) {
+        // SAFETY: the caller vouches for 16 bytes.
+        unsafe { to.cast::<[u8; 16]>().write_unaligned(bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_repeated(self, from: *const u8) -> [u8; 16] {
+        // SAFETY: as the caller's.
+        unsafe { self.load(from) }
+    }
+
+    #[inline(always)]
+    fn append_bit(self, bytes: [u8; 16], flags: [u8; 16], mask: [u8; 16]) -> [u8; 16] {
+        std::array::from_fn(|i| bytes[i].wrapping_mul(2) + u8::from(flags[i] & mask[i] != 0))
+    }
+
+    #[inline(always)]
     fn low_nibbles(self, bytes: [u8; 16]) -> [u8; 16] {
         bytes.map(|byte| byte & 15)
     }

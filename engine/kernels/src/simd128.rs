@@ -49,6 +49,24 @@ unsafe impl Isa for Simd128 {
     }
 
     #[inline(always)]
+    unsafe fn store(self, to: *mut u8, bytes: v128) {
+        // SAFETY: the caller vouches for 16 bytes.
+        unsafe { v128_store(to.cast(), bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_repeated(self, from: *const u8) -> v128 {
+        // SAFETY: the caller vouches for 16 bytes.
+        unsafe { v128_load(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn append_bit(self, bytes: v128, flags: v128, mask: v128) -> v128 {
+        // Masks have one bit, so "in common" is "equal after and"; the comparison's -1 is subtracted.
+        i8x16_sub(i8x16_add(bytes, bytes), i8x16_eq(v128_and(flags, mask), mask))
+    }
+
+    #[inline(always)]
     fn low_nibbles(self, bytes: v128) -> v128 {
         v128_and(bytes, u8x16_splat(15))
     }

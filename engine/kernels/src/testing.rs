@@ -93,7 +93,7 @@ pub fn check_matmul(kernels: Kernels, pool: &Pool) -> usize {
                     let kind = (compared / 3) % 8;
                     let x = input(kind, tokens * cols, &mut random);
                     let mut activations = Activations::default();
-                    kernels.quantize(&mut activations, &x, cols, true, compared % 5 == 0);
+                    kernels.quantize(&Pool::new(), &mut activations, &x, cols, true, compared % 5 == 0);
                     let expected = reference::matmul(&matrix, &activations);
                     let mut actual = vec![f32::NAN; expected.len()];
                     let mut products = [Product { matrix, output: &mut actual }];
@@ -124,7 +124,7 @@ pub fn check_activations(kernels: Kernels) {
         let cols = 1 + (random.bits() % 200) as usize;
         let x = input(round % 8, 2 * cols, &mut random);
         let mut activations = Activations::default();
-        kernels.quantize(&mut activations, &x, cols, true, false);
+        kernels.quantize(&Pool::new(), &mut activations, &x, cols, true, false);
         for index in 0..2 {
             let token = activations.token(index);
             let (groups, _) = token.values.as_chunks::<4>();
@@ -144,7 +144,7 @@ pub fn check_activations(kernels: Kernels) {
     }
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut activations = Activations::default();
-        kernels.quantize(&mut activations, &[1.0, bad, 0.0], 3, true, true);
+        kernels.quantize(&Pool::new(), &mut activations, &[1.0, bad, 0.0], 3, true, true);
         assert!(activations.token(0).scales[0].is_nan(), "{bad} must not vanish");
     }
 }
@@ -162,13 +162,13 @@ pub fn float_hash(kernels: Kernels) -> u64 {
         let x: Vec<f32> = (0..len).map(|_| random.float() * 30.0).collect();
         let w: Vec<f32> = (0..len).map(|_| random.float()).collect();
         let mut out = vec![0.0; len];
-        kernels.rms_norm(&x, &w, 1e-5, &mut out);
+        kernels.rms_norm(&Pool::new(), &x, &w, 1e-5, &mut out);
         add(&out);
         let mut gate = x.clone();
-        kernels.silu_mul(&mut gate, &w);
+        kernels.silu_mul(&Pool::new(), &mut gate, &w);
         add(&gate);
         let mut activations = Activations::default();
-        kernels.quantize(&mut activations, &x, len, false, true);
+        kernels.quantize(&Pool::new(), &mut activations, &x, len, false, true);
         add(activations.token(0).scales);
         add(activations.token(1).scales);
     }

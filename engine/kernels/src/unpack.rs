@@ -3,21 +3,33 @@
 use crate::isa::Isa;
 use crate::layout::{BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK};
 
-/// Bit i of a nibble to byte i.
-const SPREAD: [u32; 16] = {
-    let mut spread = [0; 16];
-    let mut nibble = 0;
-    while nibble < 16 {
-        let n = nibble as u32;
-        spread[nibble] = n & 1 | (n & 2) << 7 | (n & 4) << 14 | (n & 8) << 21;
-        nibble += 1;
+/// For rows 0 to 15, four times each, which byte of a tile of bit-planes holds them.
+const ROW_BYTES: [u8; 64] = {
+    let mut bytes = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        let row = i / 4;
+        bytes[i] = if row < 8 { 2 * row } else { 2 * (row - 8) + 1 } as u8;
+        i += 1;
     }
-    spread
+    bytes
+};
+
+/// The bit of each col in a low nibble, and in a high one.
+const COL_BITS: [[u8; 64]; 2] = {
+    let mut bits = [[0; 64]; 2];
+    let mut i = 0;
+    while i < 64 {
+        bits[0][i] = 1 << (i % 4);
+        bits[1][i] = 16 << (i % 4);
+        i += 1;
+    }
+    bits
 };
 
 /// Unpacks nibbles or planes of one block.
 #[inline(always)]
-pub(crate) fn unpack_block<I: Isa>(_: I, encoding: Encoding, codes: &[u8], out: &mut [u8; BLOCK_WEIGHTS]) {
+pub(crate) fn unpack_block<I: Isa>(isa: I, encoding: Encoding, codes: &[u8], out: &mut [u8; BLOCK_WEIGHTS]) {
     match encoding {
         Encoding::Bytes => out.copy_from_slice(codes),
         Encoding::Nibbles => {
@@ -29,21 +41,27 @@ pub(crate) fn unpack_block<I: Isa>(_: I, encoding: Encoding, codes: &[u8], out: 
             }
         }
         Encoding::Planes(bits) => {
-            let tiles = codes.as_chunks::<16>().0;
-            for (g, out) in out.as_chunks_mut::<128>().0.iter_mut().enumerate() {
-                let mut rows = [0u32; 32];
-                for plane in 0..bits as usize {
-                    let tile = &tiles[plane * GROUPS_PER_BLOCK + g];
-                    for i in 0..8 {
-                        let (even, odd) = (tile[2 * i], tile[2 * i + 1]);
-                        rows[i] |= SPREAD[usize::from(even & 15)] << plane;
-                        rows[16 + i] |= SPREAD[usize::from(even >> 4)] << plane;
-                        rows[8 + i] |= SPREAD[usize::from(odd & 15)] << plane;
-                        rows[24 + i] |= SPREAD[usize::from(odd >> 4)] << plane;
+            let bits = bits as usize;
+            assert_eq!(codes.len(), encoding.block_bytes());
+            for register in 0..64 / I::WIDTH {
+                // SAFETY: the constants have 64 bytes; tile `plane * 8 + group` of 16 bytes is one of the
+                // block's; 64 bytes from 128 * group and from 64 on are within the 1024 of `out`.
+                unsafe {
+                    let at = register * I::WIDTH;
+                    let row_bytes = isa.load(ROW_BYTES.as_ptr().add(at));
+                    let masks = [isa.load(COL_BITS[0].as_ptr()), isa.load(COL_BITS[1].as_ptr())];
+                    for group in 0..GROUPS_PER_BLOCK {
+                        let mut halves = [isa.load([0; 64].as_ptr()); 2];
+                        for plane in (0..bits).rev() {
+                            let tile = codes.as_ptr().add(16 * (plane * GROUPS_PER_BLOCK + group));
+                            let flags = isa.lookup(isa.load_repeated(tile), row_bytes);
+                            halves[0] = isa.append_bit(halves[0], flags, masks[0]);
+                            halves[1] = isa.append_bit(halves[1], flags, masks[1]);
+                        }
+                        let out = out.as_mut_ptr().add(128 * group + at);
+                        isa.store(out, halves[0]);
+                        isa.store(out.add(64), halves[1]);
                     }
-                }
-                for (out, row) in out.as_chunks_mut::<4>().0.iter_mut().zip(rows) {
-                    *out = row.to_le_bytes();
                 }
             }
         }

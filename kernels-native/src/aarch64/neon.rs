@@ -56,6 +56,21 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        unsafe fn store(self, to: *mut u8, bytes: uint8x16_t) {
+            neon!(vst1q_u8(to, bytes))
+        }
+
+        #[inline(always)]
+        unsafe fn load_repeated(self, from: *const u8) -> uint8x16_t {
+            neon!(vld1q_u8(from))
+        }
+
+        #[inline(always)]
+        fn append_bit(self, bytes: uint8x16_t, flags: uint8x16_t, mask: uint8x16_t) -> uint8x16_t {
+            neon!(vsubq_u8(vaddq_u8(bytes, bytes), vtstq_u8(flags, mask)))
+        }
+
+        #[inline(always)]
         fn low_nibbles(self, bytes: uint8x16_t) -> uint8x16_t {
             neon!(vandq_u8(bytes, vdupq_n_u8(15)))
         }

@@ -52,6 +52,25 @@ unsafe impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn store(self, to: *mut u8, bytes: __m256i) {
+        avx2!(_mm256_storeu_si256(to.cast(), bytes))
+    }
+
+    #[inline(always)]
+    unsafe fn load_repeated(self, from: *const u8) -> __m256i {
+        avx2!(_mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast())))
+    }
+
+    #[inline(always)]
+    fn append_bit(self, bytes: __m256i, flags: __m256i, mask: __m256i) -> __m256i {
+        // Masks have one bit, so "in common" is "equal after and"; the comparison's -1 is subtracted.
+        avx2!({
+            let common = _mm256_cmpeq_epi8(_mm256_and_si256(flags, mask), mask);
+            _mm256_sub_epi8(_mm256_add_epi8(bytes, bytes), common)
+        })
+    }
+
+    #[inline(always)]
     fn low_nibbles(self, bytes: __m256i) -> __m256i {
         avx2!(_mm256_and_si256(bytes, _mm256_set1_epi8(15)))
     }

@@ -55,6 +55,25 @@ unsafe impl Isa for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn store(self, to: *mut u8, bytes: __m512i) {
+        avx512!(_mm512_storeu_si512(to.cast(), bytes))
+    }
+
+    #[inline(always)]
+    unsafe fn load_repeated(self, from: *const u8) -> __m512i {
+        avx512!(_mm512_broadcast_i32x4(_mm_loadu_si128(from.cast())))
+    }
+
+    #[inline(always)]
+    fn append_bit(self, bytes: __m512i, flags: __m512i, mask: __m512i) -> __m512i {
+        avx512!({
+            let twice = _mm512_add_epi8(bytes, bytes);
+            let common = _mm512_test_epi8_mask(flags, mask);
+            _mm512_mask_add_epi8(twice, common, twice, _mm512_set1_epi8(1))
+        })
+    }
+
+    #[inline(always)]
     fn low_nibbles(self, bytes: __m512i) -> __m512i {
         avx512!(_mm512_and_si512(bytes, _mm512_set1_epi8(15)))
     }
