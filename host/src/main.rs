@@ -1,2 +1,36 @@
-//! placeholder
-fn main() {}
+//! `edgellm`: the command line of EdgeLLM.
+#![deny(unsafe_code)]
+
+mod args;
+mod cache;
+mod catalogue;
+mod checksum;
+mod cli;
+mod command;
+mod draft;
+mod error;
+mod fetch;
+mod input;
+mod interrupt;
+mod mmap;
+mod open;
+mod output;
+mod progress;
+mod system;
+
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Ends with code 2 and the usage if the words make no sense.
+    let cli = cli::Cli::parse();
+    interrupt::install();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.one_line());
+            ExitCode::FAILURE
+        }
+    }
+}

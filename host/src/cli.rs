@@ -1,0 +1,68 @@
+//! The command line: which commands there are. Their options are in the commands' modules.
+
+use crate::cache::Cache;
+use crate::command::{completions, doctor, info, models, perplexity, quantize, tokenize};
+use crate::error::Result;
+use clap::{Parser, Subcommand};
+
+/// Runs language models from low-bit weights on ordinary processors.
+#[derive(Debug, Parser)]
+#[command(name = "edgellm", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  edgellm generate --model smollm2-135m-instruct --prompt \"Why is the sky blue?\"
+  edgellm chat --model smollm2-135m-instruct
+  edgellm quantize --input model.gguf --format int4 --output model.tmac2.bin
+  edgellm list
+
+The first use of a model downloads it and converts it, into the cache folder that `edgellm doctor`
+shows; EDGELLM_HOME moves it. `edgellm help COMMAND` tells more about a command.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Info(info::Args),
+    Tokenize(tokenize::Args),
+    Perplexity(perplexity::Args),
+    Quantize(quantize::Args),
+    Pull(models::PullArgs),
+    List(models::ListArgs),
+    Rm(models::RmArgs),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// If that was not possible.
+    pub(crate) fn run(self) -> Result<()> {
+        let cache = Cache::locate();
+        match self.command {
+            Command::Info(args) => args.run(&cache?),
+            Command::Tokenize(args) => args.run(&cache?),
+            Command::Perplexity(args) => args.run(&cache?),
+            Command::Quantize(args) => args.run(),
+            Command::Pull(args) => args.run(&cache?),
+            Command::List(args) => args.run(&cache?),
+            Command::Rm(args) => args.run(&cache?),
+            Command::Doctor(args) => args.run(cache.ok().as_ref()),
+            Command::Completions(args) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

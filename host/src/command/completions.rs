@@ -1,0 +1,28 @@
+//! `edgellm completions`.
+
+use crate::cli::Cli;
+use crate::error::Result;
+use crate::output;
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+/// Print completions for a shell
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  edgellm completions bash > ~/.local/share/bash-completion/completions/edgellm
+  edgellm completions zsh > ~/.zfunc/_edgellm
+  edgellm completions fish > ~/.config/fish/completions/edgellm.fish")]
+pub(crate) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+impl Args {
+    /// Prints them.
+    pub(crate) fn run(self) -> Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "edgellm", &mut script);
+        output::print(&String::from_utf8_lossy(&script))
+    }
+}

@@ -1,0 +1,122 @@
+//! `edgellm info`.
+
+use crate::args::ModelArgs;
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::open;
+use crate::output::{self, human_bytes};
+use edgellm::format::{Metadata, TensorEncoding, TensorEntry};
+use edgellm::{Compute, Model};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Show what a model file holds, after verifying all of it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  edgellm info --model smollm2-135m-instruct
+  edgellm info --model model.tmac2.bin --json")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Print one JSON object: path, bytes, parameters, and the file's metadata with every tensor
+    #[arg(long)]
+    json: bool,
+    /// List every tensor with its distance from the source
+    #[arg(long, conflicts_with = "json")]
+    tensors: bool,
+}
+
+impl Args {
+    /// Prints it.
+    pub(crate) fn run(self, cache: &Cache) -> Result<()> {
+        let path = self.model.locate(cache)?;
+        let model = open::open(&path, Compute::default())?;
+        let metadata = model.metadata();
+        if self.json {
+            let mut object = json!(metadata);
+            object["path"] = json!(path);
+            object["bytes"] = json!(model.file_bytes());
+            object["parameters"] = json!(parameters(metadata));
+            return output::print_json(&object);
+        }
+        output::print(&describe(&path, &model, self.tensors))
+    }
+}
+
+fn weights(tensor: &TensorEntry) -> u64 {
+    tensor.shape[0] as u64 * tensor.shape[1] as u64
+}
+
+fn parameters(metadata: &Metadata) -> u64 {
+    metadata.tensors.iter().map(weights).sum()
+}
+
+/// An encoding in a few words.
+pub(crate) fn encoding_name(encoding: TensorEncoding) -> String {
+    let scales = |group_size: usize, zero: Option<u8>| {
+        let kind = if zero.is_some() { "symmetric" } else { "affine" };
+        format!("{kind}, groups of {group_size}")
+    };
+    match encoding {
+        TensorEncoding::F32 => "f32".to_string(),
+        TensorEncoding::Planes { bits, group_size, zero } => {
+            format!("{bits} bit-planes, {}", scales(group_size, zero))
+        }
+        TensorEncoding::Nibbles { group_size, zero } => format!("4-bit codes, {}", scales(group_size, zero)),
+        TensorEncoding::Bytes { group_size, zero } => format!("8-bit codes, {}", scales(group_size, zero)),
+    }
+}
+
+fn describe(path: &Path, model: &Model, tensors: bool) -> String {
+    let (metadata, config) = (model.metadata(), model.config());
+    let mut text = String::new();
+    let mut line = |key: &str, value: String| {
+        let _ = writeln!(text, "{key:13} {value}");
+    };
+    let (parameters, bytes) = (parameters(metadata), model.file_bytes() as u64);
+    let bits = bytes as f64 * 8.0 / parameters.max(1) as f64;
+    let quantization = &metadata.quantization;
+    line("name", metadata.name.clone());
+    line("path", path.display().to_string());
+    line("size", format!("{} ({bits:.2} bits a weight, all included)", human_bytes(bytes)));
+    line("parameters", format!("{:.1} million", parameters as f64 / 1e6));
+    line("format", format!("{}, head {}, {}", quantization.format, quantization.head, quantization.method));
+    line("made from", format!("{} by {}", quantization.source, quantization.tool));
+    line("architecture", format!("{:?}", config.model_type).to_lowercase());
+    line("layers", format!("{} of width {}", config.num_hidden_layers, config.hidden_size));
+    let (heads, shared) = (config.num_attention_heads, config.num_key_value_heads);
+    line("attention", format!("{heads} heads of {}, {shared} for keys and values", config.head_dim));
+    line("feed-forward", config.intermediate_size.to_string());
+    line("vocabulary", config.vocab_size.to_string());
+    line("context", format!("{} tokens", config.max_position_embeddings));
+    line("chat template", if metadata.chat_template.is_some() { "yes" } else { "no" }.to_string());
+    let mut encodings: BTreeMap<String, (usize, u64)> = BTreeMap::new();
+    for tensor in &metadata.tensors {
+        let entry = encodings.entry(encoding_name(tensor.encoding)).or_default();
+        *entry = (entry.0 + 1, entry.1 + tensor.section.length);
+    }
+    for (encoding, (count, bytes)) in encodings {
+        line("tensors", format!("{count} of {encoding}: {}", human_bytes(bytes)));
+    }
+    let worst = metadata
+        .tensors
+        .iter()
+        .filter_map(|tensor| Some((tensor.error?.relative, &tensor.name)))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((relative, name)) = worst {
+        line("worst tensor", format!("{name}: relative error {relative:.5}"));
+    }
+    if tensors {
+        text.push('\n');
+        for tensor in &metadata.tensors {
+            let error = tensor.error.map_or_else(|| "exact".to_string(), |error| format!("{:.5}", error.relative));
+            let [rows, cols] = tensor.shape;
+            let encoding = encoding_name(tensor.encoding);
+            let _ = writeln!(text, "{:48} {rows:>7} x {cols:<7} {error:>8}  {encoding}", tensor.name);
+        }
+    }
+    text
+}

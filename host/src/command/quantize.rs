@@ -1,0 +1,110 @@
+//! `edgellm quantize`.
+
+use crate::args::{format_parser, head_parser};
+use crate::command::info::encoding_name;
+use crate::error::{Error, Result};
+use crate::output::{self, human_bytes};
+use crate::{input, progress};
+use edgellm_quantize::{Format, HeadFormat, QuantizeOptions, Report};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// Convert a GGUF file or a Hugging Face folder to a .tmac2.bin file
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  edgellm quantize --input model.gguf --format int4 --output model-int4.tmac2.bin
+  edgellm quantize --input ./SmolLM2-360M --format int8 --head int8 --output smollm2-360m.tmac2.bin
+
+int8 and int4 are close to the source; Q4_0 and Q4_1 sources become int4 without loss. int3 and int2
+lose much on small models, and bitnet (ternary) makes sense only for weights trained for it. The
+report says how far each tensor is from its source; `edgellm info` shows it later too.")]
+pub(crate) struct Args {
+    /// A .gguf file, or a folder with config.json, tokenizer.json and *.safetensors
+    #[arg(long, short, value_name = "PATH")]
+    input: PathBuf,
+    /// Format of the layers' weights
+    #[arg(long, short, value_name = "FORMAT", value_parser = format_parser())]
+    format: Format,
+    /// The file to write; it appears when it is complete
+    #[arg(long, short, value_name = "PATH")]
+    output: PathBuf,
+    /// Weights that share a scale: a multiple of 32, or 0 for one scale a row [default: the format's own]
+    #[arg(long, value_name = "N")]
+    group_size: Option<usize>,
+    /// Format of the embedding and the LM head
+    #[arg(long, value_name = "FORMAT", default_value = "int8", value_parser = head_parser())]
+    head: HeadFormat,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    /// Converts and reports.
+    pub(crate) fn run(self) -> Result<()> {
+        if same_file(&self.input, &self.output) {
+            return Err(Error::Usage("--input and --output are the same file".to_string()));
+        }
+        let mut options = QuantizeOptions::new(self.format);
+        options.group_size = self.group_size;
+        options.head = self.head;
+        options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
+        let report = input::convert(&self.input, &self.output, &options, None)?;
+        for warning in &report.warnings {
+            progress::note(&format!("warning: {warning}"));
+        }
+        if self.json { output::print_json(&self.object(&report)) } else { output::print(&self.table(&report)) }
+    }
+
+    fn table(&self, report: &Report) -> String {
+        let mut text = format!("{:48} {:>17} {:>6} {:>9} {:>10}  stored as\n", "tensor", "shape", "from", "method", "rel. error");
+        for tensor in report.tensors.iter().filter(|tensor| tensor.error.is_some()) {
+            let [rows, cols] = tensor.shape;
+            let (shape, error) = (format!("{rows} x {cols}"), tensor.error.unwrap_or_default().relative);
+            let (source, method) = (tensor.source_type, tensor.method.name());
+            let encoding = encoding_name(tensor.encoding);
+            let _ = writeln!(text, "{:48} {shape:>17} {source:>6} {method:>9} {error:>10.6}  {encoding}", tensor.name);
+        }
+        let (size, bits) = (human_bytes(report.bytes), report.bits_per_weight());
+        let _ = writeln!(
+            text,
+            "\n{}: {size}, {bits:.2} bits a weight, relative error of all weights {:.6}",
+            self.output.display(),
+            report.error.relative
+        );
+        text
+    }
+
+    fn object(&self, report: &Report) -> serde_json::Value {
+        let tensors: Vec<_> = report
+            .tensors
+            .iter()
+            .map(|tensor| {
+                json!({
+                    "name": tensor.name,
+                    "shape": tensor.shape,
+                    "source_type": tensor.source_type,
+                    "encoding": tensor.encoding,
+                    "method": tensor.method.name(),
+                    "bytes": tensor.bytes,
+                    "error": tensor.error,
+                })
+            })
+            .collect();
+        json!({
+            "path": self.output,
+            "bytes": report.bytes,
+            "weights": report.weights,
+            "bits_per_weight": report.bits_per_weight(),
+            "error": report.error,
+            "warnings": report.warnings,
+            "tensors": tensors,
+        })
+    }
+}
+
+fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

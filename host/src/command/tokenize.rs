@@ -1,0 +1,76 @@
+//! `edgellm tokenize`.
+
+use crate::args::ModelArgs;
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::open;
+use crate::output;
+use edgellm::tokenizer::Tokenizer;
+use edgellm::{Compute, TokenId};
+use std::fs;
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Show how a model cuts text into tokens
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  edgellm tokenize --model smollm2-135m-instruct --text \"Hello, world\"
+  edgellm tokenize --model smollm2-135m-instruct --file lines.txt
+
+Special tokens written in the text, such as <|im_end|>, become those tokens. The tokens that the model
+wants around every text (Llama's <|begin_of_text|>) are added.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The text
+    #[arg(long, value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
+    text: Option<String>,
+    /// A file of lines, each tokenized by itself and printed as one JSON array of ids. Only a line feed ends
+    /// a line; bytes that are no UTF-8 become U+FFFD
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// With --text: print one JSON array of ids instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    /// Prints the tokens.
+    pub(crate) fn run(self, cache: &Cache) -> Result<()> {
+        let model = open::open(&self.model.locate(cache)?, Compute::default())?;
+        let tokenizer = model.tokenizer();
+        match (&self.text, &self.file) {
+            (_, Some(file)) => lines(tokenizer, file),
+            (Some(text), None) if self.json => {
+                let ids = encode(tokenizer, text)?;
+                output::print(&format!("{}\n", array(&ids)))
+            }
+            (text, None) => {
+                let ids = encode(tokenizer, text.as_deref().unwrap_or_default())?;
+                let rows = ids.iter().map(|&id| format!("{id:>8}  {:?}\n", tokenizer.decode(&[id], false)));
+                output::print(&rows.collect::<String>())
+            }
+        }
+    }
+}
+
+fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<TokenId>> {
+    Ok(tokenizer.encode(text, true).map_err(edgellm::Error::from)?)
+}
+
+fn array(ids: &[TokenId]) -> String {
+    let ids: Vec<String> = ids.iter().map(TokenId::to_string).collect();
+    format!("[{}]", ids.join(","))
+}
+
+fn lines(tokenizer: &Tokenizer, path: &Path) -> Result<()> {
+    let text = fs::read(path).map_err(Error::file("read", path))?;
+    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    let mut out = BufWriter::new(io::stdout().lock());
+    for line in text.split(|&byte| byte == b'\n') {
+        let ids = encode(tokenizer, &String::from_utf8_lossy(line))?;
+        writeln!(out, "{}", array(&ids)).map_err(output::failed)?;
+    }
+    out.flush().map_err(output::failed)
+}

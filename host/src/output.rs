@@ -1,0 +1,39 @@
+//! Standard output, whose reader may leave at any time.
+
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::io::{self, Write as _};
+
+/// A closure for `map_err` on writing to standard output.
+pub(crate) fn failed(source: io::Error) -> Error {
+    Error::Stream { action: "write to the standard output", source }
+}
+
+/// Writes `text` and flushes, so that it is seen at once.
+///
+/// # Errors
+/// If nobody can read it.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)
+}
+
+/// Writes `value` as JSON, indented, with a line's end.
+///
+/// # Errors
+/// If nobody can read it.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| failed(error.into()))?;
+    text.push('\n');
+    print(&text)
+}
+
+/// A number of bytes, for people.
+pub(crate) fn human_bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}

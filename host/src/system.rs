@@ -1,0 +1,99 @@
+//! What machine this is: cores, memory, the processor's name. Whatever cannot be found out is `None`.
+
+use std::collections::HashSet;
+use std::fs;
+use std::thread::available_parallelism;
+
+/// Cores this process may use, not counting a core's second hardware thread: the default number of threads.
+pub(crate) fn physical_cores() -> usize {
+    let allowed = available_parallelism().map_or(1, usize::from);
+    distinct_cores().map_or(allowed, |cores| cores.clamp(1, allowed))
+}
+
+/// Hardware threads this process may use.
+pub(crate) fn logical_cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// On Linux, the number of different (package, core) pairs.
+fn distinct_cores() -> Option<usize> {
+    let mut cores = HashSet::new();
+    for entry in fs::read_dir("/sys/devices/system/cpu").ok()?.flatten() {
+        let topology = entry.path().join("topology");
+        let read = |name| fs::read_to_string(topology.join(name)).ok();
+        if let (Some(package), Some(core)) = (read("physical_package_id"), read("core_id")) {
+            cores.insert((package, core));
+        }
+    }
+    (!cores.is_empty()).then_some(cores.len())
+}
+
+/// Largest amount of memory this process has had resident, in bytes.
+pub(crate) fn peak_rss_bytes() -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// The machine's memory and how much of it is free for programs, in bytes.
+pub(crate) fn memory_bytes() -> (Option<u64>, Option<u64>) {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    (kibibytes(&text, "MemTotal:"), kibibytes(&text, "MemAvailable:"))
+}
+
+/// The number after `key` in a text of lines like `VmHWM:    1234 kB`, in bytes.
+fn kibibytes(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The processor's name.
+pub(crate) fn cpu_name() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok();
+    let from_proc = text.and_then(|text| {
+        ["model name", "Model", "Hardware"].iter().find_map(|key| {
+            let line = text.lines().find(|line| line.starts_with(key))?;
+            Some(line.split_once(':')?.1.trim().to_string())
+        })
+    });
+    from_proc.or_else(|| std::env::var("PROCESSOR_IDENTIFIER").ok())
+}
+
+/// CPU features that matter to the kernels, and whether this CPU has them.
+pub(crate) fn cpu_features() -> Vec<(&'static str, bool)> {
+    #[cfg(target_arch = "x86_64")]
+    return vec![
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("f16c", std::arch::is_x86_feature_detected!("f16c")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+        ("avx512bw", std::arch::is_x86_feature_detected!("avx512bw")),
+        ("avx512vl", std::arch::is_x86_feature_detected!("avx512vl")),
+        ("avx512vnni", std::arch::is_x86_feature_detected!("avx512vnni")),
+        ("avxvnni", std::arch::is_x86_feature_detected!("avxvnni")),
+    ];
+    #[cfg(target_arch = "aarch64")]
+    return vec![
+        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
+        ("dotprod", std::arch::is_aarch64_feature_detected!("dotprod")),
+        ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
+    ];
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kibibytes_are_read() {
+        let text = "VmPeak:\t  99 kB\nVmHWM:\t  1234 kB\n";
+        assert_eq!(kibibytes(text, "VmHWM:"), Some(1234 * 1024));
+        assert_eq!(kibibytes(text, "VmRSS:"), None);
+        assert_eq!(kibibytes("VmHWM: lots", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn there_is_a_core() {
+        assert!((1..=logical_cores()).contains(&physical_cores()));
+    }
+}
