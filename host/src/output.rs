@@ -28,6 +28,16 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     print(&text)
 }
 
+/// Writes `value` as JSON on one line.
+///
+/// # Errors
+/// If nobody can read it.
+pub(crate) fn print_json_line(value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string(value).map_err(|error| failed(error.into()))?;
+    text.push('\n');
+    print(&text)
+}
+
 /// A number of bytes, for people.
 pub(crate) fn human_bytes(bytes: u64) -> String {
     match bytes {

@@ -33,11 +33,6 @@ impl Bar {
     pub(crate) fn set_total(&self, total: u64) {
         self.0.set_length(total);
     }
-
-    /// Adds to what is done.
-    pub(crate) fn add(&self, more: u64) {
-        self.0.inc(more);
-    }
 }
 
 impl Drop for Bar {

@@ -68,7 +68,8 @@ fn examine(cache: Option<&Cache>) -> Report {
     let chosen = kernels.iter().position(|kernel| kernel.available);
     let (chosen_kernel, reason) = match chosen {
         Some(index) => {
-            let passed: Vec<_> = kernels[..index].iter().map(|k| format!("{} needs {}", k.name, k.needs)).collect();
+            let passed: Vec<_> =
+                kernels[..index].iter().map(|k| format!("{} needs {}", k.name, k.needs)).collect();
             let reason = match passed[..] {
                 [] => "the fastest of this architecture, and the CPU has what it needs".to_string(),
                 _ => format!("the fastest this CPU can run; {}", passed.join("; ")),
@@ -106,7 +107,12 @@ fn describe(report: &Report) -> String {
     line("system", &format!("{} on {}", report.os, report.architecture));
     line("cpu", report.cpu.as_deref().unwrap_or("unknown"));
     let (physical, logical) = (report.physical_cores, report.logical_cores);
-    line("cores", &format!("{physical} ({logical} hardware threads); {physical} are used unless --threads says otherwise"));
+    line(
+        "cores",
+        &format!(
+            "{physical} ({logical} hardware threads); {physical} are used unless --threads says otherwise"
+        ),
+    );
     let (all, free) = (memory(report.memory_bytes), memory(report.memory_available_bytes));
     line("memory", &format!("{all}, of which {free} are available"));
     let features: Vec<_> = report

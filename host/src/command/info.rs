@@ -112,7 +112,8 @@ fn describe(path: &Path, model: &Model, tensors: bool) -> String {
     if tensors {
         text.push('\n');
         for tensor in &metadata.tensors {
-            let error = tensor.error.map_or_else(|| "exact".to_string(), |error| format!("{:.5}", error.relative));
+            let error =
+                tensor.error.map_or_else(|| "exact".to_string(), |error| format!("{:.5}", error.relative));
             let [rows, cols] = tensor.shape;
             let encoding = encoding_name(tensor.encoding);
             let _ = writeln!(text, "{:48} {rows:>7} x {cols:<7} {error:>8}  {encoding}", tensor.name);

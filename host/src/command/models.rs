@@ -73,7 +73,10 @@ impl ListArgs {
             let format = row.format.as_deref().unwrap_or("-");
             let rest = match (&row.path, catalogue::find(name)) {
                 (Some(path), _) => path.display().to_string(),
-                (None, Some(Entry { about, licence, .. })) => format!("not here yet: {about} ({licence})"),
+                (None, Some(Entry { about, licence, parameters, .. })) => {
+                    let millions = parameters / 1_000_000;
+                    format!("not here yet: {about}; {millions} million weights, {licence}")
+                }
                 (None, None) => String::new(),
             };
             let _ = writeln!(text, "{name:width$}  {format:11}  {size:>9}  {rest}");
@@ -88,7 +91,10 @@ impl RmArgs {
         if let Some(entry) = catalogue::find(&self.name) {
             let folder = cache.model(&entry.name);
             if !folder.exists() {
-                return Err(Error::Usage(format!("{} is not here, so there is nothing to remove", entry.name)));
+                return Err(Error::Usage(format!(
+                    "{} is not here, so there is nothing to remove",
+                    entry.name
+                )));
             }
             let _lock = cache.lock(&entry.name)?;
             cache::remove_folder(&folder)?;
@@ -143,7 +149,9 @@ fn bytes_of(path: &Path) -> u64 {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => found.len(),
         Ok(_) => fs::read_dir(path)
-            .map(|entries| entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum())
+            .map(|entries| {
+                entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum()
+            })
             .unwrap_or(0),
         Err(_) => 0,
     }

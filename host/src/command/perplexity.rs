@@ -129,7 +129,7 @@ impl Args {
         let (perplexity, stderr, tokens) = (score.perplexity(), score.stderr(), score.count);
         let report = Report { perplexity, stderr, chunks, context, tokens };
         if self.json {
-            return output::print_json(&report);
+            return output::print_json_line(&report);
         }
         output::print(&format!(
             "perplexity {perplexity:.4} +/- {stderr:.4} ({chunks} windows of {context}, {tokens} tokens scored)\n"

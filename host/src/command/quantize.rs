@@ -55,17 +55,28 @@ impl Args {
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }
-        if self.json { output::print_json(&self.object(&report)) } else { output::print(&self.table(&report)) }
+        if self.json {
+            output::print_json(&self.object(&report))
+        } else {
+            output::print(&self.table(&report))
+        }
     }
 
     fn table(&self, report: &Report) -> String {
-        let mut text = format!("{:48} {:>17} {:>6} {:>9} {:>10}  stored as\n", "tensor", "shape", "from", "method", "rel. error");
+        let mut text = format!(
+            "{:48} {:>17} {:>6} {:>9} {:>10}  stored as\n",
+            "tensor", "shape", "from", "method", "rel. error"
+        );
         for tensor in report.tensors.iter().filter(|tensor| tensor.error.is_some()) {
             let [rows, cols] = tensor.shape;
             let (shape, error) = (format!("{rows} x {cols}"), tensor.error.unwrap_or_default().relative);
             let (source, method) = (tensor.source_type, tensor.method.name());
             let encoding = encoding_name(tensor.encoding);
-            let _ = writeln!(text, "{:48} {shape:>17} {source:>6} {method:>9} {error:>10.6}  {encoding}", tensor.name);
+            let _ = writeln!(
+                text,
+                "{:48} {shape:>17} {source:>6} {method:>9} {error:>10.6}  {encoding}",
+                tensor.name
+            );
         }
         let (size, bits) = (human_bytes(report.bytes), report.bits_per_weight());
         let _ = writeln!(

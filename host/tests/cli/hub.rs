@@ -115,7 +115,8 @@ fn a_dropped_connection_is_resumed_by_range() {
     let place = Place::new();
     pull(&place, &server).succeeded();
     assert_complete(&place);
-    let ranges: Vec<_> = server.requests().into_iter().filter(is_weights).map(|request| request.range).collect();
+    let ranges: Vec<_> =
+        server.requests().into_iter().filter(is_weights).map(|request| request.range).collect();
     assert_eq!(ranges, [None, Some(100_000), Some(200_000)]);
 }
 
@@ -181,7 +182,9 @@ fn a_wrong_checksum_is_refused_and_the_file_removed() {
 
 #[test]
 fn a_longer_file_is_refused() {
-    let server = hub(|request| is_weights(request).then(|| Reply::new("200 OK", [weights(), vec![0; 70_000]].concat())));
+    let server = hub(|request| {
+        is_weights(request).then(|| Reply::new("200 OK", [weights(), vec![0; 70_000]].concat()))
+    });
     let place = Place::new();
     pull(&place, &server).failed_with(&[WEIGHTS, "300000 were promised"]);
     assert!(!names(&model_folder(&place).join("partial")).contains(&format!("{WEIGHTS}.part")));
@@ -220,14 +223,18 @@ fn refusals_say_what_to_do() {
         hub(move |_| Some(Reply::new(status, "no").header("X-Error-Code", code)))
     };
     let place = Place::new();
-    pull(&place, &everything("401 Unauthorized", "GatedRepo")).failed_with(&[REPOSITORY, "gated", "licence", "HF_TOKEN"]);
-    pull(&place, &everything("401 Unauthorized", "RepoNotFound")).failed_with(&[REPOSITORY, "no such repository"]);
+    pull(&place, &everything("401 Unauthorized", "GatedRepo"))
+        .failed_with(&[REPOSITORY, "gated", "licence", "HF_TOKEN"]);
+    pull(&place, &everything("401 Unauthorized", "RepoNotFound"))
+        .failed_with(&[REPOSITORY, "no such repository"]);
     pull(&place, &everything("403 Forbidden", "GatedRepo")).failed_with(&["no access yet", "licence"]);
     pull(&place, &everything("404 Not Found", "")).failed_with(&[REPOSITORY, "no such repository"]);
-    pull(&place, &hub(|_| Some(Reply::new("200 OK", "<html>")))).failed_with(&["not what the hub's API gives"]);
+    pull(&place, &hub(|_| Some(Reply::new("200 OK", "<html>"))))
+        .failed_with(&["not what the hub's API gives"]);
     let server = everything("401 Unauthorized", "GatedRepo");
     let mut command = place.command(&["pull", NAME]);
-    run(command.env("HF_ENDPOINT", &server.url).env("HF_TOKEN", "wrong")).failed_with(&["did not accept the token"]);
+    run(command.env("HF_ENDPOINT", &server.url).env("HF_TOKEN", "wrong"))
+        .failed_with(&["did not accept the token"]);
 }
 
 #[test]
@@ -243,7 +250,9 @@ fn the_token_goes_to_the_hub_and_nowhere_else() {
     let endpoint = server.url.replace("127.0.0.1", "localhost");
     run(place.command(&["pull", NAME]).env("HF_ENDPOINT", endpoint).env("HF_TOKEN", "secret")).succeeded();
     assert_complete(&place);
-    assert!(server.requests().iter().all(|request| request.authorization.as_deref() == Some("Bearer secret")));
+    assert!(
+        server.requests().iter().all(|request| request.authorization.as_deref() == Some("Bearer secret"))
+    );
     assert!(elsewhere.requests().iter().all(|request| request.authorization.is_none()));
 }
 

@@ -5,63 +5,71 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A cache folder and a working folder, removed at the end.
-pub struct Place {
+pub(crate) struct Place {
     folder: TempDir,
 }
 
 /// What a run left.
 #[derive(Debug)]
-pub struct Outcome {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("work")).unwrap();
         Place { folder }
     }
 
     /// The cache folder, which the program creates.
-    pub fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.folder.path().join("cache")
     }
 
     /// A path in the working folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("work").join(name)
     }
 
     /// Names in the working folder, sorted.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         names(&self.path(""))
     }
 
     /// The program with `args`, in the working folder.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         command(&self.cache(), &self.path(""), args)
     }
 
     /// Runs the program with `args`.
-    pub fn run(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
         run(&mut self.command(args))
     }
 }
 
 /// The program with `args`, knowing nothing of the user's settings.
-pub fn command(cache: &Path, folder: &Path, args: &[&str]) -> Command {
+pub(crate) fn command(cache: &Path, folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgellm"));
     command.args(args).current_dir(folder).env("EDGELLM_HOME", cache).stdin(Stdio::null());
-    for name in ["HF_ENDPOINT", "HF_TOKEN", "HF_HUB_DOWNLOAD_TIMEOUT", "http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"] {
+    for name in [
+        "HF_ENDPOINT",
+        "HF_TOKEN",
+        "HF_HUB_DOWNLOAD_TIMEOUT",
+        "http_proxy",
+        "HTTP_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
         command.env_remove(name);
     }
     command
 }
 
 /// Runs a command to its end.
-pub fn run(command: &mut Command) -> Outcome {
+pub(crate) fn run(command: &mut Command) -> Outcome {
     let output = command.output().unwrap();
     Outcome {
         code: output.status.code(),
@@ -71,7 +79,7 @@ pub fn run(command: &mut Command) -> Outcome {
 }
 
 /// Names in a folder, sorted; none if there is no folder.
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -81,14 +89,14 @@ pub fn names(folder: &Path) -> Vec<String> {
 impl Outcome {
     /// The run must have succeeded.
     #[track_caller]
-    pub fn succeeded(self) -> Self {
+    pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:#?}");
         self
     }
 
     /// The run must have failed with one clear line that contains all of `words`, and nothing on stdout.
     #[track_caller]
-    pub fn failed_with(self, words: &[&str]) -> Self {
+    pub(crate) fn failed_with(self, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(1), "{self:#?}");
         assert_eq!(self.stdout, "", "{self:#?}");
         assert!(!self.stderr.contains("panicked"), "{self:#?}");
@@ -103,7 +111,7 @@ impl Outcome {
 
     /// As [`Outcome::failed_with`], and the error is all that was said.
     #[track_caller]
-    pub fn failed_in_one_line(self, words: &[&str]) -> Self {
+    pub(crate) fn failed_in_one_line(self, words: &[&str]) -> Self {
         let outcome = self.failed_with(words);
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:#?}");
         outcome

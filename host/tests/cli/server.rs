@@ -7,14 +7,14 @@ use std::time::Duration;
 
 /// What was asked.
 #[derive(Clone, Debug)]
-pub struct Request {
-    pub path: String,
-    pub range: Option<u64>,
-    pub authorization: Option<String>,
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) range: Option<u64>,
+    pub(crate) authorization: Option<String>,
 }
 
 /// What is answered.
-pub struct Reply {
+pub(crate) struct Reply {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -25,27 +25,27 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub fn new(status: &'static str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(status: &'static str, body: impl Into<Vec<u8>>) -> Self {
         Reply { status, headers: Vec::new(), body: body.into(), cut: None, silence: Duration::ZERO }
     }
 
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    pub fn cut(mut self, bytes: usize) -> Self {
+    pub(crate) fn cut(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
         self
     }
 
-    pub fn silence(mut self, silence: Duration) -> Self {
+    pub(crate) fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
     }
 
     /// `body`, or what is left of it from the requested byte on, as servers do.
-    pub fn file(request: &Request, body: &[u8]) -> Self {
+    pub(crate) fn file(request: &Request, body: &[u8]) -> Self {
         match request.range {
             Some(from) if from as usize >= body.len() => Reply::new("416 Range Not Satisfiable", ""),
             Some(from) => {
@@ -58,13 +58,13 @@ impl Reply {
 }
 
 /// A server on a port of its own, until the test's process ends.
-pub struct Server {
-    pub url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
-    pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -80,12 +80,12 @@ impl Server {
     }
 
     /// All requests so far.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
     /// Requests for a path that ends so.
-    pub fn requests_for(&self, ending: &str) -> Vec<Request> {
+    pub(crate) fn requests_for(&self, ending: &str) -> Vec<Request> {
         self.requests().into_iter().filter(|request| request.path.ends_with(ending)).collect()
     }
 }
@@ -104,14 +104,22 @@ fn serve(
         let Some((name, value)) = line.split_once(':') else { break };
         let value = value.trim();
         match name.to_lowercase().as_str() {
-            "range" => request.range = value.strip_prefix("bytes=").and_then(|v| v.trim_end_matches('-').parse().ok()),
+            "range" => {
+                request.range =
+                    value.strip_prefix("bytes=").and_then(|v| v.trim_end_matches('-').parse().ok())
+            }
             "authorization" => request.authorization = Some(value.to_string()),
             _ => {}
         }
     }
     seen.lock().unwrap().push(request.clone());
     let reply = answer(&request);
-    write!(stream, "HTTP/1.1 {}\r\nContent-Length: {}\r\nConnection: close\r\n", reply.status, reply.body.len())?;
+    write!(
+        stream,
+        "HTTP/1.1 {}\r\nContent-Length: {}\r\nConnection: close\r\n",
+        reply.status,
+        reply.body.len()
+    )?;
     for (name, value) in &reply.headers {
         write!(stream, "{name}: {value}\r\n")?;
     }

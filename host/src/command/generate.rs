@@ -1,0 +1,180 @@
+//! `edgellm generate`.
+
+use crate::args::{ModelArgs, RunArgs, SamplingArgs};
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::output::{self, human_bytes};
+use crate::{progress, prompt, system};
+use edgellm::chat::Message;
+use edgellm::{Model, Session, TokenId};
+use serde::Serialize;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+/// Answer a prompt
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  edgellm generate --model smollm2-135m-instruct --prompt \"Why is the sky blue?\"
+  edgellm generate --model smollm2-135m-instruct --raw --prompt \"Once upon a time\" --max-tokens 50
+  cat letter.txt | edgellm generate --model smollm2-135m-instruct --system \"Summarize.\" --prompt -
+
+The text goes to the standard output as it comes; a line about the time it took goes to stderr.")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The question, or with --raw the beginning of the text; `-` reads it from the standard input
+    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: String,
+    /// What the model should know or be, before the question
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Use the model's chat template [default where it has one]
+    #[arg(long, conflicts_with = "raw")]
+    chat: bool,
+    /// Continue the prompt as it stands, without a chat template
+    #[arg(long)]
+    raw: bool,
+    /// End after so many tokens
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
+    max_tokens: usize,
+    /// End before this text; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    stop: Vec<String>,
+    /// Longest prompt and answer together, in tokens [default: what the model was trained for]
+    #[arg(long, short, value_name = "N")]
+    context: Option<usize>,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Print one JSON object instead: text, token_ids, prompt_token_ids, finish_reason, timings,
+    /// peak_rss_bytes, kernel, threads
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    text: String,
+    token_ids: Vec<TokenId>,
+    prompt_token_ids: Vec<TokenId>,
+    finish_reason: &'static str,
+    timings: Timings,
+    peak_rss_bytes: Option<u64>,
+    kernel: &'static str,
+    threads: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Timings {
+    /// From the start of prefill to the first token.
+    ttft_ms: f64,
+    prefill_tokens_per_second: f64,
+    /// Of the tokens after the first; null if there are none.
+    decode_tokens_per_second: Option<f64>,
+}
+
+impl Args {
+    /// Generates and prints.
+    pub(crate) fn run(self, cache: &Cache) -> Result<()> {
+        let mut sampler = self.sampling.sampler()?;
+        let text = read_prompt(&self.prompt)?;
+        let model = self.model.open(&self.run, cache)?;
+        let prompt = self.prompt_tokens(&model, &text)?;
+        let mut session = Session::new(&model, self.run.session_options(self.context))?;
+        if let Some(room) = session.capacity().checked_sub(prompt.len()) {
+            // All memory before the first token, so that none is asked for between tokens.
+            session.reserve(prompt.len() + self.max_tokens.min(room))?;
+        }
+
+        let start = Instant::now();
+        let mut generation =
+            session.generate(&prompt, &mut sampler)?.max_tokens(self.max_tokens).stop(self.stop.iter())?;
+        let prefill = start.elapsed();
+        let (mut answer, mut first) = (String::new(), None);
+        for token in &mut generation {
+            let token = token?;
+            first.get_or_insert_with(|| start.elapsed());
+            if !self.json && !token.text.is_empty() {
+                output::print(&token.text)?;
+            }
+            answer.push_str(&token.text);
+        }
+        let all = start.elapsed();
+        let token_ids = generation.token_ids().to_vec();
+        let finish_reason = generation.finish_reason().map_or("stop", |reason| reason.as_str());
+        let report = Report {
+            timings: timings(prompt.len(), token_ids.len(), prefill, first.unwrap_or(prefill), all),
+            text: answer,
+            token_ids,
+            prompt_token_ids: prompt,
+            finish_reason,
+            peak_rss_bytes: system::peak_rss_bytes(),
+            kernel: model.compute().kernels().name(),
+            threads: model.compute().threads(),
+        };
+        if self.json {
+            return output::print_json_line(&report);
+        }
+        if !report.text.ends_with('\n') {
+            output::print("\n")?;
+        }
+        progress::note(&report.summary());
+        Ok(())
+    }
+
+    fn prompt_tokens(&self, model: &Model, text: &str) -> Result<Vec<TokenId>> {
+        let template = if self.raw { None } else { prompt::template(model)? };
+        match template {
+            Some(template) => {
+                let system = self.system.as_ref().map(|system| Message::new("system", system));
+                let messages: Vec<Message> = system.into_iter().chain([Message::new("user", text)]).collect();
+                prompt::chat(model, &template, &messages)
+            }
+            None if self.chat || self.system.is_some() => Err(Error::Usage(format!(
+                "{} has no chat template: leave out --chat and --system, or choose an instruct model",
+                self.model.model
+            ))),
+            None => prompt::plain(model, text),
+        }
+    }
+}
+
+fn read_prompt(prompt: &str) -> Result<String> {
+    if prompt != "-" {
+        return Ok(prompt.to_string());
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::Stream { action: "read the prompt from the standard input", source })?;
+    let text = String::from_utf8_lossy(&bytes);
+    // The line's end belongs to the pipe, not to the prompt.
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_string())
+}
+
+fn timings(prompt: usize, tokens: usize, prefill: Duration, first: Duration, all: Duration) -> Timings {
+    let rate = |tokens: usize, time: Duration| tokens as f64 / time.as_secs_f64().max(1e-9);
+    Timings {
+        ttft_ms: first.as_secs_f64() * 1e3,
+        prefill_tokens_per_second: rate(prompt, prefill),
+        decode_tokens_per_second: (tokens > 1).then(|| rate(tokens - 1, all.saturating_sub(first))),
+    }
+}
+
+impl Report {
+    fn summary(&self) -> String {
+        let Timings { ttft_ms, prefill_tokens_per_second, decode_tokens_per_second } = &self.timings;
+        let (prompt, tokens) = (self.prompt_token_ids.len(), self.token_ids.len());
+        let decode =
+            decode_tokens_per_second.map_or(String::new(), |rate| format!(" at {rate:.1} tokens per second"));
+        let memory =
+            self.peak_rss_bytes.map_or(String::new(), |bytes| format!(", {} of memory", human_bytes(bytes)));
+        format!(
+            "[{prompt} prompt tokens at {prefill_tokens_per_second:.1} tokens per second, TTFT {ttft_ms:.0} ms; \
+             {tokens} tokens{decode} (ended by {}); {}, {} threads{memory}]",
+            self.finish_reason, self.kernel, self.threads
+        )
+    }
+}
