@@ -40,6 +40,9 @@ pub enum Error {
         /// Positions the session may hold.
         capacity: usize,
     },
+    /// Sessions that cannot share a pass.
+    #[error("the sessions of a batch differ in model or precision: batch those alike")]
+    Mixed,
     /// A context that the model was not made for.
     #[error("a context of {requested} is outside 1..={max}, what the model was trained for")]
     Context {

@@ -18,18 +18,15 @@ pub enum Precision {
 }
 
 /// New tokens of one sequence, to be processed together with those of others.
-#[derive(Debug)]
-pub(crate) struct Run<'a> {
-    pub(crate) cache: &'a mut Cache,
-    pub(crate) tokens: &'a [TokenId],
-    /// Logits of every token are wanted, not of the last one alone.
-    pub(crate) all_logits: bool,
-}
-
-impl Run<'_> {
-    fn wanted(&self) -> usize {
-        if self.all_logits { self.tokens.len() } else { self.tokens.len().min(1) }
-    }
+pub(crate) trait Run {
+    /// What is known of the sequence so far.
+    fn cache(&self) -> &Cache;
+    /// The same, to be extended.
+    fn cache_mut(&mut self) -> &mut Cache;
+    /// The new tokens.
+    fn tokens(&self) -> &[TokenId];
+    /// How many of the last tokens' logits are wanted.
+    fn wanted(&self) -> usize;
 }
 
 /// Intermediate values, kept so that decoding a token allocates nothing. T is the number of tokens of a call.
@@ -62,17 +59,17 @@ pub(crate) struct Buffers {
 /// vocab_size), run after run. Caches have room, tokens are in the vocabulary: the caller checked.
 ///
 /// Every token's logits are the same bits whatever it is processed together with (law 2).
-pub(crate) fn forward<'b>(
+pub(crate) fn forward<'b, R: Run + Sync>(
     model: &Model,
     precision: Precision,
     buffers: &'b mut Buffers,
-    runs: &mut [Run<'_>],
+    runs: &mut [R],
 ) -> &'b mut [f32] {
     let config = model.config();
     let (kernels, pool, eps) = (model.compute().kernels(), model.compute().pool(), config.rms_norm_eps);
     let (hidden, q_dim, kv_dim, head_dim) =
         (config.hidden_size, config.q_dim(), config.kv_dim(), config.head_dim);
-    let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
+    let tokens: usize = runs.iter().map(|run| run.tokens().len()).sum();
     let Buffers { x, normed, q, k, v, attended, gate, up, projected, cos, sin, logits, activations } =
         buffers;
     let linear = Linear { model, precision };
@@ -107,9 +104,9 @@ pub(crate) fn forward<'b>(
         }
         let mut rows = k.chunks_exact(kv_dim).zip(v.chunks_exact(kv_dim));
         for run in runs.iter_mut() {
-            let start = run.cache.len();
-            for (offset, (k, v)) in rows.by_ref().take(run.tokens.len()).enumerate() {
-                run.cache.write(index, start + offset, k, v);
+            let start = run.cache().len();
+            for (offset, (k, v)) in rows.by_ref().take(run.tokens().len()).enumerate() {
+                run.cache_mut().write(index, start + offset, k, v);
             }
         }
         attended.resize(tokens * q_dim, 0.0);
@@ -126,16 +123,17 @@ pub(crate) fn forward<'b>(
     }
 
     // Logits, of the wanted tokens only.
-    let wanted: usize = runs.iter().map(Run::wanted).sum();
+    let wanted: usize = runs.iter().map(R::wanted).sum();
     normed.resize(wanted * hidden, 0.0);
     let mut outs = normed.chunks_exact_mut(hidden);
     let mut first = 0;
     for run in runs.iter_mut() {
-        let end = first + run.tokens.len();
+        let end = first + run.tokens().len();
         for (token, out) in (end - run.wanted()..end).zip(outs.by_ref()) {
             kernels.rms_norm(pool, &x[token * hidden..][..hidden], &model.weights().norm, eps, out);
         }
-        run.cache.advance(run.tokens.len());
+        let count = run.tokens().len();
+        run.cache_mut().advance(count);
         first = end;
     }
     linear.apply(activations, normed, hidden, &[model.weights().lm_head], [logits]);
@@ -143,8 +141,8 @@ pub(crate) fn forward<'b>(
 }
 
 /// Token and position of every row.
-fn places<'a>(runs: &'a [Run<'_>]) -> impl Iterator<Item = (TokenId, usize)> + 'a {
-    runs.iter().flat_map(|run| run.tokens.iter().copied().zip(run.cache.len()..))
+fn places<R: Run>(runs: &[R]) -> impl Iterator<Item = (TokenId, usize)> {
+    runs.iter().flat_map(|run| run.tokens().iter().copied().zip(run.cache().len()..))
 }
 
 /// RMSNorm of every row.
@@ -155,7 +153,7 @@ fn norm(model: &Model, x: &[f32], weight: &[f32], out: &mut Vec<f32>) {
 }
 
 /// Attention of every row of `q`, (T, q_dim), to its sequence's cache up to its own position.
-fn attend(model: &Model, layer: usize, runs: &[Run<'_>], q: &[f32], out: &mut [f32]) {
+fn attend<R: Run + Sync>(model: &Model, layer: usize, runs: &[R], q: &[f32], out: &mut [f32]) {
     let config = model.config();
     let (heads, head_dim, q_dim) = (config.num_attention_heads, config.head_dim, config.q_dim());
     let group = heads / config.num_key_value_heads;
@@ -170,8 +168,8 @@ fn attend(model: &Model, layer: usize, runs: &[Run<'_>], q: &[f32], out: &mut [f
         let mut runs = runs.iter();
         let (cache, position) = loop {
             match runs.next() {
-                Some(run) if token < run.tokens.len() => break (&*run.cache, run.cache.len() + token),
-                Some(run) => token -= run.tokens.len(),
+                Some(run) if token < run.tokens().len() => break (run.cache(), run.cache().len() + token),
+                Some(run) => token -= run.tokens().len(),
                 None => unreachable!("every row belongs to a run"),
             }
         };

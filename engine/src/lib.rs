@@ -4,6 +4,7 @@
 //! crate opens no files, reads no clock and no environment: bytes in, logits and text out.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod cache;
 pub mod chat;
 mod compute;
@@ -20,6 +21,7 @@ mod session;
 pub mod testing;
 pub mod tokenizer;
 
+pub use batch::{Batch, BatchRun};
 pub use compute::{Compute, available_kernels};
 pub use edgellm_kernels as kernels;
 pub use error::Error;

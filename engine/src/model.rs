@@ -108,6 +108,11 @@ impl Model {
         (*self.0.bytes).as_ref().len()
     }
 
+    /// Whether both are clones of one model.
+    pub(crate) fn same(&self, other: &Model) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn weights(&self) -> &Weights {
         &self.0.weights
     }

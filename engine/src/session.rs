@@ -137,7 +137,7 @@ impl Session {
         Ok(self.run(&[token], false))
     }
 
-    fn check(&mut self, tokens: &[TokenId]) -> Result<(), Error> {
+    pub(crate) fn check(&mut self, tokens: &[TokenId]) -> Result<(), Error> {
         let vocab_size = self.model.config().vocab_size;
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
@@ -149,7 +149,45 @@ impl Session {
     }
 
     fn run(&mut self, tokens: &[TokenId], all_logits: bool) -> &mut [f32] {
-        let run = Run { cache: &mut self.cache, tokens, all_logits };
+        let wanted = if all_logits { tokens.len() } else { 1 };
+        let run = Own { cache: &mut self.cache, tokens, wanted };
         forward(&self.model, self.precision, &mut self.buffers, &mut [run])
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(crate) fn cache_mut(&mut self) -> &mut Cache {
+        &mut self.cache
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+}
+
+/// Tokens of a session that is alone.
+struct Own<'a> {
+    cache: &'a mut Cache,
+    tokens: &'a [TokenId],
+    wanted: usize,
+}
+
+impl Run for Own<'_> {
+    fn cache(&self) -> &Cache {
+        self.cache
+    }
+
+    fn cache_mut(&mut self) -> &mut Cache {
+        self.cache
+    }
+
+    fn tokens(&self) -> &[TokenId] {
+        self.tokens
+    }
+
+    fn wanted(&self) -> usize {
+        self.wanted
     }
 }

@@ -1,7 +1,9 @@
 //! Law 2: the same bits whatever the kernels, the threads, the prefill chunks.
 
 use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_model};
-use edgellm::{Compute, Error, Model, Precision, Session, SessionOptions, available_kernels};
+use edgellm::{
+    Batch, BatchRun, Compute, Error, Model, Precision, Session, SessionOptions, available_kernels,
+};
 
 fn model(index: usize, compute: Compute) -> Model {
     Model::with_compute(seeded_model(recipes()[index], 5 + index as u64).unwrap(), compute).unwrap()
@@ -115,4 +117,39 @@ fn wrong_requests_are_errors_and_change_nothing() {
     assert_eq!(session.position(), 3);
     session.decode(1).unwrap();
     assert!(session.decode(1).is_err());
+}
+
+/// Sessions in a batch, one with a chunk of prompt, get what they get alone.
+#[test]
+fn a_batch_changes_nothing() {
+    for index in 0..recipes().len() {
+        let model = model(index, Compute::new(available_kernels()[0], 2));
+        let vocab = model.config().vocab_size;
+        let prompts: Vec<Vec<u32>> =
+            (0..9u32).map(|i| (0..3 + 11 * i).map(|t| t * (i + 3) % 256).collect()).collect();
+        let mut alone: Vec<Session> = prompts.iter().map(|_| session(&model, Precision::Standard)).collect();
+        let mut shared: Vec<Session> = prompts.iter().map(|_| session(&model, Precision::Standard)).collect();
+        let mut batch = Batch::default();
+        for round in 0..6 {
+            // The longest prompt goes in late, beside the others' single tokens.
+            let tokens: Vec<&[u32]> = prompts
+                .iter()
+                .enumerate()
+                .map(|(i, p)| if round == i / 3 { &p[..] } else { &p[round % 3..round % 3 + 1] })
+                .collect();
+            let mut runs: Vec<BatchRun<'_>> = shared
+                .iter_mut()
+                .zip(&tokens)
+                .map(|(session, tokens)| BatchRun::new(session, tokens))
+                .collect();
+            let logits = batch.run(&mut runs).unwrap().to_vec();
+            for ((session, tokens), logits) in alone.iter_mut().zip(&tokens).zip(logits.chunks_exact(vocab)) {
+                assert_eq!(session.prefill(tokens).unwrap(), logits, "{:?}, round {round}", recipes()[index]);
+            }
+        }
+        let mut other = session(&model, Precision::High);
+        let mut runs = [BatchRun::new(&mut shared[0], &[1]), BatchRun::new(&mut other, &[1])];
+        assert!(matches!(batch.run(&mut runs), Err(Error::Mixed)));
+        assert!(matches!(batch.run(&mut []), Err(Error::EmptyPrompt)));
+    }
 }

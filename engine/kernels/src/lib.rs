@@ -5,7 +5,7 @@
 //! - [`activations`]: how inputs become int8 and lookup tables
 //! - [`isa`]: the vector operations an instruction set provides; [`portable`] and, on wasm32, `simd128` are
 //!   instances; `edgellm-kernels-native` has those of x86-64 and aarch64
-//! - [`matmul`]: the products, by lookup and by dot product
+//! - [`Kernels`]: the products, by lookup and by dot product, and everything else an instruction set computes
 //! - [`float`] and [`attention`]: floating-point work, in one order on every target
 //! - [`pool`]: threads that share the work of a product
 //! - [`reference`](mod@reference) and [`testing`]: the naive oracle and the tests that every instance passes
@@ -14,10 +14,12 @@ pub mod activations;
 pub mod attention;
 mod dot;
 pub mod float;
+pub mod half;
 pub mod isa;
+mod kernels;
 pub mod layout;
 mod lookup;
-pub mod matmul;
+mod matmul;
 pub mod pool;
 pub mod portable;
 pub mod reference;
@@ -28,5 +30,5 @@ mod unpack;
 
 pub use activations::Activations;
 pub use isa::{Isa, Job};
-pub use matmul::{Kernels, Product};
+pub use kernels::{Kernels, Product};
 pub use pool::Pool;

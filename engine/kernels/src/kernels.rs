@@ -1,0 +1,240 @@
+//! [`Kernels`]: one instruction set's kernels, chosen once at start.
+
+use crate::activations::{self, Activations};
+use crate::attention::Attention;
+use crate::isa::{Isa, Job};
+use crate::layout::{Encoding, Matrix};
+use crate::matmul::MatmulJob;
+use crate::pool::Pool;
+use std::fmt;
+
+/// One product of a call: a matrix and where its result goes.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// Weights, (rows, cols).
+    pub matrix: Matrix<'a>,
+    /// Result, (tokens, rows).
+    pub output: &'a mut [f32],
+}
+
+/// The floating-point and matrix work of one instruction set, chosen once at start.
+#[derive(Clone, Copy)]
+pub struct Kernels(&'static dyn KernelSet);
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kernels({})", self.name())
+    }
+}
+
+impl Kernels {
+    /// The kernels of an instruction set that this CPU is proven to have.
+    pub fn new<I: Isa>(isa: I) -> Self {
+        // Instances have no size, so this leaks nothing.
+        Kernels(Box::leak(Box::new(isa)))
+    }
+
+    /// Name of the instruction set.
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    /// Quantizes `input`, (tokens, cols), and builds lookup tables if `tables`. With `residual` every token
+    /// takes two rows of the activations, whose products are to be added: the high-precision mode.
+    ///
+    /// # Panics
+    /// If `input` is not a whole number of rows.
+    pub fn quantize(
+        &self,
+        pool: &Pool,
+        activations: &mut Activations,
+        input: &[f32],
+        cols: usize,
+        tables: bool,
+        residual: bool,
+    ) {
+        assert!(cols > 0 && input.len().is_multiple_of(cols), "input is not (tokens, {cols})");
+        let tokens = input.len() / cols;
+        let target = activations.prepare(tokens, cols, tables, residual);
+        // SAFETY: the activations were prepared for these tokens, and every index is handed out once.
+        pool.for_each_range(tokens, &|range| unsafe {
+            self.0.quantize(&target, range.start, &input[range.start * cols..range.end * cols], cols);
+        });
+    }
+
+    /// Computes all products of the same activations, on all threads of the pool.
+    ///
+    /// # Panics
+    /// If a matrix has other columns than the activations, an output another length than (tokens, rows), or a
+    /// matrix of bit-planes meets activations without tables.
+    pub fn matmul(&self, pool: &Pool, activations: &Activations, products: &mut [Product<'_>]) {
+        let tokens = activations.tokens();
+        let mut strips = 0;
+        for product in products.iter() {
+            let layout = product.matrix.layout();
+            assert_eq!(layout.padded_cols(), activations.padded_cols(), "columns differ");
+            assert_eq!(product.output.len(), tokens * layout.rows(), "output is not (tokens, rows)");
+            let planes = matches!(layout.encoding(), Encoding::Planes(_));
+            assert!(!planes || tokens == 0 || !activations.token(0).tables.is_empty(), "no lookup tables");
+            strips += layout.strips();
+        }
+        if tokens == 0 {
+            return;
+        }
+        let targets = Targets(products.as_mut_ptr(), products.len());
+        let targets = &targets;
+        pool.for_each_range(strips, &|range| {
+            let mut first = 0;
+            for index in 0..targets.1 {
+                // SAFETY: the outputs are only written through `out` below, and the products outlive the call.
+                let (matrix, out) = unsafe {
+                    let product = targets.0.add(index);
+                    ((*product).matrix, (*product).output.as_mut_ptr())
+                };
+                let count = matrix.layout().strips();
+                let own = range.start.max(first)..range.end.min(first + count);
+                if !own.is_empty() {
+                    let strips = own.start - first..own.end - first;
+                    // SAFETY: lengths were checked above, and ranges of strips are handed out once, so no two
+                    // threads write the same rows.
+                    unsafe { self.0.matmul(MatmulJob { matrix, activations, strips, out }) };
+                }
+                first += count;
+            }
+        });
+    }
+
+    /// Writes `x / rms(x) * weight` to `out`, row by row: x and out (rows, len), weight (len).
+    ///
+    /// # Panics
+    /// If `x` and `out` differ in length, or are no whole number of rows.
+    pub fn rms_norm(&self, pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        let len = weight.len();
+        assert!(x.len() == out.len() && x.len().is_multiple_of(len), "x and out are not (rows, {len})");
+        let target = Target(out.as_mut_ptr());
+        let target = &target;
+        pool.for_each_range(x.len() / len, &|range| {
+            for row in range {
+                // SAFETY: rows do not overlap, and every index is handed out once.
+                let out = unsafe { std::slice::from_raw_parts_mut(target.0.add(row * len), len) };
+                self.0.rms_norm(&x[row * len..][..len], weight, eps, out);
+            }
+        });
+    }
+
+    /// `gate = silu(gate) * up`, element by element.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn silu_mul(&self, pool: &Pool, gate: &mut [f32], up: &[f32]) {
+        assert_eq!(gate.len(), up.len());
+        let target = Target(gate.as_mut_ptr());
+        let target = &target;
+        pool.for_each_range(up.len().div_ceil(SILU_PIECE), &|range| {
+            let up = &up[range.start * SILU_PIECE..up.len().min(range.end * SILU_PIECE)];
+            // SAFETY: pieces do not overlap, and every index is handed out once.
+            let gate =
+                unsafe { std::slice::from_raw_parts_mut(target.0.add(range.start * SILU_PIECE), up.len()) };
+            self.0.silu_mul(gate, up);
+        });
+    }
+
+    /// Computes `count` attentions on all threads of the pool; number `index`, made by `job(index)`, goes to the
+    /// `index`-th of `count` equal parts of `output`.
+    ///
+    /// # Panics
+    /// If a part's length is not that of the attention's queries, or its pages are too few or too short.
+    pub fn attend<'a>(
+        &self,
+        pool: &Pool,
+        count: usize,
+        job: &(dyn Fn(usize) -> Attention<'a> + Sync),
+        output: &mut [f32],
+    ) {
+        if count == 0 {
+            return;
+        }
+        let part = output.len() / count;
+        assert_eq!(output.len(), count * part, "output is not {count} equal parts");
+        let target = Target(output.as_mut_ptr());
+        let target = &target;
+        pool.for_each_range(count, &|range| {
+            for index in range {
+                // SAFETY: the parts do not overlap, and every index is handed out once.
+                let output = unsafe { std::slice::from_raw_parts_mut(target.0.add(index * part), part) };
+                self.0.attend(job(index), output);
+            }
+        });
+    }
+}
+
+/// Elements that are too few to share.
+const SILU_PIECE: usize = 4096;
+
+/// Where the parts of an output begin, shared by the threads of one call.
+struct Target(*mut f32);
+// SAFETY: `Kernels::attend` lets every thread write parts of its own only.
+unsafe impl Sync for Target {}
+
+/// Pointers into products, shared by the threads of one call.
+struct Targets<'a>(*mut Product<'a>, usize);
+// SAFETY: `Kernels::matmul` lets every thread write rows of its own only.
+unsafe impl Sync for Targets<'_> {}
+
+trait KernelSet: Send + Sync {
+    fn name(&self) -> &'static str;
+    /// # Safety
+    /// See [`activations::Target::quantize_token`].
+    unsafe fn quantize(&self, target: &activations::Target, first: usize, input: &[f32], cols: usize);
+    /// # Safety
+    /// See [`MatmulJob`].
+    unsafe fn matmul(&self, job: MatmulJob<'_>);
+    fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]);
+    fn silu_mul(&self, gate: &mut [f32], up: &[f32]);
+    fn attend(&self, attention: Attention<'_>, output: &mut [f32]);
+}
+
+impl<I: Isa> KernelSet for I {
+    fn name(&self) -> &'static str {
+        I::NAME
+    }
+
+    unsafe fn quantize(&self, target: &activations::Target, first: usize, input: &[f32], cols: usize) {
+        self.enter(QuantizeJob { target, first, input, cols });
+    }
+
+    unsafe fn matmul(&self, job: MatmulJob<'_>) {
+        self.enter(job);
+    }
+
+    fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        self.enter(crate::float::RmsNorm { x, weight, eps, out });
+    }
+
+    fn silu_mul(&self, gate: &mut [f32], up: &[f32]) {
+        self.enter(crate::float::SiluMul { gate, up });
+    }
+
+    fn attend(&self, attention: Attention<'_>, output: &mut [f32]) {
+        self.enter(crate::attention::AttendJob { attention, output });
+    }
+}
+
+/// Some tokens to quantize. Whoever makes one vouches for what [`activations::Target::quantize_token`] asks.
+struct QuantizeJob<'a> {
+    target: &'a activations::Target,
+    first: usize,
+    input: &'a [f32],
+    cols: usize,
+}
+
+impl<I: Isa> Job<I> for QuantizeJob<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, _: I) {
+        for (index, row) in self.input.chunks_exact(self.cols).enumerate() {
+            // SAFETY: see the type.
+            unsafe { self.target.quantize_token(self.first + index, row) };
+        }
+    }
+}
