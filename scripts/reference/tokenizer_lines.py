@@ -123,8 +123,7 @@ def lines(specials):
     while len(fixed) + len(made) < LINES:
         parts = [rng.choice(kinds)() for _ in range(rng.randrange(1, 10))]
         made.append(rng.choice(["", " ", "", "  "]).join(parts))
-    # A carriage return that ends a line would be part of the line's end.
-    return [line.replace("\n", " ").rstrip("\r") for line in fixed + made]
+    return [line.replace("\n", " ") for line in fixed + made]
 
 
 def main():
@@ -147,7 +146,7 @@ def main():
     found = [json.loads(line) for line in output.splitlines()]
     if len(found) != len(texts):
         sys.exit(f"{len(texts)} lines went in, {len(found)} came out")
-    expected = [encoding.ids for encoding in reference.encode_batch(texts, add_special_tokens=False)]
+    expected = [encoding.ids for encoding in reference.encode_batch(texts, add_special_tokens=True)]
     wrong = [i for i in range(len(texts)) if found[i] != expected[i]]
     for i in wrong[:10]:
         print(f"line {i + 1}: {texts[i][:80]!r}\n  expected {expected[i][:40]}\n  found    {found[i][:40]}")
