@@ -29,12 +29,14 @@ pub(super) struct ModelFile {
     merges: Merges,
 }
 
+/// (left, right) to (rank, merged).
+type MergeTable = AHashMap<(u32, u32), (u32, u32)>;
+
 /// A BPE model, ready to encode words.
 #[derive(Debug)]
 pub(super) struct Bpe {
     pub(super) vocabulary: Vocabulary,
-    /// (left, right) to (rank, merged).
-    merges: AHashMap<(u32, u32), (u32, u32)>,
+    merges: MergeTable,
     unk: Option<u32>,
     fuse_unk: bool,
     /// Ids of `<0x00>` to `<0xFF>`, where the model falls back to bytes.
@@ -205,7 +207,7 @@ struct Merges {
 }
 
 impl Merges {
-    fn resolve(&self, vocabulary: &Vocabulary) -> Result<AHashMap<(u32, u32), (u32, u32)>, String> {
+    fn resolve(&self, vocabulary: &Vocabulary) -> Result<MergeTable, String> {
         let mut merges = AHashMap::with_capacity(self.pairs.len());
         for (rank, &[start, middle, end]) in (0..).zip(&self.pairs) {
             let id = |from: u32, to: u32| {

@@ -86,6 +86,41 @@ fn without_bytes() -> Value {
     json
 }
 
+/// Every word of up to five letters a and b, and every way to merge two of them, in a random order: many merges
+/// compete for each place, and many lead to the same word.
+fn competing(seed: u64) -> Value {
+    let mut words = vec!["a".to_string(), "b".to_string()];
+    for at in 0..30 {
+        words.extend(["a", "b"].map(|letter| format!("{}{letter}", words[at])));
+    }
+    let mut merges: Vec<String> = words
+        .iter()
+        .flat_map(|left| words.iter().map(move |right| (left, right)))
+        .filter(|(left, right)| left.len() + right.len() <= 5)
+        .map(|(left, right)| format!("{left} {right}"))
+        .collect();
+    let mut rng = Pcg32::seed_from_u64(seed);
+    for at in (1..merges.len()).rev() {
+        merges.swap(at, rng.next_u32() as usize % (at + 1));
+    }
+    let vocab: serde_json::Map<String, Value> = words.into_iter().zip((0..).map(Value::from)).collect();
+    json!({"model": {"type": "BPE", "vocab": vocab, "merges": merges}})
+}
+
+#[test]
+fn competing_merges_are_taken_in_order() {
+    let mut rng = Pcg32::seed_from_u64(5);
+    for seed in 0..20 {
+        let (ours, theirs) = (ours(&competing(seed)), theirs(&competing(seed)));
+        for length in 0..200 {
+            let word: String =
+                (0..length % 40).map(|_| if rng.next_u32() % 2 == 0 { 'a' } else { 'b' }).collect();
+            let expected = theirs.encode_fast(word.as_str(), false).unwrap();
+            assert_eq!(ours.encode(&word, false).unwrap(), expected.get_ids(), "{word}");
+        }
+    }
+}
+
 fn all() -> [Value; 6] {
     [byte_level(), pieces(), metaspace(), without_decoder(), ignoring_merges(), without_bytes()]
 }
