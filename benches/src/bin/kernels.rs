@@ -1,0 +1,176 @@
+//! Every available kernel over the matrix shapes of real models: `kernels [--quick] [--json FILE]`.
+//!
+//! Answers are compared with the reference before anything is timed. Kernels take turns (A B C A B C ...), and
+//! figures are medians over the rounds with their quartiles, beside the machine's own streaming bandwidth,
+//! measured in the same run with the same threads. "cold" walks over copies of the matrix larger than any
+//! cache, as decoding does; "hot" uses one again and again.
+
+use edgellm::Compute;
+use edgellm::kernels::layout::{Encoding, Layout, Matrix, Zero};
+use edgellm::kernels::testing::{Random, random_matrix};
+use edgellm::kernels::{Activations, Product, reference};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Bytes that no cache here holds.
+const COLD_BYTES: usize = 160 << 20;
+
+struct Case {
+    model: &'static str,
+    rows: usize,
+    cols: usize,
+}
+
+const CASES: [Case; 12] = [
+    Case { model: "135M q_proj", rows: 576, cols: 576 },
+    Case { model: "135M gate_proj", rows: 1536, cols: 576 },
+    Case { model: "135M down_proj", rows: 576, cols: 1536 },
+    Case { model: "135M lm_head", rows: 49152, cols: 576 },
+    Case { model: "0.5B gate_proj", rows: 4864, cols: 896 },
+    Case { model: "0.5B down_proj", rows: 896, cols: 4864 },
+    Case { model: "1B q_proj", rows: 2048, cols: 2048 },
+    Case { model: "1B gate_proj", rows: 8192, cols: 2048 },
+    Case { model: "1B down_proj", rows: 2048, cols: 8192 },
+    Case { model: "3.8B q_proj", rows: 3072, cols: 3072 },
+    Case { model: "3.8B gate_proj", rows: 8192, cols: 3072 },
+    Case { model: "3.8B down_proj", rows: 3072, cols: 8192 },
+];
+
+/// Formats that files use, and the lookup at 4 bits that lost against the dot product.
+fn formats() -> Vec<(&'static str, Encoding, Zero, usize)> {
+    vec![
+        ("int8", Encoding::Bytes, Zero::Symmetric(128), 32),
+        ("int4", Encoding::Nibbles, Zero::Affine, 32),
+        ("int4-lookup", Encoding::Planes(4), Zero::Affine, 32),
+        ("int3", Encoding::Planes(3), Zero::Affine, 64),
+        ("int2", Encoding::Planes(2), Zero::Affine, 64),
+        ("bitnet", Encoding::Planes(2), Zero::Symmetric(1), 1 << 20),
+    ]
+}
+
+/// Lower quartile, median and upper quartile.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
+    [at(0.25), at(0.5), at(0.75)]
+}
+
+/// GB/s of reading `data` once on all threads of `compute`.
+fn stream(compute: &Compute, data: &[u64]) -> f64 {
+    const PIECE: usize = 1 << 13;
+    let total = AtomicU64::new(0);
+    let start = Instant::now();
+    compute.pool().for_each_range(data.len() / PIECE, &|range| {
+        let mut lanes = [0u64; 32];
+        for chunk in data[range.start * PIECE..range.end * PIECE].as_chunks::<32>().0 {
+            for (lane, x) in lanes.iter_mut().zip(chunk) {
+                *lane = lane.wrapping_add(*x);
+            }
+        }
+        total.fetch_add(lanes.iter().fold(0, |a, &b| a.wrapping_add(b)), Ordering::Relaxed);
+    });
+    black_box(total.into_inner());
+    data.len() as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e9
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let quick = args.iter().any(|arg| arg == "--quick");
+    let json = args.iter().position(|arg| arg == "--json").and_then(|at| args.get(at + 1));
+    let rounds = if quick { 5 } else { 15 };
+    let mut rows = Vec::new();
+
+    let cold = vec![1u64; COLD_BYTES / 8];
+    let cores = std::thread::available_parallelism()?.get();
+    for threads in [1, 2].into_iter().filter(|&threads| threads <= cores) {
+        let compute = Compute::new(edgellm::available_kernels()[0], threads);
+        for (what, bytes) in [("8 MiB", 8 << 20), ("160 MiB", COLD_BYTES)] {
+            let rates = quartiles((0..rounds).map(|_| stream(&compute, &cold[..bytes / 8])).collect());
+            println!("streaming {what} on {threads} thread(s): {:.1} GB/s", rates[1]);
+            rows.push(format!(
+                r#"{{"kind":"stream","bytes":{bytes},"threads":{threads},"gb_per_s":{rates:?}}}"#
+            ));
+        }
+        drop(compute);
+    }
+
+    println!(
+        "\n{:16} {:12} {:9} thr {:>22} {:>22}",
+        "matrix", "format", "kernel", "cold GB/s (quartiles)", "hot GB/s"
+    );
+    for (index, case) in CASES.iter().enumerate() {
+        if quick && index % 3 != 1 {
+            continue;
+        }
+        for (format, encoding, zero, group_size) in formats() {
+            let layout = Layout::new(case.rows, case.cols, encoding, zero, group_size)?;
+            let mut random = Random(index as u64);
+            let one = random_matrix(&layout, &mut random);
+            let copies = COLD_BYTES.div_ceil(one.len());
+            let data: Vec<u8> = one.iter().copied().cycle().take(copies * one.len()).collect();
+            let matrices: Vec<Matrix<'_>> = data
+                .chunks_exact(one.len())
+                .map(|data| Matrix::new(layout, data))
+                .collect::<Result<_, _>>()?;
+            let input: Vec<f32> = (0..case.cols).map(|_| random.float()).collect();
+            let mut candidates = Vec::new();
+            for threads in [1, 2].into_iter().filter(|&threads| threads <= cores) {
+                for kernels in edgellm::available_kernels() {
+                    if kernels.name() != "portable" {
+                        candidates.push((Compute::new(kernels, threads), Vec::new(), Vec::new()));
+                    }
+                }
+            }
+            let mut out = vec![0.0; case.rows];
+            let mut expected = None;
+            for round in 0..=rounds {
+                for (compute, cold, hot) in &mut candidates {
+                    let kernels = compute.kernels();
+                    let mut activations = Activations::default();
+                    kernels.quantize(compute.pool(), &mut activations, &input, case.cols, true, false);
+                    if round == 0 {
+                        let expected =
+                            expected.get_or_insert_with(|| reference::matmul(&matrices[0], &activations));
+                        kernels.matmul(
+                            compute.pool(),
+                            &activations,
+                            &mut [Product { matrix: matrices[0], output: &mut out }],
+                        );
+                        assert!(out == *expected, "{} computes {format} wrongly", kernels.name());
+                        continue;
+                    }
+                    let start = Instant::now();
+                    for &matrix in &matrices {
+                        let mut products = [Product { matrix, output: &mut out }];
+                        kernels.matmul(compute.pool(), &activations, &mut products);
+                    }
+                    cold.push(data.len() as f64 / start.elapsed().as_secs_f64() / 1e9);
+                    let repeats = (16 << 20) / one.len() + 1;
+                    let start = Instant::now();
+                    for _ in 0..repeats {
+                        let mut products = [Product { matrix: matrices[0], output: &mut out }];
+                        kernels.matmul(compute.pool(), &activations, &mut products);
+                    }
+                    hot.push((repeats * one.len()) as f64 / start.elapsed().as_secs_f64() / 1e9);
+                }
+            }
+            for (compute, cold, hot) in candidates {
+                let (cold, hot) = (quartiles(cold), quartiles(hot));
+                let (name, threads) = (compute.kernels().name(), compute.threads());
+                println!(
+                    "{:16} {format:12} {name:9} {threads:3} {:6.1} ({:5.1} - {:5.1}) {:6.1} ({:5.1} - {:5.1})",
+                    case.model, cold[1], cold[0], cold[2], hot[1], hot[0], hot[2]
+                );
+                rows.push(format!(
+                    r#"{{"kind":"gemv","matrix":"{}","rows":{},"cols":{},"format":"{format}","kernel":"{name}","threads":{threads},"cold_gb_per_s":{cold:?},"hot_gb_per_s":{hot:?}}}"#,
+                    case.model, case.rows, case.cols
+                ));
+            }
+        }
+    }
+    if let Some(path) = json {
+        std::fs::write(path, format!("[\n{}\n]\n", rows.join(",\n")))?;
+    }
+    Ok(())
+}
