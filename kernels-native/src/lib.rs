@@ -27,6 +27,12 @@ pub fn candidates() -> Vec<Candidate> {
     vec![
         #[cfg(target_arch = "x86_64")]
         Candidate {
+            name: "avx512vbmi",
+            needs: "avx512f, avx512bw, avx512vl, avx512vnni, avx512vbmi",
+            kernels: x86_64::Avx512Vbmi::detect().map(Kernels::new),
+        },
+        #[cfg(target_arch = "x86_64")]
+        Candidate {
             name: "avx512",
             needs: "avx512f, avx512bw, avx512vl, avx512vnni",
             kernels: x86_64::Avx512::detect().map(Kernels::new),

@@ -105,6 +105,32 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     /// part holds row i (low) and 16+i (high), byte 2i+1 row 8+i and 24+i. Only the first `128 / WIDTH`
     /// elements are used.
     fn lookup_rows(self, low: Self::LookupSum, high: Self::LookupSum, start: i32) -> [Self::Ints; 8];
+    /// The sums of 32 rows, plus `start`, of what the indexes of a block of `BITS` planes pick from its tables.
+    ///
+    /// # Safety
+    /// `BITS * 128` bytes are readable at `codes`, 128 at `tables`.
+    #[inline(always)]
+    unsafe fn lookup_block<const BITS: usize>(
+        self,
+        codes: *const u8,
+        tables: *const u8,
+        start: i32,
+    ) -> [Self::Ints; 8] {
+        let (mut low, mut high) = (self.lookup_zero(), self.lookup_zero());
+        for plane in (0..BITS).rev() {
+            if plane + 1 < BITS {
+                (low, high) = (self.lookup_double(low), self.lookup_double(high));
+            }
+            for at in (0..128).step_by(Self::WIDTH) {
+                // SAFETY: the caller's.
+                let (table, indexes) =
+                    unsafe { (self.load(tables.add(at)), self.load(codes.add(plane * 128 + at))) };
+                low = self.lookup_add(low, self.lookup(table, self.low_nibbles(indexes)));
+                high = self.lookup_add(high, self.lookup(table, self.high_nibbles(indexes)));
+            }
+        }
+        self.lookup_rows(low, high, start)
+    }
 
     /// One value in all lanes.
     fn splat(self, value: f32) -> Self::Floats;

@@ -6,8 +6,8 @@ use crate::isa::Isa;
 use crate::layout::{GROUPS_PER_BLOCK, Layout, Zero};
 use crate::matmul::BlockSums;
 
-/// Bytes of a bit-plane of a block, and of the tables of a block.
-const PLANE_BYTES: usize = 16 * GROUPS_PER_BLOCK;
+/// Bytes of the tables of a block.
+const TABLE_BYTES: usize = 16 * GROUPS_PER_BLOCK;
 
 /// Sums of blocks of `BITS` bit-planes.
 pub(crate) struct Lookup<'a, const BITS: usize> {
@@ -29,22 +29,11 @@ impl<'a, const BITS: usize> Lookup<'a, BITS> {
 impl<I: Isa, const BITS: usize> BlockSums<I> for Lookup<'_, BITS> {
     #[inline(always)]
     unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8] {
-        let (mut low, mut high) = (isa.lookup_zero(), isa.lookup_zero());
-        // SAFETY: the caller vouches for the codes of the block and for the token's tables.
+        // SAFETY: the caller vouches for the codes of the block and for the token's tables and sums.
         unsafe {
-            let tables = self.token.tables.as_ptr().add(block * PLANE_BYTES);
-            for plane in (0..BITS).rev() {
-                if plane + 1 < BITS {
-                    (low, high) = (isa.lookup_double(low), isa.lookup_double(high));
-                }
-                for register in 0..PLANE_BYTES / I::WIDTH {
-                    let table = isa.load(tables.add(register * I::WIDTH));
-                    let indexes = isa.load(codes.add(plane * PLANE_BYTES + register * I::WIDTH));
-                    low = isa.lookup_add(low, isa.lookup(table, isa.low_nibbles(indexes)));
-                    high = isa.lookup_add(high, isa.lookup(table, isa.high_nibbles(indexes)));
-                }
-            }
-            isa.lookup_rows(low, high, self.start - self.zero * *self.token.sums.get_unchecked(block))
+            let tables = self.token.tables.as_ptr().add(block * TABLE_BYTES);
+            let start = self.start - self.zero * *self.token.sums.get_unchecked(block);
+            isa.lookup_block::<BITS>(codes, tables, start)
         }
     }
 }
