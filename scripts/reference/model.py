@@ -94,6 +94,12 @@ class Model:
     def vocab_size(self) -> int:
         return self.head.shape[0]
 
+    def end_tokens(self) -> list[int]:
+        """Tokens that end a text or a turn."""
+        names = metadata(self.reader, "tokenizer.ggml.tokens")
+        ends = [names.index(name) for name in ("<|im_end|>", "<|endoftext|>") if name in names]
+        return [*ends, metadata(self.reader, "tokenizer.ggml.eos_token_id")]
+
     def rope(self, x: np.ndarray, start: int) -> np.ndarray:
         """Rotates (heads, T, head_dim). GGUF stores Llama's heads with pairs side by side, Qwen2's in halves."""
         angles = np.outer(np.arange(start, start + x.shape[1]), self.inverse_frequencies)

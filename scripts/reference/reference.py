@@ -15,7 +15,7 @@ import numpy as np
 
 from model import Model
 from tokenizer import from_gguf
-from windows import Perplexity, window_logits, windows
+from windows import Perplexity, read_text, window_logits, windows
 
 
 def logits(args: argparse.Namespace) -> None:
@@ -43,8 +43,7 @@ def tokenize(args: argparse.Namespace) -> None:
 
 def perplexity(args: argparse.Namespace) -> None:
     model = Model(args.gguf)
-    text = args.text.read_bytes().decode("utf-8", errors="replace")
-    tokens = from_gguf(model.reader).encode(text, add_special_tokens=False).ids
+    tokens = from_gguf(model.reader).encode(read_text(args.text), add_special_tokens=False).ids
     total = Perplexity()
     for chunk, window in enumerate(windows(model, tokens, args.context, args.chunks), start=1):
         total.add(*window_logits(model, window))

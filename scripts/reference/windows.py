@@ -1,10 +1,16 @@
 """Perplexity over the same windows, and the same scored positions, as llama.cpp's llama-perplexity."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from model import Model
+
+
+def read_text(path: Path) -> str:
+    """A text file as llama.cpp reads it: without its last line feed."""
+    return path.read_bytes().decode("utf-8", errors="replace").removesuffix("\n")
 
 
 def windows(model: Model, tokens: list[int], context: int, chunks: int | None) -> Iterator[list[int]]:
