@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lines import lines
 from model import Model
 from sources import SOURCES, gguf_path
 from tokenizer import from_gguf
+from tokenizer_lines import LINES, differing_lines
 from windows import Perplexity, log_softmax, read_text, scored, window_logits, windows
 
 HERE = Path(__file__).resolve().parent
@@ -159,23 +159,6 @@ def compare_greedy(args: argparse.Namespace, row: Row, file: Path, reference: Re
             row.greedy.append(sum(a == b for a, b in zip(actual, expected)))
 
 
-def compare_token_ids(args: argparse.Namespace, file: Path, reference: Reference, folder: Path) -> int:
-    """How many lines get other ids than from Hugging Face's tokenizer; the first few are shown."""
-    path, texts = folder / "lines.txt", lines()
-    path.write_bytes(b"".join(line + b"\n" for line in texts))
-    out = edgellm(args, "tokenize", "--model", file, "--file", path).splitlines()
-    if len(out) != len(texts):
-        raise SystemExit(f"tokenize printed {len(out)} lines for {len(texts)}")
-    wrong = 0
-    for line, ids in zip(texts, map(json.loads, out)):
-        expected = reference.encode(line.decode("utf-8", errors="replace"))
-        if ids != expected:
-            wrong += 1
-            if wrong <= 3:
-                print(f"token ids differ: {line!r}\n  expected {expected}\n  actual   {ids}", file=sys.stderr)
-    return wrong
-
-
 def markdown(reference: Reference, rows: list[Row]) -> str:
     out = [
         "| format | file, MB | perplexity | KL divergence | same top token | greedy prompts |",
@@ -228,12 +211,12 @@ def main() -> int:
             file = folder / "model.tmac2.bin"
             convert(args, row, file)
             if wrong_lines is None:
-                wrong_lines = compare_token_ids(args, file, reference, folder)
+                wrong_lines, _ = differing_lines(args.edgellm, str(file), reference.tokenizer)
             compare_logits(args, row, file, reference, folder)
             compare_greedy(args, row, file, reference)
             file.unlink()
     print(markdown(reference, rows))
-    print(f"\n{rows[0].positions} positions; token ids of {len(lines())} lines: {wrong_lines} differ")
+    print(f"\n{rows[0].positions} positions; token ids of {LINES} lines: {wrong_lines} differ")
     if args.json:
         figures = {
             "model": args.model,

@@ -47,4 +47,7 @@ def from_gguf(reader: gguf.GGUFReader) -> Tokenizer:
     tokenizer.add_tokens(
         [AddedToken(t, special=False, normalized=False) for t, k in zip(tokens, types) if k == USER_DEFINED]
     )
+    for number, (token, kind) in enumerate(zip(tokens, types)):
+        if kind in (CONTROL, USER_DEFINED) and tokenizer.token_to_id(token) != number:
+            raise SystemExit(f"{token} is {number} in the file, but {tokenizer.token_to_id(token)} in the reference")
     return tokenizer

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Compares `edgellm tokenize` with Hugging Face's own tokenizers on 2,000 varied lines.
 
-    python3 scripts/reference/tokenizer_lines.py --model M.tmac2.bin (--gguf SOURCE.gguf | --tokenizer tokenizer.json)
+    .venv/bin/python scripts/reference/tokenizer_lines.py --model M.tmac2.bin (--gguf SOURCE.gguf | --tokenizer tokenizer.json)
 
 The lines are the same every time: code, prose in many scripts, emoji, combining marks, runs of white space, control
 characters, special tokens within text, invalid UTF-8 read with replacement, very long words, numbers. With --gguf the
-reference is built here from the vocabulary in the file, not by this project's own converter. Needs `tokenizers`.
+reference is built from the vocabulary in the file by tokenizer.py, not by this project's own converter.
 Exit status 0 if all ids are the same.
 """
 
@@ -13,67 +13,16 @@ import argparse
 import json
 import pathlib
 import random
-import struct
 import subprocess
 import sys
 import tempfile
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
-from tokenizers.models import BPE
+import gguf
+from tokenizers import Tokenizer
+
+from tokenizer import from_gguf
 
 LINES = 2000
-
-
-def gguf_metadata(path):
-    """The key-value pairs of a GGUF file."""
-    scalars = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
-    with open(path, "rb") as file:
-        def number(form):
-            return struct.unpack(form, file.read(struct.calcsize(form)))[0]
-
-        def value(kind):
-            if kind == 8:
-                return file.read(number("<Q")).decode("utf-8", "surrogateescape")
-            if kind == 9:
-                inner, count = number("<I"), number("<Q")
-                return [value(inner) for _ in range(count)]
-            return number(scalars[kind])
-
-        if file.read(4) != b"GGUF":
-            sys.exit(f"{path} is no GGUF file")
-        number("<I"), number("<Q")
-        return {value(8): value(number("<I")) for _ in range(number("<Q"))}
-
-
-def reference_from_gguf(path):
-    """The tokenizer that Hugging Face has for this vocabulary."""
-    meta = gguf_metadata(path)
-    tokens, kinds = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.token_type"]
-    merges = [tuple(merge.split(" ")) for merge in meta["tokenizer.ggml.merges"]]
-    kind = meta["tokenizer.ggml.pre"]
-    normal, control, user = 1, 3, 4
-    tokenizer = Tokenizer(BPE({token: i for i, token in enumerate(tokens) if kinds[i] == normal or kind == "smollm"}, merges))
-    if kind == "smollm":
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    elif kind == "qwen2":
-        words = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-                 r"|\s+(?!\S)|\s+")
-        tokenizer.normalizer = normalizers.NFC()
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-            pre_tokenizers.Split(Regex(words), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    else:
-        sys.exit(f"pre-tokenizer {kind}: give --tokenizer instead of --gguf")
-    tokenizer.decoder = decoders.ByteLevel()
-    for i, token in enumerate(tokens):
-        if kinds[i] == control:
-            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
-        elif kinds[i] == user:
-            tokenizer.add_tokens([AddedToken(token, normalized=False)])
-        if kinds[i] in (control, user) and tokenizer.token_to_id(token) != i:
-            sys.exit(f"{token} is {i} in the file, but {tokenizer.token_to_id(token)} in the reference")
-    return tokenizer
 
 
 PROSE = [
@@ -126,22 +75,14 @@ def lines(specials):
     return [line.replace("\n", " ") for line in fixed + made]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True, help="what edgellm opens")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--gguf", help="the GGUF file that the model was made from")
-    source.add_argument("--tokenizer", help="the tokenizer.json of the model")
-    parser.add_argument("--edgellm", default="target/release/edgellm", help="the program (default: %(default)s)")
-    arguments = parser.parse_args()
-
-    reference = reference_from_gguf(arguments.gguf) if arguments.gguf else Tokenizer.from_file(arguments.tokenizer)
+def differing_lines(edgellm, model, reference):
+    """Shows the first lines that `edgellm` gives other ids than the reference; their number, and that of all tokens."""
     specials = [token.content for token in reference.get_added_tokens_decoder().values()]
     texts = lines(specials)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "lines.txt"
         path.write_bytes("".join(text + "\n" for text in texts).encode())
-        command = [arguments.edgellm, "tokenize", "--model", arguments.model, "--file", str(path), "--json"]
+        command = [edgellm, "tokenize", "--model", model, "--file", str(path), "--json"]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode()
     found = [json.loads(line) for line in output.splitlines()]
     if len(found) != len(texts):
@@ -150,9 +91,22 @@ def main():
     wrong = [i for i in range(len(texts)) if found[i] != expected[i]]
     for i in wrong[:10]:
         print(f"line {i + 1}: {texts[i][:80]!r}\n  expected {expected[i][:40]}\n  found    {found[i][:40]}")
-    tokens = sum(map(len, expected))
-    print(f"{len(texts) - len(wrong)} of {len(texts)} lines are the same ({tokens} tokens)")
+    return len(wrong), sum(map(len, expected))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, help="what edgellm opens")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--gguf", help="the GGUF file that the model was made from")
+    source.add_argument("--tokenizer", help="the tokenizer.json of the model")
+    parser.add_argument("--edgellm", default="target/release/edgellm", help="the program (default: %(default)s)")
+    args = parser.parse_args()
+    reference = from_gguf(gguf.GGUFReader(args.gguf)) if args.gguf else Tokenizer.from_file(args.tokenizer)
+    wrong, tokens = differing_lines(args.edgellm, args.model, reference)
+    print(f"{LINES - wrong} of {LINES} lines are the same ({tokens} tokens)")
     sys.exit(bool(wrong))
 
 
-main()
+if __name__ == "__main__":
+    main()
