@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from model import Model
-from sources import SOURCES, gguf_path
+from sources import gguf_path, sources
 from tokenizer import from_gguf
 from tokenizer_lines import LINES, differing_lines
 from windows import Perplexity, log_softmax, read_text, scored, window_logits, windows
@@ -190,7 +190,7 @@ def failures(rows: list[Row], wrong_lines: int) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edgellm", default="target/release/edgellm", help="the program")
-    parser.add_argument("--model", default="smollm2-135m-instruct", choices=sorted(SOURCES))
+    parser.add_argument("--model", default="smollm2-135m-instruct", choices=sorted(sources()))
     parser.add_argument("--gguf", type=Path, help="this file instead of the model's own")
     parser.add_argument("--text", type=Path, default=HERE / "data" / "sample.txt")
     parser.add_argument("--context", type=int, default=512)

