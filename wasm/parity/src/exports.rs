@@ -59,7 +59,7 @@ pub extern "C" fn parity_seeded_models() -> u32 {
 // SAFETY: no other function of the module has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn parity_given_model() -> u32 {
-    run(|compute| Ok(vec![given_model(lock(&MODEL).clone(), &compute)?]))
+    run(|compute| given_model(lock(&MODEL).clone(), &compute))
 }
 
 /// Address of the last report.

@@ -59,16 +59,22 @@ pub fn seeded_models(compute: &Compute) -> Result<Vec<Line>, Error> {
     Ok(lines)
 }
 
-/// Hash of the logits of a model file over a prompt and greedy tokens.
+/// A text that takes a tokenizer to its corners.
+const TEXT: &str = "The 3rd café's naïve façade: 漢字 🇩🇪👩‍🚀\t\u{a0}e\u{301} isn't\r\n  42.0<|im_end|>";
+
+/// Hashes of the tokens of a text, and of a model file's logits over them and over greedy tokens.
 ///
 /// # Errors
 /// If the engine refuses the model.
-pub fn given_model(file: Vec<u8>, compute: &Compute) -> Result<Line, Error> {
+pub fn given_model(file: Vec<u8>, compute: &Compute) -> Result<Vec<Line>, Error> {
     let model = Model::with_compute(file, compute.clone())?;
-    let vocab_size = model.config().vocab_size as TokenId;
-    let prompt: Vec<TokenId> = (0..20).map(|i| (i * 1009 + 17) % vocab_size).collect();
-    let hash = greedy_hash(&model, Precision::Standard, &prompt, 24)?;
-    Ok(line("given-model".to_string(), hash, compute))
+    let prompt = model.tokenizer().encode(TEXT, true)?;
+    let tokens = prompt.iter().fold(HASH_START, |hash, &token| logits_hash(hash, &[f32::from_bits(token)]));
+    let logits = greedy_hash(&model, Precision::Standard, &prompt, 16)?;
+    Ok(vec![
+        line("given-model-tokens".to_string(), tokens, compute),
+        line("given-model-logits".to_string(), logits, compute),
+    ])
 }
 
 fn line(what: String, hash: u64, compute: &Compute) -> Line {
