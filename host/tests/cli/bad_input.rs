@@ -170,7 +170,7 @@ fn sources_that_lie() {
         bytes
     };
     let with = |dimensions: &[u64], offset| {
-        gguf(&[architecture.clone()], &[("token_embd.weight", dimensions, 0, offset)], 64)
+        gguf(std::slice::from_ref(&architecture), &[("token_embd.weight", dimensions, 0, offset)], 64)
     };
     let cases = [
         ("magic only", b"GGUF".to_vec()),
