@@ -1,0 +1,82 @@
+//! Prefill and decode speed of a model file, as one line of JSON:
+//! `speed MODEL.tmac2.bin [--threads N] [--kernel NAME] [--prompt TOKENS] [--generate TOKENS] [--batch N]`.
+//!
+//! Prefill runs from an empty session; decoding starts from one token, greedily, as `llama-bench` does. The
+//! hash of the generated ids lets the caller check that all kernels and threads gave the same answer.
+
+use edgellm::testing::{HASH_START, logits_hash};
+use edgellm::{Batch, BatchRun, Compute, Model, Session, SessionOptions, available_kernels};
+use std::time::Instant;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let option = |name: &str, default: usize| -> Result<usize, Failure> {
+        match args.iter().position(|arg| arg == name) {
+            Some(at) => Ok(args.get(at + 1).ok_or("an option lacks its value")?.parse()?),
+            None => Ok(default),
+        }
+    };
+    let path = args.first().ok_or("usage: speed MODEL.tmac2.bin [--threads N] [--kernel NAME] ...")?;
+    let name = args.iter().position(|arg| arg == "--kernel").and_then(|at| args.get(at + 1));
+    let kernels = available_kernels()
+        .into_iter()
+        .find(|kernels| name.is_none_or(|name| kernels.name() == name))
+        .ok_or("this CPU has no such kernel")?;
+    let (threads, prompt) = (option("--threads", 1)?, option("--prompt", 512)?);
+    let (generate, batch) = (option("--generate", 128)?, option("--batch", 1)?);
+
+    // A private copy, not a map, so that the file system is out of the measurement.
+    let model = Model::with_compute(std::fs::read(path)?, Compute::new(kernels, threads))?;
+    let mut session = Session::new(&model, SessionOptions::default())?;
+    let vocab = model.config().vocab_size as u32;
+    let ids: Vec<u32> = (0..prompt as u32).map(|i| (100 + i * 37) % vocab).collect();
+    session.prefill(&ids[..ids.len().min(32)])?; // grow buffers, wake threads
+    session.reset();
+    let start = Instant::now();
+    session.prefill(&ids)?;
+    let prefill = prompt as f64 / start.elapsed().as_secs_f64();
+
+    let mut sessions: Vec<Session> =
+        (0..batch).map(|_| Session::new(&model, SessionOptions::default())).collect::<Result<_, _>>()?;
+    let mut tokens = vec![1u32; batch];
+    let mut all = Batch::default();
+    let (mut hash, mut gaps) = (HASH_START, Vec::with_capacity(generate));
+    for _ in 0..generate {
+        let start = Instant::now();
+        let inputs: Vec<[u32; 1]> = tokens.iter().map(|&token| [token]).collect();
+        let mut runs: Vec<BatchRun<'_>> =
+            sessions.iter_mut().zip(&inputs).map(|(session, input)| BatchRun::new(session, input)).collect();
+        let logits = all.run(&mut runs)?;
+        for (token, logits) in tokens.iter_mut().zip(logits.chunks_exact(vocab as usize)) {
+            *token = argmax(logits);
+        }
+        gaps.push(start.elapsed().as_secs_f64());
+        hash = logits_hash(hash, &[tokens[0] as f32]);
+    }
+    let decode = (generate * batch) as f64 / gaps.iter().sum::<f64>();
+    gaps.sort_by(f64::total_cmp);
+    let at = |q: f64| gaps[((gaps.len() - 1) as f64 * q).round() as usize] * 1e3;
+    println!(
+        r#"{{"kernel":"{}","threads":{threads},"batch":{batch},"file_bytes":{},"prefill_tokens_per_second":{prefill:.2},"decode_tokens_per_second":{decode:.2},"inter_token_ms":{{"p50":{:.3},"p95":{:.3},"p99":{:.3},"max":{:.3}}},"answer_hash":"{hash:016x}"}}"#,
+        kernels.name(),
+        model.file_bytes(),
+        at(0.5),
+        at(0.95),
+        at(0.99),
+        at(1.0),
+    );
+    Ok(())
+}
+
+/// The first of the largest.
+fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (index, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = index;
+        }
+    }
+    best as u32
+}
