@@ -112,6 +112,7 @@ fn no_such_thing() {
     generate("zzzz").failed_in_one_line(&["no model \"zzzz\"", "edgellm list"]);
     generate(".").failed_in_one_line(&["is a directory", "config.json"]);
     generate("two\nlines").failed_in_one_line(&["no model"]);
+    generate("no/two\nlines").failed_in_one_line(&["no/two lines"]);
     #[cfg(unix)]
     generate("/dev/null").failed_in_one_line(&["/dev/null", "not a regular file"]);
     for command in ["pull", "rm"] {

@@ -298,9 +298,11 @@ fn chat_remembers_saves_and_obeys() {
     let answer = json(&generate(&["--prompt", "Hello! My name is Ada.", "--json"]))["text"].clone();
     let mut child = chat(&["-n", "16"]);
     let lines = format!(
-        "Hello! My name is Ada.\nWhat did I tell you?\n/save {}\n/system\n/bogus\n/save\n/reset\n/save {}\n/exit\nnot read\n",
+        "Hello! My name is Ada.\nWhat did I tell you?\n/save {}\n/system\n/bogus\n/save\n/reset\n/save {}\n\
+         Hello! My name is Ada.\n/save {}\n/exit\nnot read\n",
         saved.display(),
-        place.path("empty.txt").display()
+        place.path("empty.txt").display(),
+        place.path("again.json").display()
     );
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -314,6 +316,9 @@ fn chat_remembers_saves_and_obeys() {
     assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
     assert_eq!(messages[1]["content"], answer, "the first answer is that of generate");
     assert_eq!(fs::read_to_string(place.path("empty.txt")).unwrap(), "", "/reset forgot the conversation");
+    let again: Vec<Value> =
+        serde_json::from_str(&fs::read_to_string(place.path("again.json")).unwrap()).unwrap();
+    assert_eq!(again[..], messages[..2], "after /reset the session is as new");
 }
 
 #[test]
