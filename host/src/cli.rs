@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 /// Runs language models from low-bit weights on ordinary processors.
 #[derive(Debug, Parser)]
-#[command(name = "edgellm", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "edgellm", version, max_term_width = 100, args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -4,4 +4,5 @@ mod bad_input;
 mod hub;
 mod pip;
 mod program;
+mod real_model;
 mod server;
