@@ -30,11 +30,13 @@ fn small_files() -> [(&'static str, &'static [u8]); 3] {
 
 /// The hub, with `special` answering first.
 fn hub(special: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Server {
-    Server::start(move |request| special(request).unwrap_or_else(|| ordinary(request)))
+    Server::start(move |request| {
+        special(request).unwrap_or_else(|| serve_repository(request, &weights(), &small_files()))
+    })
 }
 
-fn ordinary(request: &Request) -> Reply {
-    let weights = weights();
+/// What the hub answers if the repository holds these files.
+fn serve_repository(request: &Request, weights: &[u8], small: &[(&str, &[u8])]) -> Reply {
     let path = request.path.as_str();
     if path == format!("/api/models/{REPOSITORY}/revision/main") {
         return Reply::new("200 OK", json!({"sha": COMMIT, "id": REPOSITORY}).to_string());
@@ -42,9 +44,9 @@ fn ordinary(request: &Request) -> Reply {
     if path == format!("/api/models/{REPOSITORY}/tree/{COMMIT}") {
         let mut tree = vec![json!({
             "type": "file", "path": WEIGHTS, "size": weights.len(), "oid": "of the pointer",
-            "lfs": {"oid": hex(&Sha256::digest(&weights)), "size": weights.len(), "pointerSize": 134},
+            "lfs": {"oid": hex(&Sha256::digest(weights)), "size": weights.len(), "pointerSize": 134},
         })];
-        tree.extend(small_files().map(|(name, bytes)| {
+        tree.extend(small.iter().map(|(name, bytes)| {
             let git = Sha1::new_with_prefix(format!("blob {}\0", bytes.len())).chain_update(bytes).finalize();
             json!({"type": "file", "path": name, "size": bytes.len(), "oid": hex(&git)})
         }));
@@ -55,11 +57,11 @@ fn ordinary(request: &Request) -> Reply {
     match path.strip_prefix(prefix.as_str()) {
         // As the hub does: large files are elsewhere.
         Some(WEIGHTS) => Reply::new("302 Found", "").header("Location", "/elsewhere/model.safetensors"),
-        Some(name) => match small_files().into_iter().find(|(file, _)| *file == name) {
+        Some(name) => match small.iter().find(|(file, _)| *file == name) {
             Some((_, bytes)) => Reply::file(request, bytes),
             None => Reply::new("404 Not Found", "no such file"),
         },
-        None if path == "/elsewhere/model.safetensors" => Reply::file(request, &weights),
+        None if path == "/elsewhere/model.safetensors" => Reply::file(request, weights),
         None => Reply::new("404 Not Found", "no such page"),
     }
 }
@@ -295,4 +297,71 @@ fn an_interrupted_process_leaves_what_the_next_one_can_use() {
     assert!(!model_folder(&place).join("source").exists());
     pull(&place, &server).succeeded();
     assert_complete(&place);
+}
+
+/// A checkpoint of a very small Llama with byte tokens.
+fn tiny_checkpoint() -> Vec<u8> {
+    let layer = |name: &str| format!("model.layers.0.{name}.weight");
+    let tensors = [
+        ("model.embed_tokens.weight".to_string(), vec![257, 64]),
+        ("model.norm.weight".to_string(), vec![64]),
+        (layer("input_layernorm"), vec![64]),
+        (layer("post_attention_layernorm"), vec![64]),
+        (layer("self_attn.q_proj"), vec![64, 64]),
+        (layer("self_attn.k_proj"), vec![32, 64]),
+        (layer("self_attn.v_proj"), vec![32, 64]),
+        (layer("self_attn.o_proj"), vec![64, 64]),
+        (layer("mlp.gate_proj"), vec![96, 64]),
+        (layer("mlp.up_proj"), vec![96, 64]),
+        (layer("mlp.down_proj"), vec![64, 96]),
+    ];
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, shape) in tensors {
+        let start = data.len();
+        for index in 0..shape.iter().product::<u32>() {
+            let value = (index.wrapping_mul(2_654_435_761) >> 16) as f32 / 65_536.0 - 0.5;
+            data.extend(value.to_le_bytes());
+        }
+        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+        header.insert(name, entry);
+    }
+    let header = serde_json::Value::from(header).to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+#[test]
+fn a_name_is_downloaded_and_converted_on_first_use() {
+    let config = json!({
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 257, "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true,
+    });
+    let (config, tokenizer) = (config.to_string(), edgellm::testing::byte_tokenizer());
+    let server = Server::start(move |request| {
+        let small = [("config.json", config.as_bytes()), ("tokenizer.json", &tokenizer[..])];
+        serve_repository(request, &tiny_checkpoint(), &small)
+    });
+    let place = Place::new();
+    let generate = |args: &[&str]| {
+        let common = ["generate", "--model", NAME, "--prompt", "abc", "-n", "5", "--json"];
+        run(place.command(&[&common[..], args].concat()).env("HF_ENDPOINT", &server.url)).succeeded()
+    };
+    let first = generate(&[]);
+    assert!(first.stderr.contains("downloading") && first.stderr.contains("converting"), "{first:#?}");
+    let requests = server.requests().len();
+    let second = generate(&[]);
+    assert_eq!(second.stderr, "", "the second use finds everything");
+    let ids = |outcome: &Outcome| {
+        serde_json::from_str::<serde_json::Value>(&outcome.stdout).unwrap()["token_ids"].clone()
+    };
+    assert_eq!(ids(&first), ids(&second));
+    generate(&["--format", "int8"]);
+    assert_eq!(server.requests().len(), requests, "another format is made of the same download");
+    let int = |bits: u8| format!("{NAME}-int{bits}.tmac2.bin");
+    assert_eq!(names(&model_folder(&place)), [int(4), int(8), "source".to_string()]);
+    // What another version of the program left is made anew.
+    fs::write(model_folder(&place).join(int(4)), "TMAC2BIN of old").unwrap();
+    assert_eq!(ids(&generate(&[])), ids(&first));
+    place.run(&["rm", NAME]).succeeded();
+    assert!(!model_folder(&place).exists());
 }
