@@ -1,9 +1,9 @@
 //! Text to tokens and back, from a Hugging Face `tokenizer.json`.
 //!
 //! Normalizing, splitting into words and finding added tokens is the work of the `tokenizers` crate, so that ids are
-//! those of Hugging Face. The byte-pair model itself is our own ([`bpe`], [`vocabulary`]): the same algorithm in flat
+//! those of Hugging Face. The byte-pair model itself is our own (`bpe`, `vocabulary`): the same algorithm in flat
 //! tables, because the crate's takes a third of a second and 115 MB to load Qwen's 152,000 tokens. So is decoding
-//! ([`decoder`]), which has to stream.
+//! (`decoder`), which has to stream.
 
 mod bpe;
 mod decoder;
