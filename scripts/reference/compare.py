@@ -166,7 +166,8 @@ def markdown(reference: Reference, rows: list[Row]) -> str:
         ["float32 reference", "-", f"{reference.perplexity.value:.3f}", "0", "1"],
     ]
     for row in rows:
-        size, perplexity = f"{row.bytes / 1e6:.1f}", f"{row.perplexity:.3f}"
+        size = f"{row.bytes / 1e6:.1f}"
+        perplexity = f"{row.perplexity:.3f}" if row.perplexity < 1000 else f"{row.perplexity:.1e}"
         table.append([row.name, size, perplexity, f"{row.kl:.4f}", f"{row.top1:.3f}"])
     if reference.greedy:
         agree = [sum(n >= GREEDY_AGREE for n in row.greedy or []) for row in rows]
