@@ -4,7 +4,7 @@ use crate::activations::{self, Activations};
 use crate::attention::Attention;
 use crate::isa::{Isa, Job};
 use crate::layout::{Encoding, Matrix};
-use crate::matmul::MatmulJob;
+use crate::matmul::{MatmulJob, UNPACK_TOKENS};
 use crate::pool::Pool;
 use std::fmt;
 
@@ -39,7 +39,7 @@ impl Kernels {
         self.0.name()
     }
 
-    /// Quantizes `input`, (tokens, cols), and builds lookup tables if `tables`. With `residual` every token
+    /// Quantizes `input`, (tokens, cols), and builds lookup tables if `tables` and so few tokens use them. With `residual` every token
     /// takes two rows of the activations, whose products are to be added: the high-precision mode.
     ///
     /// # Panics
@@ -55,6 +55,7 @@ impl Kernels {
     ) {
         assert!(cols > 0 && input.len().is_multiple_of(cols), "input is not (tokens, {cols})");
         let tokens = input.len() / cols;
+        let tables = tables && tokens * (1 + usize::from(residual)) < UNPACK_TOKENS;
         let target = activations.prepare(tokens, cols, tables, residual);
         // SAFETY: the activations were prepared for these tokens, and every index is handed out once.
         pool.for_each_range(tokens, &|range| unsafe {
@@ -75,7 +76,8 @@ impl Kernels {
             assert_eq!(layout.padded_cols(), activations.padded_cols(), "columns differ");
             assert_eq!(product.output.len(), tokens * layout.rows(), "output is not (tokens, rows)");
             let planes = matches!(layout.encoding(), Encoding::Planes(_));
-            assert!(!planes || tokens == 0 || !activations.token(0).tables.is_empty(), "no lookup tables");
+            let tables = tokens >= UNPACK_TOKENS || tokens == 0 || !activations.token(0).tables.is_empty();
+            assert!(!planes || tables, "no lookup tables");
             strips += layout.strips();
         }
         if tokens == 0 {

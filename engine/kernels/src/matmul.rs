@@ -31,8 +31,8 @@ pub(crate) struct MatmulJob<'a> {
     pub(crate) out: *mut f32,
 }
 
-/// From so many tokens on, unpacking a block once pays.
-const UNPACK_TOKENS: usize = 4;
+/// From so many tokens on, unpacking a block once pays; lookup tables are for fewer.
+pub(crate) const UNPACK_TOKENS: usize = 4;
 /// Tokens whose sums are kept in the first-level cache.
 const TOKEN_TILE: usize = 64;
 
@@ -90,7 +90,11 @@ impl MatmulJob<'_> {
         // SAFETY: these rows of the output are this job's alone, see `MatmulJob`.
         unsafe {
             let to = self.out.add(token * total + strip * STRIP);
-            std::ptr::copy_nonoverlapping(rows.as_ptr(), to, count);
+            if count == STRIP {
+                to.cast::<[f32; STRIP]>().write_unaligned(*rows); // a few moves instead of a call
+            } else {
+                std::ptr::copy_nonoverlapping(rows.as_ptr(), to, count);
+            }
         }
     }
 
