@@ -207,14 +207,28 @@ fn quantize_block(x: &[f32; BLOCK], values: &mut [i8; BLOCK]) -> f32 {
     largest * (1.0 / 125.0)
 }
 
+/// For each of a group's 4 values, all bits set in the entries of the subsets that contain it.
+const SUBSETS: [[u8; 16]; LUT_GROUP] = {
+    let mut subsets = [[0; 16]; LUT_GROUP];
+    let mut i = 0;
+    while i < 64 {
+        subsets[i / 16][i % 16] = if i % 16 >> (i / 16) & 1 == 1 { 255 } else { 0 };
+        i += 1;
+    }
+    subsets
+};
+
 /// Writes the 16 biased subset sums of each LUT group.
 #[inline(always)]
 fn build_tables(values: &[i8; BLOCK], tables: &mut [u8; 4 * BLOCK]) {
     for (table, group) in tables.as_chunks_mut::<16>().0.iter_mut().zip(values.as_chunks::<LUT_GROUP>().0) {
-        for (index, entry) in table.iter_mut().enumerate() {
-            let pick = |bit: usize| if index >> bit & 1 == 1 { group[bit] as u8 } else { 0 };
-            let sum = pick(0).wrapping_add(pick(1)).wrapping_add(pick(2).wrapping_add(pick(3)));
-            *entry = sum.wrapping_add(TABLE_BIAS as u8);
+        // Whole vectors: masks instead of choices.
+        let mut sums = [TABLE_BIAS as u8; 16];
+        for (subset, &value) in SUBSETS.iter().zip(group) {
+            for (sum, mask) in sums.iter_mut().zip(subset) {
+                *sum = sum.wrapping_add(value as u8 & mask);
+            }
         }
+        *table = sums;
     }
 }
