@@ -9,7 +9,9 @@ prompts. The token ids of 2,000 lines are compared once.
         --row int8 --row int4 --row int4,precision=high --row int3 --row int2 --row bitnet --json out.json
 
 A row is a format and options: precision=high, group=64, head=int4. --check makes it a test: int8 and int4
-must stay under a KL divergence of 0.008 and agree in at least 24 of 32 tokens of at least 8 prompts.
+must stay under a KL divergence of 0.008, and in high precision under 0.0005 and agree in at least 24 of 32
+tokens of at least 8 prompts. In standard precision a greedy text of a small model soon meets a near-tie that
+rounded activations decide otherwise (llama.cpp's do too); how often is reported, not checked.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from tokenizer_lines import LINES, differing_lines
 from windows import Perplexity, log_softmax, read_text, scored, window_logits, windows
 
 HERE = Path(__file__).resolve().parent
-MAX_KL = 0.008
+MAX_KL = {"standard": 0.008, "high": 0.0005}
 GREEDY_TOKENS, GREEDY_AGREE, GREEDY_PROMPTS = 32, 24, 8
 PROMPTS = [
     "The sea is",
@@ -171,7 +173,7 @@ def markdown(reference: Reference, rows: list[Row]) -> str:
         table.append([row.name, size, perplexity, f"{row.kl:.4f}", f"{row.top1:.3f}"])
     if reference.greedy:
         agree = [sum(n >= GREEDY_AGREE for n in row.greedy or []) for row in rows]
-        column = ["greedy texts that agree", "---", "", *(f"{n} of {len(PROMPTS)}" for n in agree)]
+        column = ["greedy texts that agree", "---", f"{len(PROMPTS)} of {len(PROMPTS)}", *(f"{n} of {len(PROMPTS)}" for n in agree)]
         table = [[*line, cell] for line, cell in zip(table, column)]
     return "\n".join(f"| {' | '.join(line)} |" for line in table)
 
@@ -181,9 +183,10 @@ def failures(rows: list[Row], wrong_lines: int) -> list[str]:
     for row in rows:
         if row.format not in ("int8", "int4"):
             continue
-        if row.kl > MAX_KL:
-            out.append(f"{row.name}: KL divergence {row.kl:.4f} is over {MAX_KL}")
-        if row.greedy and sum(n >= GREEDY_AGREE for n in row.greedy) < GREEDY_PROMPTS:
+        precision = row.options.get("precision", "standard")
+        if row.kl > MAX_KL[precision]:
+            out.append(f"{row.name}: KL divergence {row.kl:.4f} is over {MAX_KL[precision]}")
+        if precision == "high" and row.greedy and sum(n >= GREEDY_AGREE for n in row.greedy) < GREEDY_PROMPTS:
             out.append(f"{row.name}: greedy texts agree in {row.greedy} of {GREEDY_TOKENS} tokens")
     return out
 
@@ -196,13 +199,13 @@ def main() -> int:
     parser.add_argument("--text", type=Path, default=HERE / "data" / "sample.txt")
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--chunks", type=int, help="windows to use [default: all]")
-    parser.add_argument("--row", dest="rows", type=row_of, action="append", help="default: int8 and int4")
+    parser.add_argument("--row", dest="rows", type=row_of, action="append", help="default: int8, int4, int4,precision=high")
     parser.add_argument("--no-greedy", dest="greedy", action="store_false")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
     args = parser.parse_args()
     args.gguf = args.gguf or gguf_path(args.model)
-    rows = args.rows or [Row("int8", {}), Row("int4", {})]
+    rows = args.rows or [row_of(row) for row in ("int8", "int4", "int4,precision=high")]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         reference = Reference(args, folder)
