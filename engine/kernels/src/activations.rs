@@ -212,7 +212,7 @@ const SUBSETS: [[u8; 16]; LUT_GROUP] = {
     let mut subsets = [[0; 16]; LUT_GROUP];
     let mut i = 0;
     while i < 64 {
-        subsets[i / 16][i % 16] = if i % 16 >> (i / 16) & 1 == 1 { 255 } else { 0 };
+        subsets[i / 16][i % 16] = if (i % 16) >> (i / 16) & 1 == 1 { 255 } else { 0 };
         i += 1;
     }
     subsets
