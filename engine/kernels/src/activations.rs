@@ -80,13 +80,6 @@ impl Activations {
         }
     }
 
-    /// Makes room for (tokens, cols), so that later quantizations up to that size allocate nothing.
-    pub fn reserve(&mut self, tokens: usize, cols: usize) {
-        let (tables, shape) = (self.tables.len(), (self.tokens, self.padded_cols));
-        self.resize(tokens.max(shape.0), cols.next_multiple_of(BLOCK).max(shape.1), true);
-        self.resize(shape.0, shape.1, tables > 0);
-    }
-
     fn resize(&mut self, tokens: usize, padded_cols: usize, tables: bool) {
         let blocks = padded_cols / BLOCK;
         self.tokens = tokens;
@@ -98,7 +91,7 @@ impl Activations {
         self.tables.resize(if tables { tokens * padded_cols * 4 } else { 0 }, 0);
     }
 
-    /// Takes the shape for inputs of (tokens, cols), see [`Activations::quantize_token`].
+    /// Takes the shape for inputs of (tokens, cols), see [`Target::quantize_token`].
     pub(crate) fn prepare(&mut self, tokens: usize, cols: usize, tables: bool, residual: bool) -> Target {
         let rows = 1 + usize::from(residual);
         self.resize(rows * tokens, cols.next_multiple_of(BLOCK), tables);
