@@ -1,11 +1,12 @@
 //! Prefill and decode speed of a model file, as one line of JSON:
-//! `speed MODEL.tmac2.bin [--threads N] [--kernel NAME] [--prompt TOKENS] [--generate TOKENS] [--batch N]`.
+//! `speed MODEL.tmac2.bin [--threads N] [--kernel NAME] [--prompt TOKENS] [--generate TOKENS] [--batch N]
+//! [--precision fast|standard|high]`.
 //!
 //! Prefill runs from an empty session; decoding starts from one token, greedily, as `llama-bench` does. The
 //! hash of the generated ids lets the caller check that all kernels and threads gave the same answer.
 
 use edgellm::testing::{HASH_START, logits_hash};
-use edgellm::{Batch, BatchRun, Compute, Model, Session, SessionOptions, available_kernels};
+use edgellm::{Batch, BatchRun, Compute, Model, Precision, Session, SessionOptions, available_kernels};
 use std::time::Instant;
 
 type Failure = Box<dyn std::error::Error>;
@@ -27,9 +28,18 @@ fn main() -> Result<(), Failure> {
     let (threads, prompt) = (option("--threads", 1)?, option("--prompt", 512)?);
     let (generate, batch) = (option("--generate", 128)?, option("--batch", 1)?);
 
+    let precision = match args.iter().position(|arg| arg == "--precision").and_then(|at| args.get(at + 1)) {
+        None => Precision::default(),
+        Some(name) => *[Precision::Fast, Precision::Standard, Precision::High]
+            .iter()
+            .find(|precision| format!("{precision:?}").eq_ignore_ascii_case(name))
+            .ok_or("precisions: fast, standard, high")?,
+    };
+    let options = || SessionOptions { precision, ..SessionOptions::default() };
+
     // A private copy, not a map, so that the file system is out of the measurement.
     let model = Model::with_compute(std::fs::read(path)?, Compute::new(kernels, threads))?;
-    let mut session = Session::new(&model, SessionOptions::default())?;
+    let mut session = Session::new(&model, options())?;
     let vocab = model.config().vocab_size as u32;
     let ids: Vec<u32> = (0..prompt as u32).map(|i| (100 + i * 37) % vocab).collect();
     session.prefill(&ids[..ids.len().min(32)])?; // grow buffers, wake threads
@@ -39,7 +49,7 @@ fn main() -> Result<(), Failure> {
     let prefill = prompt as f64 / start.elapsed().as_secs_f64();
 
     let mut sessions: Vec<Session> =
-        (0..batch).map(|_| Session::new(&model, SessionOptions::default())).collect::<Result<_, _>>()?;
+        (0..batch).map(|_| Session::new(&model, options())).collect::<Result<_, _>>()?;
     let mut tokens = vec![1u32; batch];
     let mut all = Batch::default();
     let (mut hash, mut gaps) = (HASH_START, Vec::with_capacity(generate));

@@ -1,6 +1,6 @@
 //! Products by dot-product instructions, for 4-bit and 8-bit codes.
 
-use crate::activations::Token;
+use crate::activations::Digit;
 use crate::isa::Isa;
 use crate::layout::{BLOCK, GROUPS_PER_BLOCK, LUT_GROUP, Layout, Zero};
 use crate::matmul::BlockSums;
@@ -18,7 +18,7 @@ pub(crate) fn start(layout: &Layout, offset: i32, sum: i32) -> i32 {
 /// Sums of blocks of nibbles.
 pub(crate) struct Nibbles<'a> {
     pub(crate) layout: &'a Layout,
-    pub(crate) token: Token<'a>,
+    pub(crate) digit: Digit<'a>,
 }
 
 impl<I: Isa> BlockSums<I> for Nibbles<'_> {
@@ -27,9 +27,9 @@ impl<I: Isa> BlockSums<I> for Nibbles<'_> {
         // A tile is 64 bytes; register t holds 4-row runs of the low nibbles, and 16 rows on of the high.
         let registers = 64 / I::WIDTH;
         let mut sums = [[isa.small_zero(); 2]; 4];
-        // SAFETY: the caller vouches for the codes of the block and for the token's values.
+        // SAFETY: the caller vouches for the codes of the block and for the digit's values.
         let start = unsafe {
-            let values = self.token.values.as_ptr().add(block * BLOCK);
+            let values = self.digit.values.as_ptr().add(block * BLOCK);
             for group in 0..GROUPS_PER_BLOCK {
                 let quad = isa.quad(values.add(group * LUT_GROUP));
                 for (t, sums) in sums.iter_mut().enumerate().take(registers) {
@@ -37,7 +37,7 @@ impl<I: Isa> BlockSums<I> for Nibbles<'_> {
                     *sums = isa.nibble_dot(*sums, packed, quad);
                 }
             }
-            start(self.layout, 0, *self.token.sums.get_unchecked(block))
+            start(self.layout, 0, *self.digit.sums.get_unchecked(block))
         };
         let mut rows = [isa.small_total(sums[0][0], start); 8];
         for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
@@ -51,16 +51,16 @@ impl<I: Isa> BlockSums<I> for Nibbles<'_> {
 /// Sums of blocks of bytes.
 pub(crate) struct Bytes<'a> {
     pub(crate) layout: &'a Layout,
-    pub(crate) token: Token<'a>,
+    pub(crate) digit: Digit<'a>,
 }
 
 impl<I: Isa> BlockSums<I> for Bytes<'_> {
     #[inline(always)]
     unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8] {
-        // SAFETY: the caller vouches for the codes of the block and for the token's values.
+        // SAFETY: the caller vouches for the codes of the block and for the digit's values.
         unsafe {
-            let start = start(self.layout, I::BYTE_OFFSET, *self.token.sums.get_unchecked(block));
-            let values = self.token.values.as_ptr().add(block * BLOCK);
+            let start = start(self.layout, I::BYTE_OFFSET, *self.digit.sums.get_unchecked(block));
+            let values = self.digit.values.as_ptr().add(block * BLOCK);
             let registers = 128 / I::WIDTH;
             let mut sums = [isa.byte_zero(); 8];
             for group in 0..GROUPS_PER_BLOCK {

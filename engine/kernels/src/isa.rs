@@ -132,6 +132,9 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
         self.lookup_rows(low, high, start)
     }
 
+    /// `64 * coarse + fine`: the sums over both digits of refined activations.
+    fn refine(self, coarse: Self::Ints, fine: Self::Ints) -> Self::Ints;
+
     /// One value in all lanes.
     fn splat(self, value: f32) -> Self::Floats;
     /// Loads floats.
@@ -150,6 +153,6 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// Lane-wise product.
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// Integers (of magnitude below 2^24, so exactly) as floats.
+    /// Integers as floats, rounded to nearest, ties to even (exactly below a magnitude of 2^24).
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
 }

@@ -39,8 +39,10 @@ impl Kernels {
         self.0.name()
     }
 
-    /// Quantizes `input`, (tokens, cols), and builds lookup tables if `tables` and so few tokens use them. With `residual` every token
-    /// takes two rows of the activations, whose products are to be added: the high-precision mode.
+    /// Quantizes `input`, (tokens, cols), and builds lookup tables if `tables` and so few tokens use them.
+    ///
+    /// Blocks get a second digit where the square of their largest group is over `refine_above` times the
+    /// token's mean of these squares: all that are not zero if it is 0, none if it is infinite.
     ///
     /// # Panics
     /// If `input` is not a whole number of rows.
@@ -51,12 +53,12 @@ impl Kernels {
         input: &[f32],
         cols: usize,
         tables: bool,
-        residual: bool,
+        refine_above: f32,
     ) {
         assert!(cols > 0 && input.len().is_multiple_of(cols), "input is not (tokens, {cols})");
         let tokens = input.len() / cols;
-        let tables = tables && tokens * (1 + usize::from(residual)) < UNPACK_TOKENS;
-        let target = activations.prepare(tokens, cols, tables, residual);
+        let tables = tables && tokens < UNPACK_TOKENS;
+        let target = activations.prepare(tokens, cols, tables, refine_above);
         // SAFETY: the activations were prepared for these tokens, and every index is handed out once.
         pool.for_each_range(tokens, &|range| unsafe {
             self.0.quantize(&target, range.start, &input[range.start * cols..range.end * cols], cols);
@@ -76,7 +78,7 @@ impl Kernels {
             assert_eq!(layout.padded_cols(), activations.padded_cols(), "columns differ");
             assert_eq!(product.output.len(), tokens * layout.rows(), "output is not (tokens, rows)");
             let planes = matches!(layout.encoding(), Encoding::Planes(_));
-            let tables = tokens >= UNPACK_TOKENS || tokens == 0 || !activations.token(0).tables.is_empty();
+            let tables = tokens >= UNPACK_TOKENS || tokens == 0 || !activations.token(0).coarse.tables.is_empty();
             assert!(!planes || tables, "no lookup tables");
             strips += layout.strips();
         }

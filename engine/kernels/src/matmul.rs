@@ -5,7 +5,7 @@
 //! sum), then `y = y + scale * inner`, or `y = y + (scale * inner + min * sum)` if affine, with `sum` the
 //! group's activations summed block after block. Products of many tokens compute the very same.
 
-use crate::activations::{Activations, Token};
+use crate::activations::{Activations, Digit, Token};
 use crate::dot::{self, Bytes, Nibbles};
 use crate::isa::{Isa, Job};
 use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, Layout, Matrix, STRIP, Zero};
@@ -58,21 +58,18 @@ impl<I: Isa> Job<I> for MatmulJob<'_> {
                 let out = rows.as_mut_ptr();
                 // SAFETY: the strip and the activations fit the layout, as does `rows`.
                 unsafe {
+                    macro_rules! one {
+                        ($sums:expr) => {
+                            one(isa, layout, codes, token, $sums, out)
+                        };
+                    }
                     match layout.encoding() {
-                        Encoding::Nibbles => one(isa, layout, codes, token, &Nibbles { layout, token }, out),
-                        Encoding::Bytes => one(isa, layout, codes, token, &Bytes { layout, token }, out),
-                        Encoding::Planes(1) => {
-                            one(isa, layout, codes, token, &Lookup::<1>::new(layout, token), out);
-                        }
-                        Encoding::Planes(2) => {
-                            one(isa, layout, codes, token, &Lookup::<2>::new(layout, token), out);
-                        }
-                        Encoding::Planes(3) => {
-                            one(isa, layout, codes, token, &Lookup::<3>::new(layout, token), out);
-                        }
-                        Encoding::Planes(_) => {
-                            one(isa, layout, codes, token, &Lookup::<4>::new(layout, token), out);
-                        }
+                        Encoding::Nibbles => one!(|digit| Nibbles { layout, digit }),
+                        Encoding::Bytes => one!(|digit| Bytes { layout, digit }),
+                        Encoding::Planes(1) => one!(|digit| Lookup::<1>::new(layout, digit)),
+                        Encoding::Planes(2) => one!(|digit| Lookup::<2>::new(layout, digit)),
+                        Encoding::Planes(3) => one!(|digit| Lookup::<3>::new(layout, digit)),
+                        Encoding::Planes(_) => one!(|digit| Lookup::<4>::new(layout, digit)),
                     }
                 }
                 self.store(strip, index, &rows);
@@ -160,9 +157,8 @@ impl MatmulJob<'_> {
     ) {
         let Step { scales, codes, first, block, last, tile } = step;
         let layout = self.matrix.layout();
-        let offset = if SMALL { 0 } else { I::BYTE_OFFSET };
         let (lanes, blocks) = (I::WIDTH / 4, self.activations.padded_cols() / BLOCK);
-        let token = self.activations.first(tile);
+        let token = self.activations.token(tile);
         // Where there are 32 registers, two rows of them: twice the independent sums.
         let rows = if I::WIDTH == 64 { 2 } else { 1 };
         for register in (0..128 / I::WIDTH).step_by(rows) {
@@ -175,14 +171,14 @@ impl MatmulJob<'_> {
                 ];
                 for index in 0..totals.len() {
                     let at = index * blocks + block;
-                    let values = token.values.as_ptr().add(at * BLOCK);
-                    let start = dot::start(layout, offset, *token.sums.get_unchecked(at));
                     let scale = isa.splat(*token.scales.get_unchecked(at));
-                    let sums: [I::Ints; 2] = if rows == 2 {
-                        dot::pair_sums::<I, SMALL>(isa, [&weights[0].codes, &weights[1].codes], values, start)
-                    } else {
-                        [dot::register_sums::<I, SMALL>(isa, &weights[0].codes, values, start); 2]
-                    };
+                    let mut sums = step_sums::<I, SMALL>(isa, layout, &weights, token.coarse, at);
+                    if *token.refined.get_unchecked(at) {
+                        let fine = step_sums::<I, SMALL>(isa, layout, &weights, token.fine, at);
+                        for (sum, fine) in sums.iter_mut().zip(fine) {
+                            *sum = isa.refine(*sum, fine);
+                        }
+                    }
                     for row in 0..rows {
                         let RowWeights { scale: weight_scale, min: weight_min, .. } = &weights[row];
                         let to = (register + row) * lanes;
@@ -213,6 +209,31 @@ impl MatmulJob<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The sums of the rows of one register, or of two if they are 64 bytes wide, over block `at` of the activations.
+///
+/// # Safety
+/// The digit has the block.
+#[inline(always)]
+unsafe fn step_sums<I: Isa, const SMALL: bool>(
+    isa: I,
+    layout: &Layout,
+    weights: &[RowWeights<I>; 2],
+    digit: Digit<'_>,
+    at: usize,
+) -> [I::Ints; 2] {
+    // SAFETY: the caller's.
+    unsafe {
+        let values = digit.values.as_ptr().add(at * BLOCK);
+        let offset = if SMALL { 0 } else { I::BYTE_OFFSET };
+        let start = dot::start(layout, offset, *digit.sums.get_unchecked(at));
+        if I::WIDTH == 64 {
+            dot::pair_sums::<I, SMALL>(isa, [&weights[0].codes, &weights[1].codes], values, start)
+        } else {
+            [dot::register_sums::<I, SMALL>(isa, &weights[0].codes, values, start); 2]
         }
     }
 }
@@ -269,18 +290,19 @@ fn group_sum(token: Token<'_>, first: usize, last: usize) -> f32 {
 /// # Safety
 /// `strip` has the layout's bytes, `token` its blocks (and tables for bit-planes), 32 floats are at `out`.
 #[inline(always)]
-unsafe fn one<I: Isa, B: BlockSums<I>>(
+unsafe fn one<'a, I: Isa, B: BlockSums<I>>(
     isa: I,
     layout: &Layout,
     strip: *const u8,
-    token: Token<'_>,
-    sums: &B,
+    token: Token<'a>,
+    sums: impl Fn(Digit<'a>) -> B,
     out: *mut f32,
 ) {
     let registers = 128 / I::WIDTH;
     let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
     let (scale_bytes, block_bytes) = (layout.scale_bytes(), layout.encoding().block_bytes());
     let affine = layout.zero() == Zero::Affine;
+    let (coarse, fine) = (sums(token.coarse), sums(token.fine));
     let mut totals = [isa.splat(0.0); 8];
     let mut at = strip;
     let mut first = 0;
@@ -292,7 +314,12 @@ unsafe fn one<I: Isa, B: BlockSums<I>>(
             at = at.add(scale_bytes);
             let mut inner = [isa.splat(0.0); 8];
             for block in first..=last {
-                let rows = sums.sums(isa, at, block);
+                let mut rows = coarse.sums(isa, at, block);
+                if *token.refined.get_unchecked(block) {
+                    for (row, fine) in rows.iter_mut().zip(fine.sums(isa, at, block)).take(registers) {
+                        *row = isa.refine(*row, fine);
+                    }
+                }
                 at = at.add(block_bytes);
                 let scale = isa.splat(*token.scales.get_unchecked(block));
                 for (inner, rows) in inner.iter_mut().zip(rows).take(registers) {

@@ -161,6 +161,11 @@ unsafe impl Isa for Portable {
     }
 
     #[inline(always)]
+    fn refine(self, coarse: [i32; 4], fine: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| 64 * coarse[lane] + fine[lane])
+    }
+
+    #[inline(always)]
     fn to_floats(self, ints: [i32; 4]) -> [f32; 4] {
         ints.map(|int| int as f32)
     }

@@ -24,7 +24,12 @@ pub fn matmul(matrix: &Matrix<'_>, activations: &Activations) -> Vec<f32> {
                             Zero::Symmetric(zero) => i32::from(zero),
                             Zero::Affine => 0,
                         };
-                        sum += (code - zero) * i32::from(token.values[col]);
+                        let value = i32::from(token.coarse.values[col]);
+                        let value = match token.refined[block] {
+                            true => 64 * value + i32::from(token.fine.values[col]),
+                            false => value,
+                        };
+                        sum += (code - zero) * value;
                     }
                     let scaled = token.scales[block] * sum as f32;
                     inner = Some(inner.map_or(scaled, |inner: f32| inner + scaled));

@@ -225,6 +225,11 @@ unsafe impl Isa for Simd128 {
     }
 
     #[inline(always)]
+    fn refine(self, coarse: v128, fine: v128) -> v128 {
+        i32x4_add(i32x4_shl(coarse, 6), fine)
+    }
+
+    #[inline(always)]
     fn to_floats(self, ints: v128) -> v128 {
         f32x4_convert_i32x4(ints)
     }

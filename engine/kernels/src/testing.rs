@@ -93,7 +93,8 @@ pub fn check_matmul(kernels: Kernels, pool: &Pool) -> usize {
                     let kind = (compared / 3) % 8;
                     let x = input(kind, tokens * cols, &mut random);
                     let mut activations = Activations::default();
-                    kernels.quantize(&Pool::new(), &mut activations, &x, cols, true, compared % 5 == 0);
+                    let refine_above = [f32::INFINITY, 1.0, 0.0][compared % 3];
+                    kernels.quantize(&Pool::new(), &mut activations, &x, cols, true, refine_above);
                     let expected = reference::matmul(&matrix, &activations);
                     let mut actual = vec![f32::NAN; expected.len()];
                     let mut products = [Product { matrix, output: &mut actual }];
@@ -124,28 +125,51 @@ pub fn check_activations(kernels: Kernels) {
         let cols = 1 + (random.bits() % 200) as usize;
         let x = input(round % 8, 2 * cols, &mut random);
         let mut activations = Activations::default();
-        kernels.quantize(&Pool::new(), &mut activations, &x, cols, true, false);
+        let refine_above = [f32::INFINITY, 1.0, 0.0][round % 3];
+        kernels.quantize(&Pool::new(), &mut activations, &x, cols, true, refine_above);
         for index in 0..2 {
             let token = activations.token(index);
-            let (groups, _) = token.values.as_chunks::<4>();
-            for (group, table) in groups.iter().zip(token.tables.as_chunks::<16>().0) {
-                for (subset, &entry) in table.iter().enumerate() {
-                    let sum: i32 = (0..4).filter(|j| subset >> j & 1 == 1).map(|j| i32::from(group[j])).sum();
-                    assert!((-127..=127).contains(&sum), "{group:?}");
-                    assert_eq!(i32::from(entry), 128 + sum, "{group:?}");
+            let blocks = cols.div_ceil(32);
+            for block in 0..blocks {
+                let refined = token.refined[block];
+                let digits = [Some(token.coarse), refined.then_some(token.fine)];
+                for digit in digits.into_iter().flatten() {
+                    check_digit(&digit.values[32 * block..][..32], &digit.tables[512 * block / 4..][..128]);
+                    let sum: i32 = digit.values[32 * block..][..32].iter().map(|&value| i32::from(value)).sum();
+                    assert_eq!(sum, digit.sums[block]);
+                }
+                // A 64th of the first digit's unit at the edge of what the second holds, else half its own.
+                let (unit, bound) = (token.scales[block], if refined { 1.01 } else { 0.51 });
+                for col in 32 * block..cols.min(32 * block + 32) {
+                    let value = f32::from(token.coarse.values[col]);
+                    let value = if refined { 64.0 * value + f32::from(token.fine.values[col]) } else { value };
+                    let (x, error) = (x[index * cols + col], value * unit - x[index * cols + col]);
+                    assert!(error.abs() <= unit * bound, "{x} became {value} x {unit}");
                 }
             }
-            for (col, &x) in x[index * cols..][..cols].iter().enumerate() {
-                let scale = token.scales[col / 32];
-                let error = (f32::from(token.values[col]) * scale - x).abs();
-                assert!(error <= scale * 0.51, "{x} became {} x {scale}", token.values[col]);
+            let refined = token.refined[..blocks].iter().filter(|&&refined| refined).count();
+            match refine_above {
+                0.0 => assert!(round % 8 == 4 || refined > 0),
+                f32::INFINITY => assert_eq!(refined, 0),
+                _ => assert!(refined < blocks || blocks == 1, "above the mean cannot be all"),
             }
         }
     }
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut activations = Activations::default();
-        kernels.quantize(&Pool::new(), &mut activations, &[1.0, bad, 0.0], 3, true, true);
+        kernels.quantize(&Pool::new(), &mut activations, &[1.0, bad, 0.0], 3, true, 1.0);
         assert!(activations.token(0).scales[0].is_nan(), "{bad} must not vanish");
+    }
+}
+
+/// Checks the bound of one digit of a block, and its tables.
+fn check_digit(values: &[i8], tables: &[u8]) {
+    for (group, table) in values.as_chunks::<4>().0.iter().zip(tables.as_chunks::<16>().0) {
+        for (subset, &entry) in table.iter().enumerate() {
+            let sum: i32 = (0..4).filter(|j| subset >> j & 1 == 1).map(|j| i32::from(group[j])).sum();
+            assert!((-127..=127).contains(&sum), "{group:?}");
+            assert_eq!(i32::from(entry), 128 + sum, "{group:?}");
+        }
     }
 }
 
@@ -168,9 +192,9 @@ pub fn float_hash(kernels: Kernels) -> u64 {
         kernels.silu_mul(&Pool::new(), &mut gate, &w);
         add(&gate);
         let mut activations = Activations::default();
-        kernels.quantize(&Pool::new(), &mut activations, &x, len, false, true);
+        kernels.quantize(&Pool::new(), &mut activations, &x, len, false, 1.0);
         add(activations.token(0).scales);
-        add(activations.token(1).scales);
+        add(activations.token(0).scaled_sums);
     }
     for head_dim in [2, 16, 64, 80, 128, 160] {
         let padded = usize::next_multiple_of(head_dim, 16);

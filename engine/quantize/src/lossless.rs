@@ -11,6 +11,7 @@ pub(crate) fn zero(ggml_type: GgmlType, encoding: Encoding) -> Option<Zero> {
     match (encoding, ggml_type) {
         (Encoding::Nibbles, GgmlType::Q4_0) => Some(Zero::Symmetric(8)),
         (Encoding::Nibbles, GgmlType::Q4_1) => Some(Zero::Affine),
+        (Encoding::Bytes, GgmlType::Q4_1 | GgmlType::Q5_1) => Some(Zero::Affine),
         (Encoding::Bytes, GgmlType::Q8_0 | GgmlType::Q5_0 | GgmlType::Q4_0) => Some(Zero::Symmetric(128)),
         _ => None,
     }
@@ -36,10 +37,11 @@ pub(crate) fn copy_row(
         let (header, lift) = match (ggml_type, encoding) {
             (GgmlType::Q4_1, _) => (4, 0),
             (GgmlType::Q5_0, _) => (6, 128 - 16),
+            (GgmlType::Q5_1, _) => (8, 0),
             (GgmlType::Q4_0, Encoding::Bytes) => (2, 128 - 8),
             _ => (2, 0),
         };
-        if let (GgmlType::Q4_1, Some(min)) = (ggml_type, mins.get_mut(index)) {
+        if let (GgmlType::Q4_1 | GgmlType::Q5_1, Some(min)) = (ggml_type, mins.get_mut(index)) {
             *min = half(2);
         }
         let stored = block.get(header..).unwrap_or_default();
@@ -51,6 +53,7 @@ pub(crate) fn copy_row(
         }
         let high = match ggml_type {
             GgmlType::Q5_0 => u32::from(half(2)) | u32::from(half(4)) << 16,
+            GgmlType::Q5_1 => u32::from(half(4)) | u32::from(half(6)) << 16,
             _ => 0,
         };
         let (low_half, high_half) = codes.split_at_mut(BLOCK / 2);

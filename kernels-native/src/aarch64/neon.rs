@@ -160,6 +160,11 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        fn refine(self, coarse: int32x4_t, fine: int32x4_t) -> int32x4_t {
+            neon!(vaddq_s32(vshlq_n_s32::<6>(coarse), fine))
+        }
+
+        #[inline(always)]
         fn to_floats(self, ints: int32x4_t) -> float32x4_t {
             neon!(vcvtq_f32_s32(ints))
         }

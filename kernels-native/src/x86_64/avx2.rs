@@ -185,6 +185,11 @@ unsafe impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn refine(self, coarse: __m256i, fine: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(_mm256_slli_epi32::<6>(coarse), fine))
+    }
+
+    #[inline(always)]
     fn to_floats(self, ints: __m256i) -> __m256 {
         avx2!(_mm256_cvtepi32_ps(ints))
     }

@@ -188,6 +188,11 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        fn refine(self, coarse: __m512i, fine: __m512i) -> __m512i {
+            avx512!(_mm512_add_epi32(_mm512_slli_epi32::<6>(coarse), fine))
+        }
+
+        #[inline(always)]
         fn to_floats(self, ints: __m512i) -> __m512 {
             avx512!(_mm512_cvtepi32_ps(ints))
         }

@@ -50,7 +50,7 @@ pub fn seeded_models(compute: &Compute) -> Result<Vec<Line>, Error> {
     for (index, recipe) in recipes().into_iter().enumerate() {
         let file = seeded_model(recipe, index as u64).expect("a writer into memory does not fail");
         let model = Model::with_compute(file, compute.clone())?;
-        for precision in [Precision::Standard, Precision::High] {
+        for precision in [Precision::Fast, Precision::Standard, Precision::High] {
             let hash = greedy_hash(&model, precision, &prompt, 16)?;
             let name = format!("seeded-{index}-{precision:?}").to_lowercase();
             lines.push(line(name, hash, compute));

@@ -55,6 +55,7 @@ fn four_bit_and_eight_bit_blocks_are_copied_without_loss() {
         (GgmlType::Q4_0, GgmlType::Q5_0, Format::Int8),
         (GgmlType::Q5_0, GgmlType::Q4_0, Format::Int8),
         (GgmlType::Q8_0, GgmlType::Q8_0, Format::Int8),
+        (GgmlType::Q4_1, GgmlType::Q5_1, Format::Int8),
     ];
     for (layer, embedding, format) in cases {
         let gguf = tiny_gguf(layer, embedding);
