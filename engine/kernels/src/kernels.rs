@@ -143,6 +143,18 @@ impl Kernels {
         });
     }
 
+    /// The wrapping sum of `data`, on all threads of the pool, with nothing but loads and adds: what a machine
+    /// can read, to hold the products against.
+    pub fn stream(&self, pool: &Pool, data: &[u64]) -> u64 {
+        const PIECE: usize = 1 << 13;
+        let total = std::sync::atomic::AtomicU64::new(0);
+        pool.for_each_range(data.len().div_ceil(PIECE), &|range| {
+            let part = &data[range.start * PIECE..data.len().min(range.end * PIECE)];
+            total.fetch_add(self.0.stream(part), std::sync::atomic::Ordering::Relaxed);
+        });
+        total.into_inner()
+    }
+
     /// Computes `count` attentions on all threads of the pool; number `index`, made by `job(index)`, goes to the
     /// `index`-th of `count` equal parts of `output`.
     ///
@@ -195,6 +207,7 @@ trait KernelSet: Send + Sync {
     unsafe fn matmul(&self, job: MatmulJob<'_>);
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]);
     fn silu_mul(&self, gate: &mut [f32], up: &[f32]);
+    fn stream(&self, data: &[u64]) -> u64;
     fn attend(&self, attention: Attention<'_>, output: &mut [f32]);
 }
 
@@ -219,6 +232,10 @@ impl<I: Isa> KernelSet for I {
         self.enter(crate::float::SiluMul { gate, up });
     }
 
+    fn stream(&self, data: &[u64]) -> u64 {
+        self.enter(StreamJob(data))
+    }
+
     fn attend(&self, attention: Attention<'_>, output: &mut [f32]) {
         self.enter(crate::attention::AttendJob { attention, output });
     }
@@ -240,5 +257,29 @@ impl<I: Isa> Job<I> for QuantizeJob<'_> {
             // SAFETY: see the type.
             unsafe { self.target.quantize_token(self.first + index, row) };
         }
+    }
+}
+
+/// Data to sum.
+struct StreamJob<'a>(&'a [u64]);
+
+impl<I: Isa> Job<I> for StreamJob<'_> {
+    type Output = u64;
+    #[inline(always)]
+    fn run(self, _: I) -> u64 {
+        // Four streams, so that the hardware's prefetchers have several pages to work on.
+        let quarter = self.0.len() / 4;
+        let (chunks, rest) = (quarter / 16, &self.0[quarter / 16 * 16 * 4..]);
+        let mut lanes = [[0u64; 16]; 4];
+        let parts: [&[[u64; 16]]; 4] =
+            std::array::from_fn(|part| self.0[part * chunks * 16..][..chunks * 16].as_chunks().0);
+        for index in 0..chunks {
+            for (lanes, part) in lanes.iter_mut().zip(parts) {
+                for (lane, x) in lanes.iter_mut().zip(part[index]) {
+                    *lane = lane.wrapping_add(x);
+                }
+            }
+        }
+        lanes.iter().flatten().chain(rest).fold(0, |sum, &x| sum.wrapping_add(x))
     }
 }

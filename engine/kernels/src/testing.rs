@@ -248,6 +248,8 @@ fn check_attention(attention: Attention<'_>, output: &[f32]) {
 /// If one fails.
 pub fn check(kernels: Kernels, pool: &Pool) -> u64 {
     check_activations(kernels);
+    let words: Vec<u64> = (0..70_001).map(|i| i * i << 20).collect();
+    assert_eq!(kernels.stream(pool, &words), words.iter().fold(0, |sum: u64, &x| sum.wrapping_add(x)));
     assert!(check_matmul(kernels, pool) > 500);
     float_hash(kernels)
 }
