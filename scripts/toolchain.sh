@@ -74,6 +74,12 @@ find_arm() {
     return 1
 }
 
+# find_mca: sets llvm_mca, the newest there is; fails if it is older than 19 or there is no host compiler.
+find_mca() {
+    llvm_mca=$(compgen -G '/usr/bin/llvm-mca-*' | sort -V | tail -n 1)
+    [ -n "$llvm_mca" ] && [ "${llvm_mca##*-}" -ge 19 ] && command -v gcc >/dev/null
+}
+
 # cargo_of RUSTC: the cargo that belongs to a compiler.
 cargo_of() { if is_debian_rustc "$1"; then echo /usr/bin/cargo; else command -v cargo; fi; }
 

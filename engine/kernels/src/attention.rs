@@ -103,7 +103,7 @@ fn attend<I: Isa, const HEADS: usize>(isa: I, attention: Attention<'_>, output: 
 
 /// Registers that sums take: half of those there are.
 const fn budget<I: Isa>() -> usize {
-    if I::WIDTH == 64 { 16 } else { 8 }
+    I::REGISTERS / 2
 }
 
 /// `queries` (HEADS, head_dim) times `keys` (padded head_dim, 64).

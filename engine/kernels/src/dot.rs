@@ -63,19 +63,31 @@ impl<I: Isa> BlockSums<I> for Bytes<'_> {
             let values = self.digit.values.as_ptr().add(block * BLOCK);
             let registers = 128 / I::WIDTH;
             let mut sums = [isa.byte_zero(); 8];
-            for group in 0..GROUPS_PER_BLOCK {
-                let quad = isa.quad(values.add(group * LUT_GROUP));
-                for (t, sum) in sums.iter_mut().enumerate().take(registers) {
-                    *sum = isa.byte_dot(*sum, isa.load(codes.add(group * 128 + t * I::WIDTH)), quad);
+            for group in (0..GROUPS_PER_BLOCK).step_by(2) {
+                let quads = quad_pair(isa, values.add(group * LUT_GROUP));
+                for t in 0..registers {
+                    let code = codes.add(group * 128 + t * I::WIDTH);
+                    let pair = [isa.load(code), isa.load(code.add(128))];
+                    sums[t] = isa.byte_dot_pair(sums[t], pair, quads);
                 }
             }
             let mut rows = [isa.byte_total(sums[0], start); 8];
-            for (row, sum) in rows.iter_mut().zip(sums).take(registers).skip(1) {
-                *row = isa.byte_total(sum, start);
+            for t in 1..registers {
+                rows[t] = isa.byte_total(sums[t], start);
             }
             rows
         }
     }
+}
+
+/// The activations of two neighbouring groups.
+///
+/// # Safety
+/// 8 values are readable.
+#[inline(always)]
+unsafe fn quad_pair<I: Isa>(isa: I, values: *const i8) -> [I::Quad; 2] {
+    // SAFETY: the caller's.
+    unsafe { [isa.quad(values), isa.quad(values.add(LUT_GROUP))] }
 }
 
 /// The sums of a register's rows over an unpacked block. `SMALL`: the codes are below 16.
@@ -90,13 +102,13 @@ pub(crate) unsafe fn register_sums<I: Isa, const SMALL: bool>(
     start: i32,
 ) -> I::Ints {
     let (mut small, mut wide) = (isa.small_zero(), isa.byte_zero());
-    for (group, &codes) in codes.iter().enumerate() {
+    for (pair, &codes) in codes.as_chunks::<2>().0.iter().enumerate() {
         // SAFETY: 8 groups of 4 values.
-        let quad = unsafe { isa.quad(values.add(group * LUT_GROUP)) };
+        let quads = unsafe { quad_pair(isa, values.add(2 * pair * LUT_GROUP)) };
         if SMALL {
-            small = isa.small_dot(small, codes, quad);
+            small = isa.small_dot(isa.small_dot(small, codes[0], quads[0]), codes[1], quads[1]);
         } else {
-            wide = isa.byte_dot(wide, codes, quad);
+            wide = isa.byte_dot_pair(wide, codes, quads);
         }
     }
     if SMALL { isa.small_total(small, start) } else { isa.byte_total(wide, start) }

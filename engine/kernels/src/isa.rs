@@ -22,6 +22,8 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     const NAME: &'static str;
     /// Bytes of a register.
     const WIDTH: usize;
+    /// Registers there are; with 32, loops hold twice as many sums.
+    const REGISTERS: usize = 16;
     /// What [`Isa::byte_dot`] adds for every weight: 0, or -128 where the dot product takes signed weights
     /// only and the code is read as code - 128.
     const BYTE_OFFSET: i32 = 0;
@@ -90,6 +92,16 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     fn byte_zero(self) -> Self::ByteSum;
     /// Adds to each lane the products of its 4 codes, plus [`Isa::BYTE_OFFSET`] each, with the activations.
     fn byte_dot(self, sum: Self::ByteSum, codes: Self::Bytes, quad: Self::Quad) -> Self::ByteSum;
+    /// [`Isa::byte_dot`] of two registers of codes, each with activations of its own.
+    #[inline(always)]
+    fn byte_dot_pair(
+        self,
+        sum: Self::ByteSum,
+        [a, b]: [Self::Bytes; 2],
+        [x, y]: [Self::Quad; 2],
+    ) -> Self::ByteSum {
+        self.byte_dot(self.byte_dot(sum, a, x), b, y)
+    }
     /// The sums, plus `start`.
     fn byte_total(self, sum: Self::ByteSum, start: i32) -> Self::Ints;
 

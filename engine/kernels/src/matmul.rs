@@ -160,7 +160,7 @@ impl MatmulJob<'_> {
         let (lanes, blocks) = (I::WIDTH / 4, self.activations.padded_cols() / BLOCK);
         let token = self.activations.token(tile);
         // Where there are 32 registers, two rows of them: twice the independent sums.
-        let rows = if I::WIDTH == 64 { 2 } else { 1 };
+        let rows = if I::REGISTERS == 32 { 2 } else { 1 };
         for register in (0..128 / I::WIDTH).step_by(rows) {
             // SAFETY: see above.
             unsafe {
@@ -230,7 +230,7 @@ unsafe fn step_sums<I: Isa, const SMALL: bool>(
         let values = digit.values.as_ptr().add(at * BLOCK);
         let offset = if SMALL { 0 } else { I::BYTE_OFFSET };
         let start = dot::start(layout, offset, *digit.sums.get_unchecked(at));
-        if I::WIDTH == 64 {
+        if I::REGISTERS == 32 {
             dot::pair_sums::<I, SMALL>(isa, [&weights[0].codes, &weights[1].codes], values, start)
         } else {
             [dot::register_sums::<I, SMALL>(isa, &weights[0].codes, values, start); 2]
@@ -276,13 +276,19 @@ struct Step {
 }
 
 /// The scaled sum of the activations of blocks `first..=last`.
+///
+/// # Safety
+/// The token has these blocks.
 #[inline(always)]
-fn group_sum(token: Token<'_>, first: usize, last: usize) -> f32 {
-    let mut sum = token.scaled_sums[first];
-    for block in first + 1..=last {
-        sum += token.scaled_sums[block];
+unsafe fn group_sum(token: Token<'_>, first: usize, last: usize) -> f32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sum = *token.scaled_sums.get_unchecked(first);
+        for block in first + 1..=last {
+            sum += *token.scaled_sums.get_unchecked(block);
+        }
+        sum
     }
-    sum
 }
 
 /// One strip with one token; writes 32 floats to `out`.
@@ -298,22 +304,47 @@ unsafe fn one<'a, I: Isa, B: BlockSums<I>>(
     sums: impl Fn(Digit<'a>) -> B,
     out: *mut f32,
 ) {
+    // With 16 registers, the code for groups of one block keeps more than they hold: AVX2 takes 8 % longer for int4.
+    let single = I::REGISTERS == 32 && layout.blocks_per_group() == 1;
+    let sums = [&sums(token.coarse), &sums(token.fine)];
+    // SAFETY: the caller's.
+    unsafe {
+        match (layout.zero() == Zero::Affine, single) {
+            (true, true) => one_of::<I, B, true, true>(isa, layout, strip, token, sums, out),
+            (true, false) => one_of::<I, B, true, false>(isa, layout, strip, token, sums, out),
+            (false, true) => one_of::<I, B, false, true>(isa, layout, strip, token, sums, out),
+            (false, false) => one_of::<I, B, false, false>(isa, layout, strip, token, sums, out),
+        }
+    }
+}
+
+/// [`one`] of a kind of groups. `SINGLE`: a group is one block.
+///
+/// # Safety
+/// As for [`one`].
+#[inline(always)]
+unsafe fn one_of<I: Isa, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool>(
+    isa: I,
+    layout: &Layout,
+    strip: *const u8,
+    token: Token<'_>,
+    [coarse, fine]: [&B; 2],
+    out: *mut f32,
+) {
     let registers = 128 / I::WIDTH;
-    let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
+    let (blocks, per_group) = (layout.blocks(), if SINGLE { 1 } else { layout.blocks_per_group() });
     let (scale_bytes, block_bytes) = (layout.scale_bytes(), layout.encoding().block_bytes());
-    let affine = layout.zero() == Zero::Affine;
-    let (coarse, fine) = (sums(token.coarse), sums(token.fine));
     let mut totals = [isa.splat(0.0); 8];
     let mut at = strip;
     let mut first = 0;
     while first < blocks {
-        let last = (first + per_group).min(blocks) - 1;
+        let last = if SINGLE { first } else { (first + per_group).min(blocks) - 1 };
         let scales = at;
         // SAFETY: the groups of a strip follow each other as the layout says, and blocks < layout.blocks().
         unsafe {
             at = at.add(scale_bytes);
             let mut inner = [isa.splat(0.0); 8];
-            for block in first..=last {
+            for block in first..last + 1 {
                 let mut rows = coarse.sums(isa, at, block);
                 if *token.refined.get_unchecked(block) {
                     for (row, fine) in rows.iter_mut().zip(fine.sums(isa, at, block)).take(registers) {
@@ -327,10 +358,10 @@ unsafe fn one<'a, I: Isa, B: BlockSums<I>>(
                     *inner = if block > first { isa.add(*inner, sum) } else { sum };
                 }
             }
-            let offset = isa.splat(if affine { group_sum(token, first, last) } else { 0.0 });
+            let offset = isa.splat(if AFFINE { group_sum(token, first, last) } else { 0.0 });
             for (r, (total, inner)) in totals.iter_mut().zip(inner).enumerate().take(registers) {
                 let mut sum = isa.mul(isa.load_halves(scales.add(r * I::WIDTH / 2)), inner);
-                if affine {
+                if AFFINE {
                     let min = isa.load_halves(scales.add(2 * STRIP + r * I::WIDTH / 2));
                     sum = isa.add(sum, isa.mul(min, offset));
                 }

@@ -37,10 +37,22 @@ macro_rules! neon {
     };
 }
 
+/// Instructions whose intrinsics the compiler takes apart: of `smlal2` and `smull2` with a register that has equal
+/// halves, or stays the same in a loop, it makes `ext` and `smlal`; of `addp` two `uzp` and an `add`. By hand they
+/// are a sixth of the instructions of an int4 product (benches/arm_model.py).
+macro_rules! instruction {
+    ($text:literal, $type:ty, $a:expr, $b:expr) => {{
+        let result: $type;
+        asm!($text, out(vreg) result, in(vreg) $a, in(vreg) $b, options(pure, nomem, nostack, preserves_flags));
+        result
+    }};
+}
+
 /// What both instances share.
 macro_rules! shared {
     () => {
         const WIDTH: usize = 16;
+        const REGISTERS: usize = 32;
         /// Dot products are signed here, so byte codes are read as code - 128.
         const BYTE_OFFSET: i32 = -128;
         type Bytes = uint8x16_t;
@@ -195,13 +207,17 @@ unsafe impl Isa for Neon {
     fn small_dot(self, [first, last]: [int16x8_t; 2], codes: uint8x16_t, quad: int8x16_t) -> [int16x8_t; 2] {
         neon!({
             let codes = vreinterpretq_s8_u8(codes);
-            [vmlal_s8(first, vget_low_s8(codes), vget_low_s8(quad)), vmlal_high_s8(last, codes, quad)]
+            [vmlal_s8(first, vget_low_s8(codes), vget_low_s8(quad)), smlal2(last, codes, quad)]
         })
     }
 
     #[inline(always)]
     fn small_total(self, [first, last]: [int16x8_t; 2], start: i32) -> int32x4_t {
-        neon!(vaddq_s32(vpaddq_s32(vpaddlq_s16(first), vpaddlq_s16(last)), vdupq_n_s32(start)))
+        neon!({
+            // Sums of pairs stay below 2 * 8 * 15 * 127 < 2^15.
+            let pairs = instruction!("addp {0:v}.8h, {1:v}.8h, {2:v}.8h", int16x8_t, first, last);
+            vpadalq_s16(vdupq_n_s32(start), pairs)
+        })
     }
 
     #[inline(always)]
@@ -212,16 +228,35 @@ unsafe impl Isa for Neon {
     #[inline(always)]
     fn byte_dot(self, [first, last]: [int32x4_t; 2], codes: uint8x16_t, quad: int8x16_t) -> [int32x4_t; 2] {
         neon!({
-            let codes = vreinterpretq_s8_u8(veorq_u8(codes, vdupq_n_u8(128)));
+            let codes = signed(codes);
             let low = vmull_s8(vget_low_s8(codes), vget_low_s8(quad));
-            let high = vmull_high_s8(codes, quad);
+            let high = smull2(codes, quad);
+            [vpadalq_s16(first, low), vpadalq_s16(last, high)]
+        })
+    }
+
+    #[inline(always)]
+    fn byte_dot_pair(
+        self,
+        [first, last]: [int32x4_t; 2],
+        [a, b]: [uint8x16_t; 2],
+        [x, y]: [int8x16_t; 2],
+    ) -> [int32x4_t; 2] {
+        neon!({
+            let (a, b) = (signed(a), signed(b));
+            // Two products fit 16 bits: 2 * 128 * 127 < 2^15.
+            let low = vmlal_s8(vmull_s8(vget_low_s8(a), vget_low_s8(x)), vget_low_s8(b), vget_low_s8(y));
+            let high = smlal2(smull2(a, x), b, y);
             [vpadalq_s16(first, low), vpadalq_s16(last, high)]
         })
     }
 
     #[inline(always)]
     fn byte_total(self, [first, last]: [int32x4_t; 2], start: i32) -> int32x4_t {
-        neon!(vaddq_s32(vpaddq_s32(first, last), vdupq_n_s32(start)))
+        neon!(vaddq_s32(
+            instruction!("addp {0:v}.4s, {1:v}.4s, {2:v}.4s", int32x4_t, first, last),
+            vdupq_n_s32(start)
+        ))
     }
 }
 
@@ -264,13 +299,35 @@ unsafe impl Isa for Dotprod {
 
     #[inline(always)]
     fn byte_dot(self, sum: int32x4_t, codes: uint8x16_t, quad: int8x16_t) -> int32x4_t {
-        neon!(sdot(sum, veorq_u8(codes, vdupq_n_u8(128)), quad))
+        neon!(sdot(sum, vreinterpretq_u8_s8(signed(codes)), quad))
     }
 
     #[inline(always)]
     fn byte_total(self, sum: int32x4_t, start: i32) -> int32x4_t {
         neon!(vaddq_s32(sum, vdupq_n_s32(start)))
     }
+}
+
+/// Products of bytes 8 to 15.
+#[inline(always)]
+fn smull2(a: int8x16_t, b: int8x16_t) -> int16x8_t {
+    neon!(instruction!("smull2 {0:v}.8h, {1:v}.16b, {2:v}.16b", int16x8_t, a, b))
+}
+
+/// Products of bytes 8 to 15, added to `sum`.
+#[inline(always)]
+fn smlal2(mut sum: int16x8_t, a: int8x16_t, b: int8x16_t) -> int16x8_t {
+    neon!({
+        asm!("smlal2 {0:v}.8h, {1:v}.16b, {2:v}.16b", inout(vreg) sum, in(vreg) a, in(vreg) b,
+             options(pure, nomem, nostack, preserves_flags));
+        sum
+    })
+}
+
+/// Byte codes less 128.
+#[inline(always)]
+fn signed(codes: uint8x16_t) -> int8x16_t {
+    neon!(vreinterpretq_s8_u8(veorq_u8(codes, vdupq_n_u8(128))))
 }
 
 /// `sdot`; its intrinsic is not stable yet.

@@ -43,6 +43,7 @@ macro_rules! avx512 {
 macro_rules! shared {
     () => {
         const WIDTH: usize = 64;
+        const REGISTERS: usize = 32;
         type Bytes = __m512i;
         type Ints = __m512i;
         type Floats = __m512;
