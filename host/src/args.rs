@@ -32,7 +32,7 @@ pub(crate) struct RunArgs {
     /// depend on it
     #[arg(long, value_name = "NAME")]
     pub(crate) kernel: Option<String>,
-    /// How finely activations are rounded: high takes about twice the time
+    /// How finely activations are rounded: the finer, the closer to the float model and the slower long prompts
     #[arg(long, value_enum, default_value_t = PrecisionArg::Standard)]
     pub(crate) precision: PrecisionArg,
 }
