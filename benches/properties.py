@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""What a table of rates does not show: cold start, batches, a busy core, jitter, memory.
+
+    python3 benches/properties.py --model MODEL.tmac2.bin [--gguf MODEL-q4_0.gguf --llama BUILD_BIN_FOLDER]
+                                  [--large MODEL.tmac2.bin] [--rounds 7]
+
+Every comparison is between runs next to each other in the same round; medians and quartiles. With --gguf and
+--llama, llama.cpp's jitter is measured beside ours; --large names the model whose memory is measured with 2,048
+tokens of context. Writes benches/results/properties.json.
+"""
+import argparse, json, os, statistics, subprocess, sys, time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EDGELLM, SPEED = ROOT / "target/release/edgellm", ROOT / "target/release/speed"
+PROMPT = "The ship left the harbour early in the morning, before the wind had turned."
+
+
+def run(*command):
+    return subprocess.run([str(part) for part in command], check=True, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL).stdout
+
+
+def speed(model, **options):
+    return json.loads(run(SPEED, model, *(part for key, value in options.items() for part in (f"--{key}", value))))
+
+
+def spread(values):
+    values = sorted(values)
+    quarter = lambda q: values[round((len(values) - 1) * q)]
+    return {"median": statistics.median(values), "quartiles": [quarter(0.25), quarter(0.75)], "n": len(values)}
+
+
+def cold_start(args):
+    """Milliseconds from starting the process to its end, after the first token of a 16-token prompt."""
+    command = [EDGELLM, "generate", "--model", args.model, "--prompt", PROMPT, "--raw", "--max-tokens", 1,
+               "--temperature", 0, "--json"]
+    answer = json.loads(run(*command))
+    count = len(answer["prompt_token_ids"])
+    assert count == 16, f"the prompt has {count} tokens"
+    times = []
+    for _ in range(3 * args.rounds):
+        start = time.perf_counter()
+        assert json.loads(run(*command))["token_ids"] == answer["token_ids"]
+        times.append((time.perf_counter() - start) * 1e3)
+    return {"milliseconds": spread(times), "limit": 150}
+
+
+def batches(args):
+    ratios, rates = [], []
+    for _ in range(args.rounds):
+        one, eight = (speed(args.model, threads=2, prompt=1, generate=64, batch=n) for n in (1, 8))
+        assert one["answer_hash"] == eight["answer_hash"], "a batch changes the answer"
+        rates.append(eight["decode_tokens_per_second"])
+        ratios.append(rates[-1] / one["decode_tokens_per_second"])
+    return {"tokens_per_second_of_8": spread(rates), "ratio_to_1": spread(ratios), "goal": 3}
+
+
+def busy_core(args):
+    """Two threads while another process keeps one core busy, against one thread on an idle machine."""
+    ratios = []
+    for _ in range(args.rounds):
+        idle = speed(args.model, threads=1, prompt=1, generate=128)
+        other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        os.sched_setaffinity(other.pid, {1})
+        try:
+            busy = speed(args.model, threads=2, prompt=1, generate=128)
+        finally:
+            other.kill()
+            other.wait()
+        ratios.append(busy["decode_tokens_per_second"] / idle["decode_tokens_per_second"])
+    return {"ratio": spread(ratios), "goal": 0.8}
+
+
+def jitter(args):
+    """p99 - p50 of the time between 1,000 tokens, in milliseconds."""
+    ours, theirs = [], []
+    for _ in range(args.rounds):
+        gaps = speed(args.model, threads=2, prompt=1, generate=1000)["inter_token_ms"]
+        ours.append(gaps["p99"] - gaps["p50"])
+        if args.llama and args.gguf:
+            out = run(args.llama / "llama-bench", "-m", args.gguf, "-t", 2, "-p", 0, "-n", 1, "-r", 1000, "-o", "json")
+            samples = sorted(nanoseconds / 1e6 for nanoseconds in json.loads(out)[0]["samples_ns"])
+            theirs.append(samples[round(0.99 * (len(samples) - 1))] - samples[len(samples) // 2])
+    note = "ours grows from 1 to 1,000 tokens of context, llama.cpp's stays at 1"
+    return {"ours": spread(ours), "llama_cpp": spread(theirs) if theirs else "not measured", "limit": 10, "note": note}
+
+
+def memory(args):
+    if not args.large:
+        return "not measured"
+    prompt = "water " * 2000
+    answer = json.loads(run(EDGELLM, "generate", "--model", args.large, "--prompt", prompt, "--raw", "--max-tokens", 40,
+                            "--temperature", 0, "--json"))
+    tokens = len(answer["prompt_token_ids"]) + len(answer["token_ids"])
+    return {"peak_rss_bytes": answer["peak_rss_bytes"], "tokens": tokens, "file": args.large.stat().st_size}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, type=Path)
+    parser.add_argument("--large", type=Path)
+    parser.add_argument("--gguf", type=Path)
+    parser.add_argument("--llama", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=ROOT / "benches/results/properties.json")
+    args = parser.parse_args()
+    subprocess.run(["cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host"], cwd=ROOT, check=True)
+    report = {"model": args.model.name, "date": time.strftime("%Y-%m-%d")}
+    for part in (cold_start, batches, busy_core, jitter, memory):
+        report[part.__name__] = part(args)
+        print(part.__name__, json.dumps(report[part.__name__]))
+    args.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
