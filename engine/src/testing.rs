@@ -74,6 +74,18 @@ pub fn byte_tokenizer() -> Vec<u8> {
 /// # Errors
 /// Those of [`Writer`]; none are expected.
 pub fn seeded_model(recipe: Recipe, seed: u64) -> Result<Vec<u8>, WriteError> {
+    seeded_chat_model(recipe, seed, None)
+}
+
+/// As [`seeded_model`], with a chat template.
+///
+/// # Errors
+/// As [`seeded_model`].
+pub fn seeded_chat_model(
+    recipe: Recipe,
+    seed: u64,
+    chat_template: Option<&str>,
+) -> Result<Vec<u8>, WriteError> {
     let config = ModelConfig {
         model_type: recipe.model_type,
         hidden_size: 96,
@@ -135,7 +147,7 @@ pub fn seeded_model(recipe: Recipe, seed: u64) -> Result<Vec<u8>, WriteError> {
     let metadata = Metadata {
         name: "seeded".to_string(),
         config,
-        chat_template: None,
+        chat_template: chat_template.map(str::to_string),
         quantization: Quantization {
             format: format!("{:?}", recipe.encoding),
             group_size: recipe.group_size,
