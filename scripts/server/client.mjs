@@ -4,7 +4,7 @@ import OpenAI from "openai";
 
 const [url, model] = process.argv.slice(2);
 const api = new OpenAI({baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0});
-const messages = [{role: "user", content: "What is the capital of France?"}];
+const messages = [{role: "user", content: "What is the capital of France? Answer in one sentence."}];
 const options = {model, messages, max_tokens: 30, temperature: 0};
 
 const whole = await api.chat.completions.create(options);

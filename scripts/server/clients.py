@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import openai
@@ -30,7 +31,8 @@ PERSON = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
-ASK = [{"role": "user", "content": "What is the capital of France? Answer in one sentence."}]
+QUESTION = "What is the capital of France? Answer in one sentence."
+ASK = [{"role": "user", "content": QUESTION}]
 
 
 def client(server: Server, **options) -> openai.OpenAI:
@@ -163,9 +165,9 @@ def langchain() -> None:
     with Server() as server:
         common = {"base_url": server.url + "/v1", "api_key": "none", "model": MODEL}
         model = ChatOpenAI(**common, temperature=0, max_tokens=30, seed=1)
-        answer = model.invoke("What is the capital of France?")
+        answer = model.invoke(QUESTION)
         assert "Paris" in answer.content and answer.usage_metadata["output_tokens"] > 0, answer
-        assert "".join(chunk.content for chunk in model.stream("What is the capital of France?")) == answer.content
+        assert "".join(chunk.content for chunk in model.stream(QUESTION)) == answer.content
         bound = ChatOpenAI(**common, temperature=0, max_tokens=100).bind_tools([WEATHER], tool_choice="get_weather")
         calls = bound.invoke("How is the weather in Oslo?").tool_calls
         assert calls[0]["name"] == "get_weather" and set(calls[0]["args"]) == {"city"}, calls
@@ -184,7 +186,7 @@ def llm_tool() -> None:
         program = ROOT / ".venv" / "bin" / "llm"
         for more in ([], ["--no-stream"]):
             result = subprocess.run(
-                [program, "-m", "edge", "-o", "max_tokens", "30", "-o", "temperature", "0", *more, "What is the capital of France?"],
+                [program, "-m", "edge", "-o", "max_tokens", "30", "-o", "temperature", "0", *more, QUESTION],
                 env={**os.environ, "LLM_USER_PATH": home, "OPENAI_API_KEY": "none"},
                 capture_output=True,
                 text=True,
@@ -192,6 +194,17 @@ def llm_tool() -> None:
                 stdin=subprocess.DEVNULL,
             )
             assert "Paris" in result.stdout, result
+
+
+def javascript() -> None:
+    with Server() as server:
+        script = Path(__file__).with_name("client.mjs")
+        result = subprocess.run(["node", script, server.url, MODEL], capture_output=True, text=True, timeout=120)
+        assert result.returncode == 0, result.stderr
+        deadline = time.monotonic() + 5
+        while server.total("edgellm_active_sequences"):
+            assert time.monotonic() < deadline, "the stream that the client left goes on"
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":
@@ -204,5 +217,6 @@ if __name__ == "__main__":
             "errors": errors,
             "langchain": langchain,
             "llm_tool": llm_tool,
+            "javascript": javascript,
         }
     )

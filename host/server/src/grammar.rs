@@ -144,10 +144,10 @@ impl Shape {
             (Some(_), false) => "start: answer\n".to_string(),
             (Some(_), true) if self.choice == ToolChoice::Auto => "start: calls | answer\n".to_string(),
             (None, true) if self.choice == ToolChoice::Auto => {
-                // Text, until a call begins; llguidance takes a lazy terminal's first match.
+                // Text, until a call begins; llguidance takes a lazy rule's first match.
                 let more = if self.parallel { "*" } else { "?" };
                 format!(
-                    "start: (BEGIN body){more} TEXT\nBEGIN[lazy]: /(.|\\n)*<tool_call>/\nTEXT: /(.|\\n)*/\n"
+                    "start: (begin body){more} TEXT\nbegin[lazy]: /(.|\\n)*<tool_call>/\nTEXT: /(.|\\n)*/\n"
                 )
             }
             _ => "start: calls\n".to_string(),

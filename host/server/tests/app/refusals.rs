@@ -20,7 +20,7 @@ async fn fields_are_named() {
         ("temperature", json!(-0.1)), ("temperature", json!(2.1)), ("temperature", json!("warm")),
         ("top_p", json!(1.5)), ("top_k", json!(-1)), ("min_p", json!(2)), ("n", json!(0)), ("n", json!(129)),
         ("n", json!(1.5)), ("max_tokens", json!(0)), ("max_completion_tokens", json!(0)), ("max_tokens", json!(-5)),
-        ("stop", json!("")), ("stop", json!(["a", ""])), ("stop", json!(7)), ("stop", json!(["x"; 17])),
+        ("stop", json!("")), ("stop", json!(["a", ""])), ("stop", json!(7)), ("stop", json!(vec!["x"; 17])),
         ("seed", json!("x")), ("presence_penalty", json!(3)), ("frequency_penalty", json!(-3)),
         ("repetition_penalty", json!(0)), ("logit_bias", json!({"a": 1})), ("logit_bias", json!({"1": 101})),
         ("stream", json!("yes")), ("stream_options", json!(1)), ("logprobs", json!(3)), ("top_logprobs", json!(21)),
