@@ -88,8 +88,7 @@ pub(crate) fn hidden_states<'b, R: Run + Sync>(
     let (hidden, q_dim, kv_dim, head_dim) =
         (config.hidden_size, config.q_dim(), config.kv_dim(), config.head_dim);
     let tokens: usize = runs.iter().map(|run| run.tokens().len()).sum();
-    let Buffers { x, normed, q, k, v, attended, gate, up, projected, cos, sin, activations, .. } =
-        buffers;
+    let Buffers { x, normed, q, k, v, attended, gate, up, projected, cos, sin, activations, .. } = buffers;
     let linear = Linear { model, precision };
 
     x.resize(tokens * hidden, 0.0);

@@ -132,11 +132,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::prefill`].
-    pub fn prefill_hidden(
-        &mut self,
-        tokens: &[TokenId],
-        mut each: impl FnMut(&[f32]),
-    ) -> Result<(), Error> {
+    pub fn prefill_hidden(&mut self, tokens: &[TokenId], mut each: impl FnMut(&[f32])) -> Result<(), Error> {
         self.check(tokens)?;
         let hidden_size = self.model.config().hidden_size;
         for chunk in tokens.chunks(PREFILL_CHUNK) {

@@ -178,8 +178,7 @@ fn a_chunk_without_logits_is_a_chunk() {
     let vocab = model.config().vocab_size;
     let (mut a, mut b) = (session(&model, Precision::Standard), session(&model, Precision::Standard));
     let mut batch = Batch::default();
-    let mut runs =
-        [BatchRun::without_logits(&mut a, &[1, 2, 3]), BatchRun::new(&mut b, &[4, 5])];
+    let mut runs = [BatchRun::without_logits(&mut a, &[1, 2, 3]), BatchRun::new(&mut b, &[4, 5])];
     assert_eq!(batch.run(&mut runs).unwrap().len(), vocab);
     assert!(batch.run(&mut [BatchRun::without_logits(&mut b, &[6])]).unwrap().is_empty());
     let mut alone = session(&model, Precision::Standard);

@@ -1,7 +1,9 @@
 //! The command line: which commands there are. Their options are in the commands' modules.
 
 use crate::cache::Cache;
-use crate::command::{chat, completions, doctor, generate, info, models, perplexity, quantize, serve, tokenize};
+use crate::command::{
+    chat, completions, doctor, generate, info, models, perplexity, quantize, serve, tokenize,
+};
 use crate::error::Result;
 use clap::{Parser, Subcommand};
 

@@ -114,7 +114,8 @@ fn tools_and_their_calls_reach_the_template() {
     let template = ChatTemplate::new(qwen, "", "").unwrap();
     assert!(template.knows_tools());
     let tool = serde_json::json!({"type": "function", "function": {"name": "weather", "parameters": {}}});
-    let call = serde_json::json!({"type": "function", "function": {"name": "weather", "arguments": {"at": "Rome"}}});
+    let call =
+        serde_json::json!({"type": "function", "function": {"name": "weather", "arguments": {"at": "Rome"}}});
     let messages = [
         Message::new("user", "Rain?"),
         Message { tool_calls: vec![call], ..Message::new("assistant", "") },
@@ -122,7 +123,10 @@ fn tools_and_their_calls_reach_the_template() {
     ];
     let prompt = template.render_with_tools(&messages, &[tool], true).unwrap();
     assert!(prompt.contains("<tools>\n{\"type\": \"function\""), "{prompt}");
-    assert!(prompt.contains("<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"at\": \"Rome\"}}"), "{prompt}");
+    assert!(
+        prompt.contains("<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"at\": \"Rome\"}}"),
+        "{prompt}"
+    );
     assert!(prompt.contains("<tool_response>\nsunny"), "{prompt}");
     assert!(!template.render(&messages[..1], true).unwrap().contains("<tools>"));
     assert!(!ChatTemplate::new("{{ messages }}", "", "").unwrap().knows_tools());

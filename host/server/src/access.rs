@@ -91,7 +91,11 @@ impl Rates {
 }
 
 /// Lets a request through, or answers it with 401, 403 or 429.
-pub(crate) async fn guard(State(server): State<Server>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(crate) async fn guard(
+    State(server): State<Server>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let headers = request.headers();
     check_origin(headers, &server.options().cors_origins)?;
     let mut client = address(&request, server.options().trust_proxy).map_or(Client::Unknown, Client::Address);

@@ -47,7 +47,8 @@ async fn no_such_path(request: Request) -> ApiError {
 }
 
 async fn no_such_method(request: Request) -> ApiError {
-    let message = format!("{} does not take {}: /docs says what it takes", request.uri().path(), request.method());
+    let message =
+        format!("{} does not take {}: /docs says what it takes", request.uri().path(), request.method());
     ApiError::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 

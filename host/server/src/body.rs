@@ -48,7 +48,9 @@ impl Body {
             match missing(&problem).map(|field| (path.as_str(), field)) {
                 Some((".", field)) => ApiError::field(field, problem.as_str()),
                 Some((path, field)) => ApiError::field(format!("{path}.{field}"), problem.as_str()),
-                None if path == "." => ApiError::request(format!("the body is not the JSON wanted: {problem}")),
+                None if path == "." => {
+                    ApiError::request(format!("the body is not the JSON wanted: {problem}"))
+                }
                 None => ApiError::field(path.as_str(), format!("{path}: {problem}")),
             }
         })?;
@@ -77,14 +79,19 @@ mod tests {
     fn errors_name_the_field() {
         assert_eq!(wrong::<ChatRequest>("{}"), "messages");
         assert_eq!(wrong::<ChatRequest>(r#"{"messages": [{"role": "user"}, {}]}"#), "messages[1].role");
-        assert_eq!(wrong::<ChatRequest>(r#"{"messages": [{"role": "user", "content": 3}]}"#), "messages[0].content");
+        assert_eq!(
+            wrong::<ChatRequest>(r#"{"messages": [{"role": "user", "content": 3}]}"#),
+            "messages[0].content"
+        );
         assert_eq!(wrong::<ChatRequest>(r#"{"messages": "hi"}"#), "messages");
         assert_eq!(wrong::<Sampling>(r#"{"temperature": "hot"}"#), "temperature");
         assert_eq!(wrong::<Sampling>(r#"{"n": -1}"#), "n");
         assert_eq!(wrong::<Sampling>(r#"{"stop": [1]}"#), "stop");
         assert_eq!(wrong::<Sampling>("{} {}"), "none");
         assert_eq!(wrong::<Sampling>("\u{1}"), "none");
-        assert!(Body(br#"{"temperature": null, "unknown": [{}], "n": 2}"#.to_vec()).parse::<Sampling>().is_ok());
+        assert!(
+            Body(br#"{"temperature": null, "unknown": [{}], "n": 2}"#.to_vec()).parse::<Sampling>().is_ok()
+        );
     }
 
     #[test]

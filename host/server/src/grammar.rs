@@ -271,13 +271,21 @@ mod tests {
             ..Shape::default()
         };
         assert_eq!(follows(&shape, "[1]"), (true, true));
-        assert_eq!(follows(&shape, "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"), (true, true));
+        assert_eq!(
+            follows(&shape, "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"),
+            (true, true)
+        );
         assert_eq!(follows(&shape, "text"), (false, false));
     }
 
     #[test]
     fn impossible_schemas_are_errors() {
-        for schema in [json!({"type": "teapot"}), json!({"$ref": "#/nowhere"}), json!(3), json!({"type": "string", "pattern": "("})] {
+        for schema in [
+            json!({"type": "teapot"}),
+            json!({"$ref": "#/nowhere"}),
+            json!(3),
+            json!({"type": "string", "pattern": "("}),
+        ] {
             let shape = Shape { json: Some(schema.clone()), ..Shape::default() };
             assert!(grammars().constraint(&shape).is_err(), "{schema}");
         }

@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 /// All metrics of a server.
@@ -63,9 +63,8 @@ impl Metrics {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
-        let gauge = |name: &str, help: &str| {
-            registered(&registry, IntGaugeVec::new(Opts::new(name, help), model)?)
-        };
+        let gauge =
+            |name: &str, help: &str| registered(&registry, IntGaugeVec::new(Opts::new(name, help), model)?);
         let plain = |name: &str, help: &str| registered(&registry, IntGauge::new(name, help)?);
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
@@ -80,7 +79,11 @@ impl Metrics {
             rejected: counter("edgellm_rejected_total", "Requests rejected, by reason", &["reason"])?,
             connections: plain("edgellm_connections", "Open connections")?,
             loaded: plain("edgellm_models_loaded", "Models in memory")?,
-            prompt_tokens: counter("edgellm_prompt_tokens_total", "Tokens of prompts, cached ones included", model)?,
+            prompt_tokens: counter(
+                "edgellm_prompt_tokens_total",
+                "Tokens of prompts, cached ones included",
+                model,
+            )?,
             cached_tokens: counter(
                 "edgellm_cached_tokens_total",
                 "Tokens of prompts that the prefix cache had",
@@ -94,8 +97,14 @@ impl Metrics {
             )?,
             queue: gauge("edgellm_queue_depth", "Requests that wait for a place")?,
             active: gauge("edgellm_active_sequences", "Sequences being processed")?,
-            kv_bytes: gauge("edgellm_kv_cache_bytes", "Bytes of all key-value caches, kept prefixes included")?,
-            prefix_bytes: gauge("edgellm_prefix_cache_bytes", "Bytes of key-value caches kept for later requests")?,
+            kv_bytes: gauge(
+                "edgellm_kv_cache_bytes",
+                "Bytes of all key-value caches, kept prefixes included",
+            )?,
+            prefix_bytes: gauge(
+                "edgellm_prefix_cache_bytes",
+                "Bytes of key-value caches kept for later requests",
+            )?,
             ttft: histogram(
                 "edgellm_time_to_first_token_seconds",
                 "From a request's arrival to its first token",
@@ -150,7 +159,10 @@ impl ModelMetrics {
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }

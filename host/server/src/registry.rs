@@ -9,7 +9,10 @@ use edgellm::chat::{ChatTemplate, DateTime};
 use edgellm::{Model, Precision, TokenId};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long a request waits for a model that is at work to make room.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A model that the server offers, and how to open it.
 pub struct ModelSource {
@@ -91,7 +94,7 @@ impl Models {
         if let Some(loaded) = self.find(id) {
             return Ok(loaded);
         }
-        self.make_room()?;
+        self.make_room().await?;
         let (models, id) = (Arc::clone(self), id.clone());
         let loaded = tokio::task::spawn_blocking(move || models.open(&id)).await;
         let loaded = loaded.map_err(|_| ApiError::internal("opening the model failed")).flatten()?;
@@ -106,20 +109,26 @@ impl Models {
         Some(Arc::clone(found))
     }
 
-    /// Drops the model used longest ago if there are as many as there may be.
-    fn make_room(&self) -> Result<(), ApiError> {
-        let all = self.loaded();
-        if all.len() < self.options.max_loaded.max(1) {
-            return Ok(());
+    /// Drops the model used longest ago if there are as many as there may be. If all are at work, it waits a while.
+    async fn make_room(&self) -> Result<(), ApiError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let all = self.loaded();
+            if all.len() < self.options.max_loaded.max(1) {
+                return Ok(());
+            }
+            let idle = all.iter().filter(|loaded| loaded.scheduler.busy() == 0);
+            if let Some(oldest) = idle.min_by_key(|loaded| loaded.used.load(Ordering::Relaxed)) {
+                tracing::info!(model = oldest.id, "dropped from memory");
+                self.update(|all| all.retain(|loaded| loaded.id != oldest.id));
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let message = "all models that may be in memory are at work: try again later";
+                return Err(ApiError::unavailable("models_busy", message, 5));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let idle = all.iter().filter(|loaded| loaded.scheduler.busy() == 0);
-        let Some(oldest) = idle.min_by_key(|loaded| loaded.used.load(Ordering::Relaxed)) else {
-            let message = "all models that may be in memory are at work: try again later";
-            return Err(ApiError::unavailable("models_busy", message, 5));
-        };
-        tracing::info!(model = oldest.id, "dropped from memory");
-        self.update(|all| all.retain(|loaded| loaded.id != oldest.id));
-        Ok(())
     }
 
     fn update(&self, change: impl FnOnce(&mut Vec<Arc<Loaded>>)) {
@@ -160,8 +169,9 @@ impl Loaded {
             return Err(ApiError::field("model", message));
         };
         let config = self.model.config();
-        let text =
-            |id: Option<TokenId>| id.and_then(|id| self.model.tokenizer().id_to_token(id)).unwrap_or_default();
+        let text = |id: Option<TokenId>| {
+            id.and_then(|id| self.model.tokenizer().id_to_token(id)).unwrap_or_default()
+        };
         let (bos, eos) = (text(config.bos_token_id), text(config.eos_token_ids.first().copied()));
         let now = DateTime::from_unix(i64::try_from(now()).unwrap_or(0));
         let template = ChatTemplate::new(source.as_str(), bos, eos);

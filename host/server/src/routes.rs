@@ -30,7 +30,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) async fn new(server: Server, request: RequestId, model: Option<&str>) -> Result<Self, ApiError> {
+    pub(crate) async fn new(
+        server: Server,
+        request: RequestId,
+        model: Option<&str>,
+    ) -> Result<Self, ApiError> {
         let arrived = Instant::now();
         let model = server.models().get(model).await?;
         Ok(Context { server, request, model, arrived })
@@ -46,7 +50,12 @@ impl Context {
     }
 
     /// The tokens of a text.
-    pub(crate) fn encode(&self, field: &str, text: &str, add_special: bool) -> Result<Vec<TokenId>, ApiError> {
+    pub(crate) fn encode(
+        &self,
+        field: &str,
+        text: &str,
+        add_special: bool,
+    ) -> Result<Vec<TokenId>, ApiError> {
         let tokens = self.model.model.tokenizer().encode(text, add_special);
         tokens.map_err(|error| ApiError::field(field, error.to_string()))
     }
@@ -115,8 +124,10 @@ impl Context {
         }
         let max_tokens = wanted.or(options.max_tokens).unwrap_or(room).min(room);
         let engine = |error: Error| ApiError::request(error.to_string());
-        let continuation =
-            Continuation::new(&self.model.model).max_tokens(max_tokens).stop(sampling.stops()).map_err(engine)?;
+        let continuation = Continuation::new(&self.model.model)
+            .max_tokens(max_tokens)
+            .stop(sampling.stops())
+            .map_err(engine)?;
         let seed = sampling.seed.map_or_else(crate::random, i64::cast_unsigned);
         let choice = |index: usize| {
             let mut sampler = Sampler::new(sampling.options(seed, index))

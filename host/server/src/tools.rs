@@ -186,7 +186,8 @@ mod tests {
             text.push_str(&more);
             calls.extend(last);
             assert_eq!(text, "Let me <see>.\n é <tool_call>no</tool_call><tool", "{size}");
-            let names: Vec<_> = calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
+            let names: Vec<_> =
+                calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
             assert_eq!(names, [("f", "{\"a\":1}"), ("g", "{}")]);
         }
     }
@@ -194,7 +195,10 @@ mod tests {
     #[test]
     fn a_call_cut_short_at_its_end_is_one() {
         let mut finder = CallFinder::default();
-        assert_eq!(finder.push("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</too"), (String::new(), vec![]));
+        assert_eq!(
+            finder.push("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</too"),
+            (String::new(), vec![])
+        );
         assert_eq!(finder.finish().1, None);
         finder = CallFinder::default();
         finder.push("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n");
@@ -215,7 +219,10 @@ mod tests {
         let roles: Vec<_> = plain.iter().map(|message| message.role.as_str()).collect();
         assert_eq!(roles, ["system", "user", "assistant", "user"]);
         assert!(plain[0].content.contains("\"name\":\"f\""));
-        assert_eq!(plain[2].content, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\":1}}\n</tool_call>");
+        assert_eq!(
+            plain[2].content,
+            "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\":1}}\n</tool_call>"
+        );
         assert!(plain[3].content.contains("1\n</tool_response>\n<tool_response>\n2"));
     }
 }

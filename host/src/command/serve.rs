@@ -148,7 +148,8 @@ impl Args {
         let keys = self.network.keys()?;
         let sources =
             self.model.iter().map(|model| self.source(model, &compute, cache)).collect::<Result<Vec<_>>>()?;
-        let server = Server::new(sources, self.options(), keys).map_err(|error| Error::Usage(error.to_string()))?;
+        let server =
+            Server::new(sources, self.options(), keys).map_err(|error| Error::Usage(error.to_string()))?;
         let format = match self.log_format {
             LogFormatArg::Text => LogFormat::Text,
             LogFormatArg::Json => LogFormat::Json,
@@ -250,7 +251,9 @@ impl NetworkArgs {
         let keys = ApiKeys::parse(&text);
         if wanted && keys.is_empty() {
             // An empty list would let everybody in.
-            return Err(Error::Usage("there is no key in the list of API keys: add one, or leave the list out".into()));
+            return Err(Error::Usage(
+                "there is no key in the list of API keys: add one, or leave the list out".into(),
+            ));
         }
         Ok(keys)
     }

@@ -120,7 +120,8 @@ impl Answer for ChatAnswer {
     }
 
     fn whole(self, pieces: Vec<ChatChunk>) -> ChatCompletion {
-        let message = || AnswerMessage { role: "assistant", content: None, refusal: None, tool_calls: Vec::new() };
+        let message =
+            || AnswerMessage { role: "assistant", content: None, refusal: None, tool_calls: Vec::new() };
         let mut choices: Vec<ChatChoice> = (0..self.choices.len())
             .map(|index| ChatChoice { index, message: message(), logprobs: None, finish_reason: "stop" })
             .collect();
@@ -138,6 +139,10 @@ impl Answer for ChatAnswer {
                 (Some(_), None) => {}
             }
             choice.finish_reason = piece.finish_reason.unwrap_or(choice.finish_reason);
+        }
+        for ChatChoice { message, .. } in &mut choices {
+            // Officially, a message that only calls has no content.
+            message.content.take_if(|text| text.is_empty() && !message.tool_calls.is_empty());
         }
         ChatCompletion {
             usage: self.tally.usage(),

@@ -47,7 +47,8 @@ impl<A: Answer> EventStream<A> {
         };
         let mut keep_alive = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let body = EventStream { answer, events, first: Some(first), include_usage, keep_alive, ended: false };
+        let body =
+            EventStream { answer, events, first: Some(first), include_usage, keep_alive, ended: false };
         let mut response = axum::body::Body::new(body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

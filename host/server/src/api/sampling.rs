@@ -74,7 +74,8 @@ impl Sampling {
     /// # Errors
     /// 400 with the name of the first that is wrong.
     pub(crate) fn validate(&self, max_choices: usize) -> Result<(), ApiError> {
-        let within = |value: Option<f32>, low: f32, high: f32| value.is_none_or(|x| (low..=high).contains(&x));
+        let within =
+            |value: Option<f32>, low: f32, high: f32| value.is_none_or(|x| (low..=high).contains(&x));
         check("temperature", within(self.temperature, 0.0, 2.0), "in 0..=2")?;
         check("top_p", within(self.top_p, 0.0, 1.0), "in 0..=1")?;
         check("min_p", within(self.min_p, 0.0, 1.0), "in 0..=1")?;

@@ -101,7 +101,12 @@ fn shape(chat: &ChatRequest) -> Result<Shape, ApiError> {
         Some(ToolChoiceSpec::Named(named)) if tools.iter().any(|tool| tool.name == named.function.name) => {
             ToolChoice::Named(named.function.name.clone())
         }
-        Some(_) => return Err(ApiError::field("tool_choice", "tool_choice asks for a tool that `tools` does not have")),
+        Some(_) => {
+            return Err(ApiError::field(
+                "tool_choice",
+                "tool_choice asks for a tool that `tools` does not have",
+            ));
+        }
     };
     Ok(Shape { json, tools, choice, parallel: chat.parallel_tool_calls.unwrap_or(true) })
 }
@@ -130,7 +135,8 @@ fn message(index: usize, sent: ChatMessage) -> Result<Message, ApiError> {
     };
     let calls = sent.tool_calls.into_iter().flatten().map(|call| {
         // Templates write the arguments as JSON themselves.
-        let arguments = serde_json::from_str(&call.function.arguments).unwrap_or(Value::String(call.function.arguments));
+        let arguments =
+            serde_json::from_str(&call.function.arguments).unwrap_or(Value::String(call.function.arguments));
         json!({"type": "function", "function": {"name": call.function.name, "arguments": arguments}})
     });
     let tool_calls: Vec<Value> = calls.collect();
@@ -140,10 +146,19 @@ fn message(index: usize, sent: ChatMessage) -> Result<Message, ApiError> {
         None if sent.role == Role::Assistant => String::new(),
         None => {
             let field = format!("messages[{index}].content");
-            return Err(ApiError::field(field, format!("messages[{index}]: a message of this role needs content")));
+            return Err(ApiError::field(
+                field,
+                format!("messages[{index}]: a message of this role needs content"),
+            ));
         }
     };
-    Ok(Message { role: role.to_string(), content, tool_calls, tool_call_id: sent.tool_call_id, name: sent.name })
+    Ok(Message {
+        role: role.to_string(),
+        content,
+        tool_calls,
+        tool_call_id: sent.tool_call_id,
+        name: sent.name,
+    })
 }
 
 /// The tokens of the prompt.

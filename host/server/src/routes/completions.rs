@@ -53,10 +53,9 @@ pub(crate) async fn create(
     let (context, (jobs, echoes)) = context
         .work(move |context| {
             let shape = Shape { json: completion.json_schema.map(Value::Object), ..Shape::default() };
-            let constraint = context
-                .model
-                .constraint(&shape)
-                .map_err(|error| ApiError::field("json_schema", format!("this cannot be followed: {error}")))?;
+            let constraint = context.model.constraint(&shape).map_err(|error| {
+                ApiError::field("json_schema", format!("this cannot be followed: {error}"))
+            })?;
             let prompts = context.prompts("prompt", completion.prompt)?;
             let (count, choices) = (prompts.len(), sampling.choices());
             check("n", count * choices <= most, &format!("such that there are at most {most} answers"))?;
@@ -70,7 +69,14 @@ pub(crate) async fn create(
                 }
                 echoes.extend(std::iter::repeat_n(text, choices));
                 let logprobs = completion.logprobs.map(|count| count as usize);
-                jobs.push(context.job(prompt, index * choices, &sampling, constraint.clone(), logprobs, &sender)?);
+                jobs.push(context.job(
+                    prompt,
+                    index * choices,
+                    &sampling,
+                    constraint.clone(),
+                    logprobs,
+                    &sender,
+                )?);
             }
             Ok((jobs, echoes))
         })

@@ -58,7 +58,8 @@ pub(crate) async fn create(
     let mut data = Vec::with_capacity(count);
     while tally.open > 0 {
         let event = events.recv().await;
-        let event = event.ok_or_else(|| ApiError::internal("the model's thread has ended: see the server's log"))?;
+        let event =
+            event.ok_or_else(|| ApiError::internal("the model's thread has ended: see the server's log"))?;
         tally.count(&event);
         match event {
             Event::Failed(failure) => return Err(failure.into()),

@@ -91,5 +91,6 @@ pub(crate) async fn health(State(server): State<Server>) -> Response {
     security(("key" = []), ())
 )]
 pub(crate) async fn metrics(State(server): State<Server>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], server.metrics().text()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], server.metrics().text())
+        .into_response()
 }

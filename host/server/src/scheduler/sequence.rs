@@ -57,11 +57,12 @@ impl Sequence {
             return self.fail(&error.to_string());
         }
         let id = sampler.sample(logits);
-        let complete = match constraint.as_mut().map(|constraint| (constraint.accept(id), constraint.is_complete())) {
-            Some((Err(error), _)) => return self.fail(&error.to_string()),
-            Some((Ok(()), complete)) => complete,
-            None => false,
-        };
+        let complete =
+            match constraint.as_mut().map(|constraint| (constraint.accept(id), constraint.is_complete())) {
+                Some((Err(error), _)) => return self.fail(&error.to_string()),
+                Some((Ok(()), complete)) => complete,
+                None => false,
+            };
         let original = unmasked.as_deref().unwrap_or(logits);
         let logprobs = logprobs.map(|count| TokenLogprobs {
             logprob: log_probability(original, id).unwrap_or(f32::MIN),
@@ -80,7 +81,8 @@ impl Sequence {
         }
         self.last = now;
         // A token without text, such as the one that ends the answer, has no probability to show either.
-        let shown = logprobs.filter(|_| continuation.finish_reason() != Some(FinishReason::Stop) || !text.is_empty());
+        let shown =
+            logprobs.filter(|_| continuation.finish_reason() != Some(FinishReason::Stop) || !text.is_empty());
         let reason = continuation.finish_reason();
         if self.events.send(Event::Token { index, id, text, logprobs: shown }).is_err() {
             return Outcome::Cancelled;

@@ -216,12 +216,17 @@ impl Worker {
         self.metrics.cached_tokens.inc_by(cached as u64);
         // Whether anybody listens is found out in the next sweep.
         let _ = job.events.send(Event::Started { cached });
-        let sum = vec![0.0; if matches!(job.task, Task::Embed(_)) { self.model.config().hidden_size } else { 0 }];
+        let sum =
+            vec![0.0; if matches!(job.task, Task::Embed(_)) { self.model.config().hidden_size } else { 0 }];
         self.prefilling.push(Prefill { job, session, sum, pages });
     }
 
     fn chunk(&self) -> usize {
-        if self.decoding.is_empty() { CHUNK_ALONE.max(self.limits.prefill_chunk) } else { self.limits.prefill_chunk }
+        if self.decoding.is_empty() {
+            CHUNK_ALONE.max(self.limits.prefill_chunk)
+        } else {
+            self.limits.prefill_chunk
+        }
     }
 
     /// How many tokens of each prompt are processed in this step. The one with the least left goes first, with up to
@@ -370,7 +375,8 @@ impl Worker {
         self.metrics.active.set(active as i64);
         self.metrics.queue.set(self.shared.waiting.load(Ordering::Acquire) as i64);
         let kept = self.kept.bytes();
-        let sessions = self.decoding.iter().map(|s| &s.session).chain(self.prefilling.iter().map(|p| &p.session));
+        let sessions =
+            self.decoding.iter().map(|s| &s.session).chain(self.prefilling.iter().map(|p| &p.session));
         let bytes = kept + sessions.map(|session| session.cache_bytes() as u64).sum::<u64>();
         self.metrics.kv_bytes.set(bytes as i64);
         self.metrics.prefix_bytes.set(kept as i64);

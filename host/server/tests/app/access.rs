@@ -70,7 +70,10 @@ async fn pages_of_other_sites_are_kept_out() {
     let options = Options { cors_origins: vec!["https://chat.example".into()], ..Options::default() };
     let open = app(&server(options).await);
     let (status, headers, _) = send(&open, models(&[("origin", "https://chat.example")])).await;
-    assert_eq!((status.as_u16(), headers["access-control-allow-origin"].to_str().unwrap()), (200, "https://chat.example"));
+    assert_eq!(
+        (status.as_u16(), headers["access-control-allow-origin"].to_str().unwrap()),
+        (200, "https://chat.example")
+    );
     assert_eq!(send(&open, models(&[("origin", "https://evil.example")])).await.0, 403);
     let preflight = Request::builder()
         .method(Method::OPTIONS)
@@ -81,7 +84,10 @@ async fn pages_of_other_sites_are_kept_out() {
         .body(Body::empty())
         .unwrap();
     let (status, headers, _) = send(&open, preflight).await;
-    assert_eq!((status.as_u16(), headers["access-control-allow-headers"].to_str().unwrap()), (200, "authorization"));
+    assert_eq!(
+        (status.as_u16(), headers["access-control-allow-headers"].to_str().unwrap()),
+        (200, "authorization")
+    );
 }
 
 #[tokio::test]

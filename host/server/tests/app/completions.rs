@@ -45,12 +45,20 @@ async fn stops_and_biases() {
     assert_eq!(text(call(&router, PATH, both).await), "");
     // The token that ends an answer, with nothing after it.
     let ended = call(&router, PATH, forced(json!({"logit_bias": {"0": 100}}))).await;
-    assert_eq!((&ended["choices"][0]["finish_reason"], &ended["choices"][0]["text"]), (&json!("stop"), &json!("")));
+    assert_eq!(
+        (&ended["choices"][0]["finish_reason"], &ended["choices"][0]["text"]),
+        (&json!("stop"), &json!(""))
+    );
     // Penalties and the other options change the answer, and are taken.
     let plain = call(&router, PATH, json!({"prompt": "aaaa", "max_tokens": 20, "seed": 1})).await;
     for (name, value) in [
-        ("presence_penalty", json!(2.0)), ("frequency_penalty", json!(2)), ("repetition_penalty", json!(9.5)),
-        ("top_k", json!(1)), ("top_p", json!(0.01)), ("min_p", json!(0.9)), ("temperature", json!(0)),
+        ("presence_penalty", json!(2.0)),
+        ("frequency_penalty", json!(2)),
+        ("repetition_penalty", json!(9.5)),
+        ("top_k", json!(1)),
+        ("top_p", json!(0.01)),
+        ("min_p", json!(0.9)),
+        ("temperature", json!(0)),
     ] {
         let mut body = json!({"prompt": "aaaa", "max_tokens": 20, "seed": 1});
         body[name] = value;
@@ -61,7 +69,8 @@ async fn stops_and_biases() {
 #[tokio::test]
 async fn log_probabilities_and_schemas() {
     let router = router().await;
-    let answer = call(&router, PATH, json!({"prompt": "a", "max_tokens": 5, "logprobs": 2, "temperature": 0})).await;
+    let answer =
+        call(&router, PATH, json!({"prompt": "a", "max_tokens": 5, "logprobs": 2, "temperature": 0})).await;
     let logprobs = &answer["choices"][0]["logprobs"];
     for name in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
         assert_eq!(logprobs[name].as_array().unwrap().len(), 5, "{name}");
@@ -78,5 +87,8 @@ async fn there_and_back() {
     assert_eq!(tokens["tokens"].as_array().unwrap().len(), 6);
     let text = call(&router, "/detokenize", tokens).await;
     assert_eq!(text["content"], "héllo");
-    assert_eq!(call(&router, "/detokenize", json!({"tokens": [104, 4_000_000_000u32]})).await["content"], "h");
+    assert_eq!(
+        call(&router, "/detokenize", json!({"tokens": [104, 4_000_000_000u32]})).await["content"],
+        "h"
+    );
 }

@@ -1,6 +1,6 @@
 //! Many requests at once: answers stay what they are alone, and nothing is left behind.
 
-use super::support::{call, metric, post, refused, server, wait_for};
+use super::support::{call, metric, post, send, server, wait_for};
 use axum::Router;
 use edgellm_server::{Options, app};
 use http_body_util::BodyExt as _;
@@ -51,7 +51,8 @@ async fn a_client_that_goes_away_is_forgotten_at_once() {
     wait_for(&router, "edgellm_active_sequences", 2.0).await;
     drop(bodies);
     wait_for(&router, "edgellm_active_sequences", 0.0).await;
-    let cancelled = metric(&router, "edgellm_sequences_finished_total{model=\"seeded\",reason=\"cancelled\"}").await;
+    let cancelled =
+        metric(&router, "edgellm_sequences_finished_total{model=\"seeded\",reason=\"cancelled\"}").await;
     assert_eq!(cancelled, 2.0);
     // Nor does one that waits for a whole answer keep its place.
     let whole = tokio::spawn({
@@ -75,7 +76,7 @@ async fn a_full_queue_says_so() {
         })
         .collect();
     wait_for(&router, "edgellm_queue_depth", 2.0).await;
-    let (status, headers, text) = super::support::send(&router, post(CHAT, &ask(1))).await;
+    let (status, headers, text) = send(&router, post(CHAT, &ask(1))).await;
     assert_eq!(status, 503, "{text}");
     assert_eq!(headers["retry-after"], "2");
     assert_eq!(metric(&router, "edgellm_rejected_total{reason=\"queue_full\"}").await, 1.0);
@@ -101,16 +102,10 @@ async fn time_is_limited() {
         async move { call(&router, "/v1/completions", slow).await }
     });
     wait_for(&router, "edgellm_active_sequences", 100.0).await;
-    // Its time is up before the first is done with; arrived later, so give it less.
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let (status, _, _) = refused_or_answered(&router).await;
-    assert!([200, 503].contains(&status));
+    // One that waits for longer than it may is told so.
+    let (status, headers, text) = send(&router, post(CHAT, &ask(1))).await;
+    assert!(status == 200 || (status == 503 && headers.contains_key("retry-after")), "{text}");
     running.await.unwrap();
-}
-
-async fn refused_or_answered(router: &Router) -> (u16, String, String) {
-    let (status, _, text) = super::support::send(router, post(CHAT, &ask(1))).await;
-    (status.as_u16(), text, String::new())
 }
 
 #[tokio::test]
@@ -129,13 +124,12 @@ async fn a_long_prompt_lets_the_others_speak() {
 
 #[tokio::test]
 async fn kept_prefixes_stay_within_their_memory() {
-    // Pages of the seeded model are 24 KiB.
-    let options = Options { prefix_memory: 100 << 10, ..Options::default() };
+    // Pages of the seeded model are 32 KiB.
+    let options = Options { prefix_memory: 400 << 10, ..Options::default() };
     let router = app(&server(options).await);
     for index in 0..12 {
         call(&router, CHAT, ask(index)).await;
-        assert!(metric(&router, "edgellm_prefix_cache_bytes").await <= (100 << 10) as f64);
+        assert!(metric(&router, "edgellm_prefix_cache_bytes").await <= (400 << 10) as f64);
     }
     assert!(metric(&router, "edgellm_prefix_cache_bytes").await > 0.0);
-    let _ = refused(&router, CHAT, json!({})).await;
 }

@@ -15,7 +15,7 @@ async fn models_are_listed() {
     assert_eq!((&list["object"], &list["data"][0]["id"]), (&json!("list"), &json!("seeded")));
     let card: Value = serde_json::from_str(&get(&router, "/v1/models/seeded").await.1).unwrap();
     assert_eq!(card, list["data"][0]);
-    assert_eq!(card["context_length"], 512);
+    assert_eq!(card["context_length"], 2048);
     assert_eq!(get(&router, "/v1/models/other").await.0, 404);
     let body = json!({"model": "other", "messages": [{"role": "user", "content": "x"}]});
     assert_eq!(refused(&router, CHAT, body).await, (404, "model".into(), "model_not_found".into()));
@@ -24,14 +24,13 @@ async fn models_are_listed() {
 #[tokio::test]
 async fn one_makes_room_for_another() {
     let sources = || vec![source("a", 1), source("b", 2)];
-    let ask = |model: &str| {
-        json!({"model": model, "messages": [{"role": "user", "content": "x"}], "max_tokens": 9, "seed": 1})
-    };
+    let ask = |model: &str| json!({"model": model, "messages": [{"role": "user", "content": "x"}], "max_tokens": 9, "seed": 1});
     let both = Server::new(sources(), Options::default(), ApiKeys::default()).unwrap();
     both.load().await.unwrap();
     let both = app(&both);
     assert_eq!(metric(&both, "edgellm_models_loaded").await, 2.0);
-    let one = Server::new(sources(), Options { max_loaded: 1, ..Options::default() }, ApiKeys::default()).unwrap();
+    let one =
+        Server::new(sources(), Options { max_loaded: 1, ..Options::default() }, ApiKeys::default()).unwrap();
     one.load().await.unwrap();
     let one = app(&one);
     for model in ["a", "b", "b", "a"] {

@@ -17,15 +17,39 @@ async fn fields_are_named() {
         body
     };
     for (name, value) in [
-        ("temperature", json!(-0.1)), ("temperature", json!(2.1)), ("temperature", json!("warm")),
-        ("top_p", json!(1.5)), ("top_k", json!(-1)), ("min_p", json!(2)), ("n", json!(0)), ("n", json!(129)),
-        ("n", json!(1.5)), ("max_tokens", json!(0)), ("max_completion_tokens", json!(0)), ("max_tokens", json!(-5)),
-        ("stop", json!("")), ("stop", json!(["a", ""])), ("stop", json!(7)), ("stop", json!(vec!["x"; 17])),
-        ("seed", json!("x")), ("presence_penalty", json!(3)), ("frequency_penalty", json!(-3)),
-        ("repetition_penalty", json!(0)), ("logit_bias", json!({"a": 1})), ("logit_bias", json!({"1": 101})),
-        ("stream", json!("yes")), ("stream_options", json!(1)), ("logprobs", json!(3)), ("top_logprobs", json!(21)),
-        ("messages", json!([])), ("messages", json!("x")), ("messages", Value::Null), ("tools", json!({})),
-        ("tool_choice", json!("sometimes")), ("tool_choice", json!("required")), ("response_format", json!("json")),
+        ("temperature", json!(-0.1)),
+        ("temperature", json!(2.1)),
+        ("temperature", json!("warm")),
+        ("top_p", json!(1.5)),
+        ("top_k", json!(-1)),
+        ("min_p", json!(2)),
+        ("n", json!(0)),
+        ("n", json!(129)),
+        ("n", json!(1.5)),
+        ("max_tokens", json!(0)),
+        ("max_completion_tokens", json!(0)),
+        ("max_tokens", json!(-5)),
+        ("stop", json!("")),
+        ("stop", json!(["a", ""])),
+        ("stop", json!(7)),
+        ("stop", json!(vec!["x"; 17])),
+        ("seed", json!("x")),
+        ("presence_penalty", json!(3)),
+        ("frequency_penalty", json!(-3)),
+        ("repetition_penalty", json!(0)),
+        ("logit_bias", json!({"a": 1})),
+        ("logit_bias", json!({"1": 101})),
+        ("stream", json!("yes")),
+        ("stream_options", json!(1)),
+        ("logprobs", json!(3)),
+        ("top_logprobs", json!(21)),
+        ("messages", json!([])),
+        ("messages", json!("x")),
+        ("messages", Value::Null),
+        ("tools", json!({})),
+        ("tool_choice", json!("sometimes")),
+        ("tool_choice", json!("required")),
+        ("response_format", json!("json")),
         ("model", json!(1)),
     ] {
         let (status, param, _) = refused(&router, CHAT, ask(name, value.clone())).await;
@@ -37,7 +61,7 @@ async fn fields_are_named() {
         (json!([{"role": "user"}]), "messages[0].content"),
         (json!([{"role": "user", "content": [{"type": "image_url", "text": ""}]}]), "messages[0].content"),
         (json!([{"role": "assistant", "tool_calls": [{}]}]), "messages[0].tool_calls[0].function"),
-        (json!([{"role": "user", "content": "long".repeat(200)}]), "messages"),
+        (json!([{"role": "user", "content": "long".repeat(600)}]), "messages"),
     ] {
         assert_eq!(refused(&router, CHAT, ask("messages", messages)).await.1, param);
     }
@@ -46,9 +70,13 @@ async fn fields_are_named() {
         assert_eq!(status, 200, "null is as good as nothing: {text}");
     }
     for (body, param) in [
-        (json!({"prompt": []}), "prompt"), (json!({"prompt": ""}), "prompt"), (json!({"prompt": [300]}), "prompt"),
-        (json!({"prompt": [[1], []]}), "prompt"), (json!({"prompt": "a", "logprobs": 21}), "logprobs"),
-        (json!({"prompt": "a", "echo": true, "logprobs": 1}), "echo"), (json!({}), "prompt"),
+        (json!({"prompt": []}), "prompt"),
+        (json!({"prompt": ""}), "prompt"),
+        (json!({"prompt": [300]}), "prompt"),
+        (json!({"prompt": [[1], []]}), "prompt"),
+        (json!({"prompt": "a", "logprobs": 21}), "logprobs"),
+        (json!({"prompt": "a", "echo": true, "logprobs": 1}), "echo"),
+        (json!({}), "prompt"),
         (json!({"prompt": ["a", "b"], "n": 128}), "n"),
     ] {
         assert_eq!(refused(&router, "/v1/completions", body).await.1, param);
@@ -94,7 +122,9 @@ async fn paths_and_methods_that_are_not_there() {
     let (status, headers, _) = send(&router, request).await;
     assert_eq!((status.as_u16(), headers["allow"].to_str().unwrap()), (405, "POST"));
     // No path leads to a file.
-    for path in ["/../Cargo.toml", "/%2e%2e/etc/passwd", "/v1/models/..%2f..%2fetc%2fpasswd", "/docs/../openapi.json"] {
+    for path in
+        ["/../Cargo.toml", "/%2e%2e/etc/passwd", "/v1/models/..%2f..%2fetc%2fpasswd", "/docs/../openapi.json"]
+    {
         assert_eq!(super::support::get(&router, path).await.0, 404, "{path}");
     }
 }

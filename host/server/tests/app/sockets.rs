@@ -29,7 +29,9 @@ async fn exchange(address: SocketAddr, request: &str) -> String {
 
 fn completion(body: &str) -> String {
     let length = body.len();
-    format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+    format!(
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -45,7 +47,8 @@ async fn slow_and_broken_requests_harm_nobody() {
     let options = Options { client_timeout: Duration::from_millis(300), ..Options::default() };
     let (address, end, task) = start(server(options).await).await;
     // A body that does not come.
-    let half = "POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{";
+    let half =
+        "POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{";
     assert!(exchange(address, half).await.starts_with("HTTP/1.1 408"));
     // Headers without end.
     let flood: String = (0..500).map(|i| format!("x-{i}: {i}\r\n")).collect();

@@ -16,7 +16,8 @@ pub(crate) const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m.con
 /// A model of this name; the same seed gives the same model.
 pub(crate) fn source(id: &str, seed: u64) -> ModelSource {
     let open = move || {
-        let bytes = seeded_chat_model(recipes()[0], seed, Some(TEMPLATE)).map_err(|error| error.to_string())?;
+        let bytes =
+            seeded_chat_model(recipes()[0], seed, Some(TEMPLATE)).map_err(|error| error.to_string())?;
         Model::from_bytes(bytes).map_err(|error| error.to_string())
     };
     ModelSource { id: id.into(), created: 1, precision: Precision::Standard, open: Box::new(open) }
