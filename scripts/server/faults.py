@@ -74,7 +74,7 @@ def slow_readers() -> None:
     """Clients that do not read: the others are served, and these are given up."""
     with Server("--client-timeout", "2") as server:
         # Log probabilities make an answer larger than all buffers on the way.
-        body = {**ENDLESS, "n": 8, "logprobs": 20, "max_tokens": 400}
+        body = {**ENDLESS, "n": 4, "logprobs": 20, "max_tokens": 800}
         slow = [connect(server) for _ in range(2)]
         for stream in slow:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -13,8 +13,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("more", nargs="*", help="more options of schemathesis, after --")
     options = parser.parse_args()
-    # Short answers, because a random request asks for long ones; the queue holds what one client can send.
-    with Server("--max-tokens", "8", "--context", "512", "--log-level", "error") as server:
+    # Short answers, because a random request asks for long ones; and no limit on n times prompts, which no schema can say.
+    with Server("--max-tokens", "8", "--max-choices", "100000", "--log-level", "error") as server:
         command = [
             ROOT / ".venv" / "bin" / "st",
             "run",

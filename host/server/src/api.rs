@@ -4,8 +4,10 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod embeddings;
 pub(crate) mod models;
+pub(crate) mod number;
 pub(crate) mod sampling;
 
+use number::Token;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,8 +34,8 @@ impl OneOrMany {
 pub(crate) enum Prompts {
     Text(String),
     Texts(Vec<String>),
-    Tokens(Vec<u32>),
-    ManyTokens(Vec<Vec<u32>>),
+    Tokens(Vec<Token>),
+    ManyTokens(Vec<Vec<Token>>),
 }
 
 /// How many tokens a request took.

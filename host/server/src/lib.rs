@@ -28,7 +28,6 @@ pub use app::app;
 pub use error::ApiError;
 pub use listen::{ListenError, bind, listen};
 pub use logs::{LogFormat, init_logs};
-pub use openapi::document;
 pub use options::Options;
 pub use registry::ModelSource;
 pub use server::{Server, ServerError};

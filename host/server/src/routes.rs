@@ -8,6 +8,7 @@ pub(crate) mod tokens;
 
 use crate::answer::RequestId;
 use crate::api::Prompts;
+use crate::api::number::Token;
 use crate::api::sampling::Sampling;
 use crate::error::ApiError;
 use crate::grammar::Constraint;
@@ -62,14 +63,15 @@ impl Context {
 
     /// The tokens of each prompt, all checked.
     pub(crate) fn prompts(&self, field: &str, prompts: Prompts) -> Result<Vec<Vec<TokenId>>, ApiError> {
+        let ids = |tokens: Vec<Token>| tokens.into_iter().map(|token| token.0).collect();
         let prompts = match prompts {
             Prompts::Text(text) => vec![self.encode(field, &text, true)?],
             Prompts::Texts(texts) => {
                 self.check_count(field, texts.len())?;
                 texts.iter().map(|text| self.encode(field, text, true)).collect::<Result<_, _>>()?
             }
-            Prompts::Tokens(tokens) => vec![tokens],
-            Prompts::ManyTokens(many) => many,
+            Prompts::Tokens(tokens) => vec![ids(tokens)],
+            Prompts::ManyTokens(many) => many.into_iter().map(ids).collect(),
         };
         self.check_count(field, prompts.len())?;
         prompts.iter().try_for_each(|prompt| self.check_prompt(field, prompt))?;

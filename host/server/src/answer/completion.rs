@@ -26,7 +26,10 @@ struct Choice {
 impl CompletionAnswer {
     /// One choice for each of `echoes`, which are the prompts where they are to be given too.
     pub(crate) fn new(id: String, created: u64, tally: Tally, echoes: Vec<Option<String>>) -> Self {
-        let choices = echoes.into_iter().map(|echo| Choice { echo, length: 0 }).collect();
+        let choices = echoes
+            .into_iter()
+            .map(|echo| Choice { length: echo.as_ref().map_or(0, |echo| echo.chars().count()), echo })
+            .collect();
         CompletionAnswer { id, created, tally, choices }
     }
 

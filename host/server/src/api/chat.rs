@@ -1,6 +1,7 @@
 //! `/v1/chat/completions` on the wire.
 
 use super::Usage;
+use super::number::count;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -16,6 +17,7 @@ pub(crate) struct ChatRequest {
     /// Give the log probability of every token.
     pub(crate) logprobs: Option<bool>,
     /// And those of so many likeliest tokens in its place.
+    #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 0, maximum = 20)]
     pub(crate) top_logprobs: Option<u32>,
     /// What the answer has to be.

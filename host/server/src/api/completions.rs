@@ -1,5 +1,6 @@
 //! `/v1/completions` on the wire.
 
+use super::number::count;
 use super::{Prompts, Usage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ pub(crate) struct CompletionRequest {
     pub(crate) prompt: Prompts,
     /// Give the prompt's text too.
     pub(crate) echo: Option<bool>,
-    /// Give the log probability of every token, and of so many likeliest ones in its place. Not with `echo`.
+    /// Give the log probability of every token, and of so many likeliest ones in its place; the prompt's
+    /// tokens have none.
+    #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 0, maximum = 20)]
     pub(crate) logprobs: Option<u32>,
     /// JSON schema that the answer follows.

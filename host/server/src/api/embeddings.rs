@@ -1,6 +1,7 @@
 //! `/v1/embeddings` on the wire.
 
 use super::Prompts;
+use super::number::count;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,6 +15,7 @@ pub(crate) struct EmbeddingRequest {
     /// Numbers, or the bytes of little-endian 32-bit floats in base64. Default `float`.
     pub(crate) encoding_format: Option<Encoding>,
     /// Only the model's own number.
+    #[serde(default, deserialize_with = "count")]
     pub(crate) dimensions: Option<u32>,
 }
 

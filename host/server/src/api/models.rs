@@ -1,5 +1,6 @@
 //! The small endpoints on the wire: models, health, tokens.
 
+use super::number::Token;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -52,7 +53,7 @@ pub(crate) struct Tokens {
 pub(crate) struct DetokenizeRequest {
     /// A name that `/v1/models` lists; without it, the first.
     pub(crate) model: Option<String>,
-    pub(crate) tokens: Vec<u32>,
+    pub(crate) tokens: Vec<Token>,
 }
 
 /// Text.

@@ -1,6 +1,7 @@
 //! Fields that chat and plain completions share.
 
 use super::OneOrMany;
+use super::number::{count, whole};
 use crate::error::ApiError;
 use edgellm::TokenId;
 use edgellm::sampler::SamplerOptions;
@@ -18,23 +19,28 @@ pub(crate) struct Sampling {
     #[schema(minimum = 0, maximum = 1)]
     pub(crate) top_p: Option<f32>,
     /// Choose among so many likeliest tokens; 0 for all. Default 40.
+    #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 0, maximum = 1000000)]
     pub(crate) top_k: Option<u32>,
     /// Leave out tokens less than this many times as likely as the likeliest. Default 0.05.
     #[schema(minimum = 0, maximum = 1)]
     pub(crate) min_p: Option<f32>,
     /// Most tokens of the answer; without it, as many as there is room for.
+    #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 1)]
     pub(crate) max_tokens: Option<u32>,
     /// The same under its newer name, which wins.
+    #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 1)]
     pub(crate) max_completion_tokens: Option<u32>,
     /// End before this text, or any of these. At most 16, none empty.
     #[schema(value_type = Option<OneOrMany>)]
     pub(crate) stop: Option<OneOrMany>,
     /// The same seed gives the same answer; without it, each answer is another one.
+    #[serde(default, deserialize_with = "whole")]
     pub(crate) seed: Option<i64>,
     /// Answers.
+    #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 1, maximum = 128)]
     pub(crate) n: Option<u32>,
     /// Subtracted from the logits of recent tokens.

@@ -45,7 +45,6 @@ pub(crate) async fn create(
     sampling.validate(most)?;
     check("logprobs", completion.logprobs.is_none_or(|count| count <= 20), "in 0..=20")?;
     let echo = completion.echo.unwrap_or(false);
-    check("echo", !(echo && completion.logprobs.is_some()), "false where logprobs are asked for")?;
     let context = Context::new(server, request, completion.model.as_deref()).await?;
     let (sender, events) = Context::events();
     let (stream, include_usage) = (sampling.stream(), sampling.include_usage());

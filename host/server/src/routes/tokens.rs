@@ -68,6 +68,7 @@ pub(crate) async fn detokenize(
 ) -> Result<Json<Text>, ApiError> {
     let DetokenizeRequest { model, tokens } = body.parse()?;
     let context = Context::new(server, request, model.as_deref()).await?;
+    let tokens: Vec<_> = tokens.into_iter().map(|token| token.0).collect();
     let (_, content) =
         context.work(move |context| Ok(context.model.model.tokenizer().decode(&tokens, false))).await?;
     Ok(Json(Text { content }))

@@ -75,7 +75,6 @@ async fn fields_are_named() {
         (json!({"prompt": [300]}), "prompt"),
         (json!({"prompt": [[1], []]}), "prompt"),
         (json!({"prompt": "a", "logprobs": 21}), "logprobs"),
-        (json!({"prompt": "a", "echo": true, "logprobs": 1}), "echo"),
         (json!({}), "prompt"),
         (json!({"prompt": ["a", "b"], "n": 128}), "n"),
     ] {
