@@ -83,8 +83,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         "properties": {
             "type": {"enum": ["object", "array", "string", "number", "integer", "boolean", "null"]},
             "properties": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/JsonSchema"}},
-            "items": {"$ref": "#/components/schemas/JsonSchema"},
-            "description": {"type": "string"}
+            "items": {"$ref": "#/components/schemas/JsonSchema"}
         }
     });
     let schema = json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/JsonSchema"}]});

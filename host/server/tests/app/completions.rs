@@ -87,8 +87,5 @@ async fn there_and_back() {
     assert_eq!(tokens["tokens"].as_array().unwrap().len(), 6);
     let text = call(&router, "/detokenize", tokens).await;
     assert_eq!(text["content"], "héllo");
-    assert_eq!(
-        call(&router, "/detokenize", json!({"tokens": [104, 4_000_000_000u32]})).await["content"],
-        "h"
-    );
+    assert_eq!(call(&router, "/detokenize", json!({"tokens": [104, 2_000_000_000]})).await["content"], "h");
 }
