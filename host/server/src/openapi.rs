@@ -26,6 +26,8 @@ use utoipa::{Modify, OpenApi, ToSchema};
         tokens::tokenize,
         tokens::detokenize,
     ),
+    // What `data` of the events holds, but for the last, which is [DONE].
+    components(schemas(crate::api::chat::ChatChunk)),
     modifiers(&Keys)
 )]
 struct Api;
@@ -39,6 +41,14 @@ impl Modify for Keys {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         components.add_security_scheme("key", SecurityScheme::Http(bearer));
     }
+}
+
+/// An event of a stream.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(crate) struct ServerSentEvent {
+    /// A piece of the answer as JSON (`ChatChunk` or `Completion`), `[DONE]`, or an error's body.
+    data: String,
 }
 
 /// The body of `/v1/chat/completions`: both structures are read from the same object.
@@ -81,9 +91,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         "type": "object",
         "description": "A JSON schema.",
         "properties": {
-            "type": {"enum": ["object", "array", "string", "number", "integer", "boolean", "null"]},
-            "properties": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/JsonSchema"}},
-            "items": {"$ref": "#/components/schemas/JsonSchema"}
+            "type": {"enum": ["object", "array", "string", "number", "integer", "boolean", "null"]}
         }
     });
     let schema = json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/JsonSchema"}]});

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
     responses(
         (status = 200, description = "The answer", content(
             (crate::api::chat::ChatCompletion = "application/json"),
-            (crate::api::chat::ChatChunk = "text/event-stream")
+            (crate::openapi::ServerSentEvent = "text/event-stream")
         )),
         (status = 400, description = "A field is wrong", body = crate::error::ErrorBody),
         (status = 401, description = "No valid API key", body = crate::error::ErrorBody),

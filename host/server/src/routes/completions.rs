@@ -21,7 +21,7 @@ use serde_json::Value;
     responses(
         (status = 200, description = "The answer", content(
             (crate::api::completions::Completion = "application/json"),
-            (crate::api::completions::Completion = "text/event-stream")
+            (crate::openapi::ServerSentEvent = "text/event-stream")
         )),
         (status = 400, description = "A field is wrong", body = crate::error::ErrorBody),
         (status = 401, description = "No valid API key", body = crate::error::ErrorBody),
