@@ -31,12 +31,18 @@ pub struct Batch {
 pub struct BatchRun<'a> {
     session: &'a mut Session,
     tokens: &'a [TokenId],
+    wanted: usize,
 }
 
 impl<'a> BatchRun<'a> {
     /// `tokens` are to be appended to `session`.
     pub fn new(session: &'a mut Session, tokens: &'a [TokenId]) -> Self {
-        BatchRun { session, tokens }
+        BatchRun { session, tokens, wanted: 1 }
+    }
+
+    /// The same without logits, for a chunk of a prompt that goes on: it saves the head's work.
+    pub fn without_logits(session: &'a mut Session, tokens: &'a [TokenId]) -> Self {
+        BatchRun { session, tokens, wanted: 0 }
     }
 }
 
@@ -54,12 +60,13 @@ impl Run for BatchRun<'_> {
     }
 
     fn wanted(&self) -> usize {
-        1
+        self.wanted
     }
 }
 
 impl Batch {
-    /// Processes the runs together and returns the logits after each one's last token, (runs, vocab_size).
+    /// Processes the runs together and returns the logits after each one's last token, (runs that want
+    /// logits, vocab_size).
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`] without runs or if one has no tokens, [`Error::Token`], [`Error::ContextFull`],

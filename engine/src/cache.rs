@@ -41,6 +41,12 @@ impl Cache {
         self.len = self.len.min(len);
     }
 
+    /// A copy of the first `len` positions, or of all if there are fewer.
+    pub(crate) fn prefix(&self, len: usize) -> Self {
+        let len = self.len.min(len);
+        Cache { pages: self.pages[..len.div_ceil(PAGE_POSITIONS)].to_vec(), len, ..*self }
+    }
+
     /// Marks `count` more positions as filled, after [`Cache::write`] wrote them in every layer.
     pub(crate) fn advance(&mut self, count: usize) {
         self.len += count;

@@ -17,18 +17,28 @@ use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
 
 /// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, or what else the template knows.
+    /// Who speaks: `system`, `user`, `assistant`, `tool`, or what else the template knows.
     pub role: String,
     /// What is said.
     pub content: String,
+    /// The assistant's calls of tools: `{"type": "function", "function": {"name": ..., "arguments": {...}}}` each, as
+    /// templates expect them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<serde_json::Value>,
+    /// Which call a tool's message answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// Name of the speaker or of the tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl Message {
     /// A message.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message { role: role.into(), content: content.into() }
+        Message { role: role.into(), content: content.into(), ..Message::default() }
     }
 }
 
@@ -127,7 +137,27 @@ impl ChatTemplate {
     /// [`ChatError::Refused`] if the template says so, such as when roles do not alternate; [`ChatError::Template`] if
     /// it asks for what is not there; [`ChatError::TooLong`] if it does not end soon.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
-        let bytes: usize = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
+        self.render_with_tools(messages, &[], add_generation_prompt)
+    }
+
+    /// As [`ChatTemplate::render`], with tools that the model may call: `{"type": "function", "function": {"name": ...,
+    /// "description": ..., "parameters": JSON schema}}` each. [`ChatTemplate::knows_tools`] tells whether the template
+    /// looks at them.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_with_tools(
+        &self,
+        messages: &[Message],
+        tools: &[serde_json::Value],
+        add_generation_prompt: bool,
+    ) -> Result<String, ChatError> {
+        let json_bytes = |values: &[serde_json::Value]| values.iter().map(json_bytes).sum::<usize>();
+        let bytes: usize = messages
+            .iter()
+            .map(|message| message.role.len() + message.content.len() + json_bytes(&message.tool_calls))
+            .sum::<usize>()
+            + json_bytes(tools);
         let mut environment = self.environment.clone();
         let work = FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + (bytes / BYTES_PER_FUEL) as u64;
         environment.set_fuel(Some(work));
@@ -138,15 +168,33 @@ impl ChatTemplate {
                 add_generation_prompt,
                 bos_token => self.bos_token.as_str(),
                 eos_token => self.eos_token.as_str(),
-                tools => Value::from(()),
+                tools => if tools.is_empty() { Value::from(()) } else { Value::from(Serde(tools)) },
                 documents => Value::from(()),
             })
             .map_err(template_error)
     }
 
+    /// Whether the template mentions tools.
+    pub fn knows_tools(&self) -> bool {
+        self.source.contains("tools")
+    }
+
     /// The template's source.
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+/// About how many bytes a value has as JSON.
+fn json_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 8,
+        Json::String(text) => 2 + text.len(),
+        Json::Array(items) => 2 + items.iter().map(|item| 2 + json_bytes(item)).sum::<usize>(),
+        Json::Object(fields) => {
+            2 + fields.iter().map(|(name, item)| 6 + name.len() + json_bytes(item)).sum::<usize>()
+        }
     }
 }
 

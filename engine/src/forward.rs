@@ -79,13 +79,32 @@ pub(crate) fn forward<'b, R: Run + Sync>(
     buffers: &'b mut Buffers,
     runs: &mut [R],
 ) -> &'b mut [f32] {
+    hidden_states(model, precision, buffers, runs);
+    let Buffers { normed, logits, activations, .. } = buffers;
+    // Cleared only then: filling megabytes with zeros in each step would cost a few percent of it.
+    if normed.is_empty() {
+        logits.clear();
+    } else {
+        let head = [model.weights().lm_head];
+        Linear { model, precision }.apply(activations, normed, model.config().hidden_size, &head, [logits]);
+    }
+    logits
+}
+
+/// As [`forward`], but ends before the head: the wanted tokens' normalized hidden states, (wanted,
+/// hidden_size), run after run.
+pub(crate) fn hidden_states<'b, R: Run + Sync>(
+    model: &Model,
+    precision: Precision,
+    buffers: &'b mut Buffers,
+    runs: &mut [R],
+) -> &'b mut [f32] {
     let config = model.config();
     let (kernels, pool, eps) = (model.compute().kernels(), model.compute().pool(), config.rms_norm_eps);
     let (hidden, q_dim, kv_dim, head_dim) =
         (config.hidden_size, config.q_dim(), config.kv_dim(), config.head_dim);
     let tokens: usize = runs.iter().map(|run| run.tokens().len()).sum();
-    let Buffers { x, normed, q, k, v, attended, gate, up, projected, cos, sin, logits, activations } =
-        buffers;
+    let Buffers { x, normed, q, k, v, attended, gate, up, projected, cos, sin, activations, .. } = buffers;
     let linear = Linear { model, precision };
 
     x.resize(tokens * hidden, 0.0);
@@ -136,7 +155,7 @@ pub(crate) fn forward<'b, R: Run + Sync>(
         add(x, projected);
     }
 
-    // Logits, of the wanted tokens only.
+    // The last norm, of the wanted tokens only.
     let wanted: usize = runs.iter().map(R::wanted).sum();
     normed.resize(wanted * hidden, 0.0);
     let mut outs = normed.chunks_exact_mut(hidden);
@@ -150,8 +169,7 @@ pub(crate) fn forward<'b, R: Run + Sync>(
         run.cache_mut().advance(count);
         first = end;
     }
-    linear.apply(activations, normed, hidden, &[model.weights().lm_head], [logits]);
-    logits
+    normed
 }
 
 /// Token and position of every row.

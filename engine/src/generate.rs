@@ -1,12 +1,14 @@
 //! The token loop: logits to tokens to text, until something says stop.
 
+mod continuation;
 mod stop;
 #[cfg(test)]
 mod tests;
 
-use crate::tokenizer::TokenStream;
-use crate::{Error, Model, Session, TokenId, sampler::Sampler, sampler::log_probability};
-use stop::StopStrings;
+pub use continuation::Continuation;
+
+use crate::sampler::{Sampler, log_probability};
+use crate::{Error, Session, TokenId};
 
 /// A generated token.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,17 +53,10 @@ impl FinishReason {
 pub struct Generation<'a> {
     session: &'a mut Session,
     sampler: &'a mut Sampler,
-    model: Model,
     /// After the prompt; taken by the first token.
     first: Option<Vec<f32>>,
-    max_tokens: usize,
-    stops: StopStrings,
-    stop_tokens: Vec<TokenId>,
-    ignore_eos: bool,
+    continuation: Continuation,
     logprobs: bool,
-    stream: TokenStream,
-    token_ids: Vec<TokenId>,
-    finish_reason: Option<FinishReason>,
     failed: bool,
 }
 
@@ -92,23 +87,8 @@ impl Session {
     ) -> Result<Generation<'a>, Error> {
         let first = Some(self.prefill(prompt)?.to_vec());
         prompt.iter().for_each(|&token| sampler.accept(token));
-        let model = self.model().clone();
-        let stream = TokenStream::new(model.tokenizer(), true);
-        Ok(Generation {
-            session: self,
-            sampler,
-            model,
-            first,
-            max_tokens: usize::MAX,
-            stops: StopStrings::default(),
-            stop_tokens: Vec::new(),
-            ignore_eos: false,
-            logprobs: false,
-            stream,
-            token_ids: Vec::new(),
-            finish_reason: None,
-            failed: false,
-        })
+        let continuation = Continuation::new(self.model());
+        Ok(Generation { session: self, sampler, first, continuation, logprobs: false, failed: false })
     }
 }
 
@@ -116,7 +96,7 @@ impl Generation<'_> {
     /// At most so many tokens; without it, until the session is full.
     #[must_use]
     pub fn max_tokens(mut self, max_tokens: usize) -> Self {
-        self.max_tokens = max_tokens;
+        self.continuation = self.continuation.max_tokens(max_tokens);
         self
     }
 
@@ -125,27 +105,21 @@ impl Generation<'_> {
     /// # Errors
     /// [`Error::EmptyStop`]: an empty string would end every text before it begins.
     pub fn stop<S: Into<String>>(mut self, strings: impl IntoIterator<Item = S>) -> Result<Self, Error> {
-        for string in strings {
-            let string = string.into();
-            if string.is_empty() {
-                return Err(Error::EmptyStop);
-            }
-            self.stops.add(string);
-        }
+        self.continuation = self.continuation.stop(strings)?;
         Ok(self)
     }
 
     /// Ends with any of these tokens, as with the model's own end tokens. Called again, it adds tokens.
     #[must_use]
     pub fn stop_tokens(mut self, ids: impl IntoIterator<Item = TokenId>) -> Self {
-        self.stop_tokens.extend(ids);
+        self.continuation = self.continuation.stop_tokens(ids);
         self
     }
 
     /// Goes on after the model's end tokens.
     #[must_use]
     pub fn ignore_eos(mut self, ignore: bool) -> Self {
-        self.ignore_eos = ignore;
+        self.continuation = self.continuation.ignore_eos(ignore);
         self
     }
 
@@ -158,18 +132,18 @@ impl Generation<'_> {
 
     /// Why it ended; `None` while it goes on, and after an error.
     pub fn finish_reason(&self) -> Option<FinishReason> {
-        self.finish_reason
+        self.continuation.finish_reason()
     }
 
     /// All tokens so far, with the end token or stop token that ended it, which has no text.
     pub fn token_ids(&self) -> &[TokenId] {
-        &self.token_ids
+        self.continuation.token_ids()
     }
 
     /// Chooses the next token.
     fn choose(&mut self) -> Result<(TokenId, Option<f32>), Error> {
         let first;
-        let logits = match (self.first.take(), self.token_ids.last()) {
+        let logits = match (self.first.take(), self.continuation.token_ids().last()) {
             (None, Some(&last)) => &*self.session.decode(last)?,
             (logits, _) => {
                 first = logits.unwrap_or_default();
@@ -179,22 +153,13 @@ impl Generation<'_> {
         let id = self.sampler.sample(logits);
         Ok((id, if self.logprobs { log_probability(logits, id) } else { None }))
     }
-
-    /// Whether this token ends the text and is not part of it.
-    fn ends(&self, id: TokenId) -> bool {
-        self.stop_tokens.contains(&id) || !self.ignore_eos && self.model.config().eos_token_ids.contains(&id)
-    }
 }
 
 impl Iterator for Generation<'_> {
     type Item = Result<Token, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.finish_reason.is_some() || self.failed {
-            return None;
-        }
-        if self.max_tokens == 0 {
-            self.finish_reason = Some(FinishReason::Length);
+        if self.finish_reason().is_some() || self.failed {
             return None;
         }
         let (id, logprob) = match self.choose() {
@@ -204,27 +169,8 @@ impl Iterator for Generation<'_> {
                 return Some(Err(error));
             }
         };
-        self.token_ids.push(id);
-        let (mut text, mut new) = (String::new(), String::new());
-        let ends = self.ends(id);
-        if !ends {
-            self.stream.push(self.model.tokenizer(), id, &mut new);
-        }
         let full = self.session.position() >= self.session.capacity();
-        let reason = if ends {
-            Some(FinishReason::Stop)
-        } else if self.token_ids.len() >= self.max_tokens {
-            Some(FinishReason::Length)
-        } else {
-            full.then_some(FinishReason::ContextFull)
-        };
-        if reason.is_some() {
-            self.stream.finish(self.model.tokenizer(), &mut new);
-        }
-        self.finish_reason = if self.stops.push(&new, &mut text) { Some(FinishReason::Stop) } else { reason };
-        if reason.is_some() {
-            self.stops.finish(&mut text);
-        }
+        let text = self.continuation.push(id, full);
         Some(Ok(Token { id, text, logprob }))
     }
 }

@@ -5,8 +5,11 @@
 //! `ln` come from `libm`, and ties go to the smaller id.
 
 mod candidates;
+mod probability;
 #[cfg(test)]
 mod tests;
+
+pub use probability::{log_probability, top_log_probabilities};
 
 use crate::TokenId;
 use candidates::Candidates;
@@ -242,19 +245,4 @@ fn argmax(logits: &[f32]) -> TokenId {
         }
     }
     best
-}
-
-/// Natural logarithm of the probability that `logits` give to `token`; `None` if there is no such token or no
-/// probabilities can be made of these logits.
-///
-/// ```
-/// let p = edgellm::sampler::log_probability(&[1.0, 1.0], 0).unwrap();
-/// assert!((p - 0.5f32.ln()).abs() < 1e-6);
-/// ```
-pub fn log_probability(logits: &[f32], token: TokenId) -> Option<f32> {
-    let logit = f64::from(*logits.get(token as usize)?);
-    let largest = f64::from(*logits.get(argmax(logits) as usize)?);
-    let sum: f64 = logits.iter().filter(|l| !l.is_nan()).map(|&l| libm::exp(f64::from(l) - largest)).sum();
-    let log = (logit - largest - libm::log(sum)) as f32;
-    (!log.is_nan()).then_some(log)
 }

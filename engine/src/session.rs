@@ -3,7 +3,7 @@
 use crate::TokenId;
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::forward::{Buffers, Precision, Run, forward};
+use crate::forward::{Buffers, Precision, Run, forward, hidden_states};
 use crate::model::Model;
 
 /// Tokens that prefill processes at once: enough to unpack weights rarely, few enough to stay in cache.
@@ -125,6 +125,34 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Processes `tokens` and hands the normalized hidden state, (hidden_size), of each to `each`: what an
+    /// embedding of a text is made of.
+    ///
+    /// # Errors
+    /// As [`Session::prefill`].
+    pub fn prefill_hidden(&mut self, tokens: &[TokenId], mut each: impl FnMut(&[f32])) -> Result<(), Error> {
+        self.check(tokens)?;
+        let hidden_size = self.model.config().hidden_size;
+        for chunk in tokens.chunks(PREFILL_CHUNK) {
+            let run = Own { cache: &mut self.cache, tokens: chunk, wanted: chunk.len() };
+            let states = hidden_states(&self.model, self.precision, &mut self.buffers, &mut [run]);
+            states.chunks_exact(hidden_size).for_each(&mut each);
+        }
+        Ok(())
+    }
+
+    /// A session that begins with the first `positions` tokens of this one (all, if it has fewer), copied: two
+    /// texts with a common beginning need to process it once.
+    pub fn fork(&self, positions: usize) -> Self {
+        Session {
+            model: self.model.clone(),
+            precision: self.precision,
+            capacity: self.capacity,
+            cache: self.cache.prefix(positions),
+            buffers: Buffers::default(),
+        }
     }
 
     /// Processes one token and returns the logits, (vocab_size), of what follows. After the first call, and

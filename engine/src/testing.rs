@@ -74,6 +74,19 @@ pub fn byte_tokenizer() -> Vec<u8> {
 /// # Errors
 /// Those of [`Writer`]; none are expected.
 pub fn seeded_model(recipe: Recipe, seed: u64) -> Result<Vec<u8>, WriteError> {
+    seeded_chat_model(recipe, seed, None)
+}
+
+/// As [`seeded_model`]; with a chat template also of a longer context, 2048, and with logits so close to each other
+/// that a sampler has a choice.
+///
+/// # Errors
+/// As [`seeded_model`].
+pub fn seeded_chat_model(
+    recipe: Recipe,
+    seed: u64,
+    chat_template: Option<&str>,
+) -> Result<Vec<u8>, WriteError> {
     let config = ModelConfig {
         model_type: recipe.model_type,
         hidden_size: 96,
@@ -83,7 +96,7 @@ pub fn seeded_model(recipe: Recipe, seed: u64) -> Result<Vec<u8>, WriteError> {
         num_key_value_heads: 2,
         head_dim: 24,
         vocab_size: 256,
-        max_position_embeddings: 512,
+        max_position_embeddings: if chat_template.is_some() { 2048 } else { 512 },
         rms_norm_eps: 1e-5,
         rope_theta: 10000.0,
         rope_scaling: None,
@@ -135,7 +148,7 @@ pub fn seeded_model(recipe: Recipe, seed: u64) -> Result<Vec<u8>, WriteError> {
     let metadata = Metadata {
         name: "seeded".to_string(),
         config,
-        chat_template: None,
+        chat_template: chat_template.map(str::to_string),
         quantization: Quantization {
             format: format!("{:?}", recipe.encoding),
             group_size: recipe.group_size,
@@ -152,7 +165,11 @@ pub fn seeded_model(recipe: Recipe, seed: u64) -> Result<Vec<u8>, WriteError> {
     for (entry, layout) in tensors {
         let data = match layout {
             Some(layout) => random_matrix(&layout, &mut random),
-            None => (0..entry.shape[1]).flat_map(|_| random.float().to_le_bytes()).collect(),
+            None => {
+                let calm = chat_template.is_some() && entry.name == "model.norm.weight";
+                let scale = if calm { 0.01 } else { 1.0 };
+                (0..entry.shape[1]).flat_map(|_| (random.float() * scale).to_le_bytes()).collect()
+            }
         };
         writer.tensor::<WriteError>(&entry.name, |sink| {
             sink(&data)?;

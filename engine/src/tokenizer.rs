@@ -197,6 +197,12 @@ impl Tokenizer {
         self.added_by_id.get(&id).map(|added| added.content.as_str()).or_else(|| self.bpe.vocabulary.text(id))
     }
 
+    /// The bytes that a token adds in the middle of a text, which may be part of a character only; `None` for ids
+    /// that the vocabulary does not have.
+    pub fn token_bytes(&self, id: TokenId) -> Option<Vec<u8>> {
+        Some(self.decoder.bytes(self.piece(id)?))
+    }
+
     /// One above the largest id. A model's embedding may have more rows: `config.vocab_size`.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size

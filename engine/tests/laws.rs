@@ -153,3 +153,54 @@ fn a_batch_changes_nothing() {
         assert!(matches!(batch.run(&mut []), Err(Error::EmptyPrompt)));
     }
 }
+
+#[test]
+fn a_fork_goes_on_as_the_original_would() {
+    let model = model(0, Compute::default());
+    let prompt: Vec<u32> = (0..150).map(|i| i * 11 % 256).collect();
+    let mut original = session(&model, Precision::Standard);
+    original.prefill(&prompt).unwrap();
+    for positions in [0, 1, 63, 64, 65, 128, 149, 150, 1000] {
+        let mut fork = original.fork(positions);
+        let common = positions.min(prompt.len());
+        assert_eq!(fork.position(), common);
+        let mut fresh = session(&model, Precision::Standard);
+        fresh.prefill(&[&prompt[..common], &[9, 8, 7]].concat()).unwrap();
+        fork.prefill(&[9, 8, 7]).unwrap();
+        assert_eq!(fork.decode(1).unwrap(), fresh.decode(1).unwrap(), "{positions}");
+    }
+    assert_eq!(original.position(), 150);
+}
+
+#[test]
+fn a_chunk_without_logits_is_a_chunk() {
+    let model = model(0, Compute::default());
+    let vocab = model.config().vocab_size;
+    let (mut a, mut b) = (session(&model, Precision::Standard), session(&model, Precision::Standard));
+    let mut batch = Batch::default();
+    let mut runs = [BatchRun::without_logits(&mut a, &[1, 2, 3]), BatchRun::new(&mut b, &[4, 5])];
+    assert_eq!(batch.run(&mut runs).unwrap().len(), vocab);
+    assert!(batch.run(&mut [BatchRun::without_logits(&mut b, &[6])]).unwrap().is_empty());
+    let mut alone = session(&model, Precision::Standard);
+    alone.prefill(&[1, 2, 3]).unwrap();
+    assert_eq!(a.decode(7).unwrap(), alone.decode(7).unwrap());
+}
+
+#[test]
+fn hidden_states_do_not_depend_on_chunks() {
+    let model = model(0, Compute::default());
+    let prompt: Vec<u32> = (0..200).map(|i| i * 5 % 256).collect();
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    let mut one = session(&model, Precision::Standard);
+    one.prefill_hidden(&prompt, |state| whole.extend_from_slice(state)).unwrap();
+    assert_eq!(whole.len(), prompt.len() * model.config().hidden_size);
+    let mut two = session(&model, Precision::Standard);
+    for chunk in prompt.chunks(33) {
+        two.prefill_hidden(chunk, |state| parts.extend_from_slice(state)).unwrap();
+    }
+    assert_eq!(whole, parts);
+    // The session goes on as after any prefill.
+    let mut plain = session(&model, Precision::Standard);
+    plain.prefill(&prompt).unwrap();
+    assert_eq!(one.decode(3).unwrap(), plain.decode(3).unwrap());
+}

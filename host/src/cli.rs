@@ -1,7 +1,9 @@
 //! The command line: which commands there are. Their options are in the commands' modules.
 
 use crate::cache::Cache;
-use crate::command::{chat, completions, doctor, generate, info, models, perplexity, quantize, tokenize};
+use crate::command::{
+    chat, completions, doctor, generate, info, models, perplexity, quantize, serve, tokenize,
+};
 use crate::error::Result;
 use clap::{Parser, Subcommand};
 
@@ -17,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   edgellm generate --model smollm2-135m-instruct --prompt \"Why is the sky blue?\"
   edgellm chat --model smollm2-135m-instruct
+  edgellm serve --model smollm2-135m-instruct
   edgellm quantize --input model.gguf --format int4 --output model.tmac2.bin
   edgellm list
 
@@ -27,6 +30,7 @@ shows; EDGELLM_HOME moves it. `edgellm help COMMAND` tells more about a command.
 enum Command {
     Generate(generate::Args),
     Chat(chat::Args),
+    Serve(serve::Args),
     Info(info::Args),
     Tokenize(tokenize::Args),
     Perplexity(perplexity::Args),
@@ -48,6 +52,7 @@ impl Cli {
         match self.command {
             Command::Generate(args) => args.run(&cache?),
             Command::Chat(args) => args.run(&cache?),
+            Command::Serve(args) => args.run(&cache?),
             Command::Info(args) => args.run(&cache?),
             Command::Tokenize(args) => args.run(&cache?),
             Command::Perplexity(args) => args.run(&cache?),

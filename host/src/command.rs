@@ -8,4 +8,5 @@ pub(crate) mod info;
 pub(crate) mod models;
 pub(crate) mod perplexity;
 pub(crate) mod quantize;
+pub(crate) mod serve;
 pub(crate) mod tokenize;

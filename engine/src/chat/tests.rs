@@ -107,3 +107,27 @@ fn dates() {
     );
     assert!(now.format("%Q").is_err() && now.format("%").is_err());
 }
+
+#[test]
+fn tools_and_their_calls_reach_the_template() {
+    let qwen = include_str!("fixtures/qwen2.5-instruct.jinja");
+    let template = ChatTemplate::new(qwen, "", "").unwrap();
+    assert!(template.knows_tools());
+    let tool = serde_json::json!({"type": "function", "function": {"name": "weather", "parameters": {}}});
+    let call =
+        serde_json::json!({"type": "function", "function": {"name": "weather", "arguments": {"at": "Rome"}}});
+    let messages = [
+        Message::new("user", "Rain?"),
+        Message { tool_calls: vec![call], ..Message::new("assistant", "") },
+        Message { tool_call_id: Some("1".into()), ..Message::new("tool", "sunny") },
+    ];
+    let prompt = template.render_with_tools(&messages, &[tool], true).unwrap();
+    assert!(prompt.contains("<tools>\n{") && prompt.contains("\"name\": \"weather\""), "{prompt}");
+    assert!(
+        prompt.contains("<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"at\": \"Rome\"}}"),
+        "{prompt}"
+    );
+    assert!(prompt.contains("<tool_response>\nsunny"), "{prompt}");
+    assert!(!template.render(&messages[..1], true).unwrap().contains("<tools>"));
+    assert!(!ChatTemplate::new("{{ messages }}", "", "").unwrap().knows_tools());
+}

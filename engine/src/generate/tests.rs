@@ -189,3 +189,17 @@ fn nonsense_is_refused() {
     let generation = session.generate(PROMPT, &mut sampler).unwrap();
     assert!(matches!(generation.stop(["a", ""]), Err(Error::EmptyStop)));
 }
+
+#[test]
+fn a_continuation_ends_when_told() {
+    let model = session(8).model().clone();
+    let mut cut = Continuation::new(&model).stop(["bcd"]).unwrap();
+    assert_eq!([b'a', b'b', b'c'].map(|id| cut.push(id.into(), false)).concat(), "a");
+    assert_eq!(cut.end(FinishReason::Length), "bc");
+    assert_eq!(cut.finish_reason(), Some(FinishReason::Length));
+    assert_eq!((cut.push(100, false), cut.end(FinishReason::Stop)), (String::new(), String::new()));
+    let mut full = Continuation::new(&model);
+    assert_eq!(full.push(97, true), "a");
+    assert_eq!(full.finish_reason(), Some(FinishReason::ContextFull));
+    assert_eq!(Continuation::new(&model).max_tokens(0).finish_reason(), Some(FinishReason::Length));
+}

@@ -127,7 +127,7 @@ impl Candidates {
         }
     }
 
-    #[cfg(test)]
+    /// Those in play, in order.
     pub(super) fn ids(&self) -> Vec<TokenId> {
         self.kept.iter().map(|candidate| candidate.id).collect()
     }

@@ -230,3 +230,16 @@ fn log_probabilities() {
     assert_eq!(log_probability(&logits, 4), None);
     assert_eq!(log_probability(&[f32::NEG_INFINITY], 0), None);
 }
+
+#[test]
+fn the_likeliest_tokens_and_their_probabilities() {
+    let logits = [1.0f32, 3.0, f32::NAN, 3.0, -1.0];
+    let top = top_log_probabilities(&logits, 3);
+    assert_eq!(top.iter().map(|&(id, _)| id).collect::<Vec<_>>(), [1, 3, 0]);
+    for (id, p) in top {
+        assert_eq!(Some(p), log_probability(&logits, id));
+    }
+    assert_eq!(top_log_probabilities(&logits, 0), []);
+    assert_eq!(top_log_probabilities(&logits, 100).len(), 4);
+    assert_eq!(top_log_probabilities(&[], 3), []);
+}

@@ -1,6 +1,7 @@
 //! How tokens become text again: the `decoder` of a tokenizer.json.
 
 use serde::Deserialize;
+use std::borrow::Cow;
 
 /// The forms of decoder that byte-pair models have.
 #[derive(Debug, PartialEq)]
@@ -112,13 +113,7 @@ impl Decoder {
     pub(super) fn push(&self, state: &mut DecoderState, token: &str, text: &mut String) {
         match self {
             Decoder::ByteLevel => {
-                let before = state.held.len();
-                state.held.extend(token.chars().map_while(byte_of));
-                if state.held.len() - before != token.chars().count() {
-                    // Not written in the alphabet of bytes: an added token, taken as it is.
-                    state.held.truncate(before);
-                    state.held.extend_from_slice(token.as_bytes());
-                }
+                push_byte_level(token, &mut state.held);
                 drain_utf8(&mut state.held, text);
             }
             Decoder::Pieces(pieces) => pieces.push(state, token, text),
@@ -130,6 +125,26 @@ impl Decoder {
             }
         }
         state.started = true;
+    }
+
+    /// The bytes of a token in the middle of a text.
+    pub(super) fn bytes(&self, token: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Decoder::ByteLevel => push_byte_level(token, &mut bytes),
+            Decoder::Pieces(pieces) => {
+                let token = pieces.respell(token, true);
+                match byte_token(&token).filter(|_| pieces.byte_fallback) {
+                    Some(byte) => bytes.push(byte),
+                    None => bytes.extend_from_slice(token.as_bytes()),
+                }
+            }
+            Decoder::Spaced => {
+                bytes.push(b' ');
+                bytes.extend_from_slice(token.as_bytes());
+            }
+        }
+        bytes
     }
 
     /// Appends what was held back, as replacement characters where it is no text.
@@ -145,17 +160,7 @@ impl Decoder {
 
 impl Pieces {
     fn push(&self, state: &mut DecoderState, token: &str, text: &mut String) {
-        let mut token = std::borrow::Cow::Borrowed(token);
-        if let Some((replacement, drop_first)) = self.metaspace
-            && token.contains(replacement)
-        {
-            token = token.replace(replacement, if drop_first && !state.started { "" } else { " " }).into();
-        }
-        for (from, to) in &self.replace {
-            if token.contains(from.as_str()) {
-                token = token.replace(from.as_str(), to).into();
-            }
-        }
+        let token = self.respell(token, state.started);
         if self.byte_fallback
             && let Some(byte) = byte_token(&token)
         {
@@ -164,6 +169,22 @@ impl Pieces {
         }
         self.flush(state, text);
         self.emit(state, &token, text);
+    }
+
+    /// A token with spaces written as spaces; `started` if others came before it.
+    fn respell<'t>(&self, token: &'t str, started: bool) -> Cow<'t, str> {
+        let mut token = Cow::Borrowed(token);
+        if let Some((replacement, drop_first)) = self.metaspace
+            && token.contains(replacement)
+        {
+            token = token.replace(replacement, if drop_first && !started { "" } else { " " }).into();
+        }
+        for (from, to) in &self.replace {
+            if token.contains(from.as_str()) {
+                token = token.replace(from.as_str(), to).into();
+            }
+        }
+        token
     }
 
     /// A run of byte tokens is text if all of it is; else every byte becomes a replacement character.
@@ -193,6 +214,17 @@ impl Pieces {
             }
         }
         text.push_str(piece);
+    }
+}
+
+/// Appends the bytes that a byte-level token stands for.
+fn push_byte_level(token: &str, bytes: &mut Vec<u8>) {
+    let before = bytes.len();
+    bytes.extend(token.chars().map_while(byte_of));
+    if bytes.len() - before != token.chars().count() {
+        // Not written in the alphabet of bytes: an added token, taken as it is.
+        bytes.truncate(before);
+        bytes.extend_from_slice(token.as_bytes());
     }
 }
 

@@ -364,3 +364,17 @@ fn cut_or_garbled_files_are_errors() {
         }
     }
 }
+
+#[test]
+fn bytes_of_tokens_are_the_text() {
+    let tokenizer = ours(&byte_level());
+    for text in ["hello world", "é and 日本", "<tool>\n"] {
+        let ids = tokenizer.encode(text, false).unwrap();
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.token_bytes(id).unwrap()).collect();
+        assert_eq!(bytes, text.as_bytes());
+    }
+    assert_eq!(tokenizer.token_bytes(9999), None);
+    let tokenizer = ours(&pieces());
+    let bytes = |token: &str| tokenizer.token_bytes(tokenizer.token_to_id(token).unwrap()).unwrap();
+    assert_eq!((bytes("▁a"), bytes("<0xE6>"), bytes("bc")), (b" a".to_vec(), vec![0xE6], b"bc".to_vec()));
+}

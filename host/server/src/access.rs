@@ -1,0 +1,182 @@
+//! Who may use the server, and how often: API keys, origins of web pages, rates.
+
+use crate::error::ApiError;
+use crate::server::Server;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http::{HeaderMap, StatusCode, header};
+use sha2::{Digest as _, Sha256};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use subtle::{Choice, ConstantTimeEq as _};
+
+/// The API keys that are accepted; none means that everybody is let in.
+#[derive(Clone, Default)]
+pub struct ApiKeys(Vec<[u8; 32]>);
+
+impl ApiKeys {
+    /// The keys in `text`, one a line; empty lines and what begins with `#` are passed over.
+    pub fn parse(text: &str) -> Self {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        ApiKeys(lines.map(digest).collect())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The place of `key` in the list. It takes the same time whichever it is, and wherever a wrong one differs.
+    fn find(&self, key: &str) -> Option<usize> {
+        let digest = digest(key);
+        let mut found = None;
+        for (index, known) in self.0.iter().enumerate() {
+            let same: Choice = known.ct_eq(&digest);
+            if bool::from(same) {
+                found = Some(index);
+            }
+        }
+        found
+    }
+}
+
+impl std::fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ApiKeys({})", self.0.len())
+    }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+/// The other end of the connection that a request came by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Whose requests are counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Client {
+    Key(usize),
+    Address(IpAddr),
+    Unknown,
+}
+
+/// Counts requests by client.
+#[derive(Debug)]
+pub(crate) struct Rates(DefaultKeyedRateLimiter<Client>);
+
+impl Rates {
+    /// `per_minute` requests of each client, that many of them at once.
+    pub(crate) fn new(per_minute: u32) -> Self {
+        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
+        Rates(RateLimiter::keyed(quota))
+    }
+
+    fn check(&self, client: &Client) -> Result<(), ApiError> {
+        self.0.check_key(client).map_err(|not_until| {
+            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            ApiError::too_many(wait.as_secs() + 1)
+        })
+    }
+
+    /// Forgets clients that have not come for long.
+    pub(crate) fn forget(&self) {
+        self.0.retain_recent();
+        self.0.shrink_to_fit();
+    }
+}
+
+/// Lets a request through, or answers it with 401, 403 or 429.
+pub(crate) async fn guard(
+    State(server): State<Server>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let headers = request.headers();
+    check_origin(headers, &server.options().cors_origins)?;
+    let mut client = address(&request, server.options().trust_proxy).map_or(Client::Unknown, Client::Address);
+    if !server.keys().is_empty() {
+        let Some(index) = bearer(headers).and_then(|key| server.keys().find(key)) else {
+            // Guesses are counted, too.
+            server.rates().map_or(Ok(()), |rates| rates.check(&client))?;
+            let message = "no valid API key: send `Authorization: Bearer KEY`";
+            return Err(ApiError::refused(StatusCode::UNAUTHORIZED, "invalid_api_key", message));
+        };
+        client = Client::Key(index);
+    }
+    server.rates().map_or(Ok(()), |rates| rates.check(&client))?;
+    Ok(next.run(request).await)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// A web page of another site must not use a server on its visitor's machine: browsers say where a page comes from.
+fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_string);
+    let origin = text(origin).unwrap_or_default();
+    let own = origin.split_once("://").map(|(_, host)| host);
+    let host = headers.get(header::HOST).and_then(text);
+    if (host.is_some() && own == host.as_deref()) || allowed.iter().any(|a| a == "*" || *a == origin) {
+        return Ok(());
+    }
+    let message = format!("pages of {origin:?} may not use this server: allow them with --cors-origin");
+    Err(ApiError::refused(StatusCode::FORBIDDEN, "origin_not_allowed", message))
+}
+
+/// The client's address: the peer's, or what the proxy that we trust says of it.
+fn address(request: &Request, trust_proxy: bool) -> Option<IpAddr> {
+    let forwarded = || {
+        // Proxies append, and what stands before was written by whoever came to the proxy.
+        let last = request.headers().get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+        last.rsplit(',').next()?.trim().parse().ok()
+    };
+    let peer = || request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    if trust_proxy { forwarded().or_else(peer) } else { peer() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_from_lines() {
+        let keys = ApiKeys::parse("# two keys\n\n alpha \nbeta\n");
+        assert_eq!((keys.find("alpha"), keys.find("beta")), (Some(0), Some(1)));
+        assert_eq!((keys.find("alph"), keys.find(""), keys.find("# two keys")), (None, None, None));
+        assert!(ApiKeys::parse("#none\n").is_empty());
+    }
+
+    #[test]
+    fn origins() {
+        let check = |origin: &str, allowed: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "127.0.0.1:8080".parse().unwrap());
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            check_origin(&headers, &allowed.iter().map(|a| a.to_string()).collect::<Vec<_>>()).is_ok()
+        };
+        assert!(check("http://127.0.0.1:8080", &[]));
+        assert!(!check("http://evil.example", &[]));
+        assert!(!check("null", &[]));
+        assert!(check("https://chat.example", &["https://chat.example"]));
+        assert!(check("null", &["*"]));
+        assert!(check_origin(&HeaderMap::new(), &[]).is_ok());
+    }
+
+    #[test]
+    fn a_proxys_word_counts_only_if_trusted() {
+        let mut request = Request::new(axum::body::Body::empty());
+        request.headers_mut().insert("x-forwarded-for", "1.1.1.1, 2.2.2.2".parse().unwrap());
+        request.extensions_mut().insert(Peer(SocketAddr::from(([9, 9, 9, 9], 1))));
+        assert_eq!(address(&request, true), Some([2, 2, 2, 2].into()));
+        assert_eq!(address(&request, false), Some([9, 9, 9, 9].into()));
+    }
+}

@@ -1,0 +1,286 @@
+//! `/v1/chat/completions` on the wire.
+
+use super::Usage;
+use super::number::count;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A conversation to continue. Fields that are not listed are accepted and have no effect.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct ChatRequest {
+    /// A name that `/v1/models` lists; without it, the first.
+    pub(crate) model: Option<String>,
+    /// The conversation so far.
+    #[schema(min_items = 1)]
+    pub(crate) messages: Vec<ChatMessage>,
+    /// Give the log probability of every token.
+    pub(crate) logprobs: Option<bool>,
+    /// And those of so many likeliest tokens in its place.
+    #[serde(default, deserialize_with = "count")]
+    #[schema(minimum = 0, maximum = 20)]
+    pub(crate) top_logprobs: Option<u32>,
+    /// What the answer has to be.
+    pub(crate) response_format: Option<ResponseFormat>,
+    /// Functions that the model may call.
+    pub(crate) tools: Option<Vec<ToolSpec>>,
+    /// Whether it calls any.
+    pub(crate) tool_choice: Option<ToolChoiceSpec>,
+    /// More than one call in an answer. Default true.
+    pub(crate) parallel_tool_calls: Option<bool>,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    System,
+    Developer,
+    User,
+    Assistant,
+    Tool,
+}
+
+/// A message.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct ChatMessage {
+    pub(crate) role: Role,
+    /// Text; may be absent in the assistant's messages that call tools.
+    pub(crate) content: Option<Content>,
+    /// Name of the speaker.
+    pub(crate) name: Option<String>,
+    /// Calls of the assistant.
+    pub(crate) tool_calls: Option<Vec<SentToolCall>>,
+    /// Which call this message answers.
+    pub(crate) tool_call_id: Option<String>,
+}
+
+/// Text, or parts of text.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+/// A part of a message.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct Part {
+    /// Only `text` is understood.
+    #[serde(rename = "type")]
+    #[allow(dead_code)]
+    pub(crate) kind: PartKind,
+    pub(crate) text: String,
+}
+
+/// Kinds of parts.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PartKind {
+    Text,
+}
+
+/// A call, as the client sends it back.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct SentToolCall {
+    pub(crate) function: SentFunction,
+}
+
+/// What was called.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct SentFunction {
+    pub(crate) name: String,
+    /// JSON text.
+    #[serde(default)]
+    pub(crate) arguments: String,
+}
+
+/// What an answer has to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum ResponseFormat {
+    /// Anything.
+    Text,
+    /// Any JSON object.
+    JsonObject,
+    /// JSON that a schema describes.
+    JsonSchema { json_schema: NamedSchema },
+}
+
+/// A schema.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct NamedSchema {
+    /// What the client calls it; without effect.
+    #[allow(dead_code)]
+    pub(crate) name: Option<String>,
+    /// JSON schema; without it, any object.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) schema: Option<Map<String, Value>>,
+}
+
+/// A tool. There are no others than functions.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct ToolSpec {
+    #[serde(rename = "type", default)]
+    #[allow(dead_code)]
+    pub(crate) kind: FunctionKind,
+    pub(crate) function: FunctionSpec,
+}
+
+/// Kinds of tools.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FunctionKind {
+    #[default]
+    Function,
+}
+
+/// A function that the model may call.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct FunctionSpec {
+    #[schema(min_length = 1, max_length = 64, pattern = "^[a-zA-Z0-9_-]+$")]
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    /// JSON schema of the arguments.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) parameters: Option<Map<String, Value>>,
+}
+
+/// Whether tools are called: a word, or the one to call.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum ToolChoiceSpec {
+    Mode(ToolMode),
+    Named(NamedTool),
+}
+
+/// Whether tools are called.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ToolMode {
+    Auto,
+    None,
+    Required,
+}
+
+/// The tool to call.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct NamedTool {
+    pub(crate) function: FunctionName,
+}
+
+/// A function's name.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct FunctionName {
+    pub(crate) name: String,
+}
+
+/// An answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatCompletion {
+    pub(crate) id: String,
+    pub(crate) object: &'static str,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    pub(crate) model: String,
+    pub(crate) choices: Vec<ChatChoice>,
+    pub(crate) usage: Usage,
+}
+
+/// One of the answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatChoice {
+    pub(crate) index: usize,
+    pub(crate) message: AnswerMessage,
+    pub(crate) logprobs: Option<ChatLogprobs>,
+    /// `stop`, `length` or `tool_calls`.
+    pub(crate) finish_reason: &'static str,
+}
+
+/// The assistant's message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AnswerMessage {
+    pub(crate) role: &'static str,
+    pub(crate) content: Option<String>,
+    /// Always null: the server refuses by errors.
+    pub(crate) refusal: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<AnswerToolCall>,
+}
+
+/// A call.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct AnswerToolCall {
+    /// Place among the answer's calls, in streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<usize>,
+    pub(crate) id: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    pub(crate) function: AnswerFunction,
+}
+
+/// What is called.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct AnswerFunction {
+    pub(crate) name: String,
+    /// JSON text.
+    pub(crate) arguments: String,
+}
+
+/// A piece of a streamed answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChatChunk {
+    pub(crate) id: String,
+    pub(crate) object: &'static str,
+    pub(crate) created: u64,
+    pub(crate) model: String,
+    pub(crate) choices: Vec<ChunkChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
+}
+
+/// A piece of one of the answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChunkChoice {
+    pub(crate) index: usize,
+    pub(crate) delta: Delta,
+    pub(crate) logprobs: Option<ChatLogprobs>,
+    pub(crate) finish_reason: Option<&'static str>,
+}
+
+/// What is new.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct Delta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tool_calls: Vec<AnswerToolCall>,
+}
+
+/// Log probabilities of an answer's tokens.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ChatLogprobs {
+    pub(crate) content: Vec<TokenLogprob>,
+    pub(crate) refusal: Option<Vec<TokenLogprob>>,
+}
+
+/// A token's log probability.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct TokenLogprob {
+    #[serde(flatten)]
+    pub(crate) token: ShownToken,
+    pub(crate) top_logprobs: Vec<ShownToken>,
+}
+
+/// A token with its log probability.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ShownToken {
+    /// Its text; replacement characters where it is a part of a character.
+    pub(crate) token: String,
+    pub(crate) logprob: f32,
+    /// Its bytes.
+    pub(crate) bytes: Option<Vec<u8>>,
+}

@@ -1,0 +1,59 @@
+//! `/v1/completions` on the wire.
+
+use super::number::count;
+use super::{Prompts, Usage};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Texts to continue. Fields that are not listed are accepted and have no effect.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct CompletionRequest {
+    /// A name that `/v1/models` lists; without it, the first.
+    pub(crate) model: Option<String>,
+    /// One or several texts, or one or several lists of tokens.
+    pub(crate) prompt: Prompts,
+    /// Give the prompt's text too.
+    pub(crate) echo: Option<bool>,
+    /// Give the log probability of every token, and of so many likeliest ones in its place; the prompt's
+    /// tokens have none.
+    #[serde(default, deserialize_with = "count")]
+    #[schema(minimum = 0, maximum = 20)]
+    pub(crate) logprobs: Option<u32>,
+    /// JSON schema that the answer follows.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) json_schema: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Continuations; also the pieces of a stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Completion {
+    pub(crate) id: String,
+    pub(crate) object: &'static str,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    pub(crate) model: String,
+    pub(crate) choices: Vec<CompletionChoice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
+}
+
+/// A continuation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CompletionChoice {
+    pub(crate) index: usize,
+    pub(crate) text: String,
+    pub(crate) logprobs: Option<CompletionLogprobs>,
+    /// `stop` or `length`; null in all pieces of a stream but the last.
+    pub(crate) finish_reason: Option<&'static str>,
+}
+
+/// Log probabilities in the form of this endpoint.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+pub(crate) struct CompletionLogprobs {
+    pub(crate) tokens: Vec<String>,
+    pub(crate) token_logprobs: Vec<f32>,
+    pub(crate) top_logprobs: Vec<BTreeMap<String, f32>>,
+    /// Where each token's text begins in the answer, in characters.
+    pub(crate) text_offset: Vec<usize>,
+}

@@ -1,0 +1,153 @@
+//! Fields that chat and plain completions share.
+
+use super::OneOrMany;
+use super::number::{count, whole};
+use crate::error::ApiError;
+use edgellm::TokenId;
+use edgellm::sampler::SamplerOptions;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// How tokens are chosen, and when an answer ends. What is not given has the engine's defaults, which are llama.cpp's.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct Sampling {
+    /// Below 1 sharper, above 1 more random; 0 always takes the likeliest token. Default 0.8.
+    #[schema(minimum = 0, maximum = 2)]
+    pub(crate) temperature: Option<f32>,
+    /// Choose among the likeliest tokens whose probabilities add up to this. Default 0.95.
+    #[schema(minimum = 0, maximum = 1)]
+    pub(crate) top_p: Option<f32>,
+    /// Choose among so many likeliest tokens; 0 for all. Default 40.
+    #[serde(default, deserialize_with = "count")]
+    #[schema(minimum = 0, maximum = 1000000)]
+    pub(crate) top_k: Option<u32>,
+    /// Leave out tokens less than this many times as likely as the likeliest. Default 0.05.
+    #[schema(minimum = 0, maximum = 1)]
+    pub(crate) min_p: Option<f32>,
+    /// Most tokens of the answer; without it, as many as there is room for.
+    #[serde(default, deserialize_with = "count")]
+    #[schema(minimum = 1)]
+    pub(crate) max_tokens: Option<u32>,
+    /// The same under its newer name, which wins.
+    #[serde(default, deserialize_with = "count")]
+    #[schema(minimum = 1)]
+    pub(crate) max_completion_tokens: Option<u32>,
+    /// End before this text, or any of these. At most 16, none empty.
+    #[schema(value_type = Option<OneOrMany>)]
+    pub(crate) stop: Option<OneOrMany>,
+    /// The same seed gives the same answer; without it, each answer is another one.
+    #[serde(default, deserialize_with = "whole")]
+    pub(crate) seed: Option<i64>,
+    /// Answers.
+    #[serde(default, deserialize_with = "count")]
+    #[schema(minimum = 1, maximum = 128)]
+    pub(crate) n: Option<u32>,
+    /// Subtracted from the logits of recent tokens.
+    #[schema(minimum = -2, maximum = 2)]
+    pub(crate) presence_penalty: Option<f32>,
+    /// Subtracted from the logits of recent tokens, once for each time they occurred.
+    #[schema(minimum = -2, maximum = 2)]
+    pub(crate) frequency_penalty: Option<f32>,
+    /// Divides the logits of recent tokens; 1 changes nothing.
+    #[serde(alias = "repeat_penalty")]
+    #[schema(minimum = 0.01, maximum = 100)]
+    pub(crate) repetition_penalty: Option<f32>,
+    /// Added to the logits of tokens, by their ids; -100 forbids one.
+    pub(crate) logit_bias: Option<BTreeMap<String, f32>>,
+    /// Answer as server-sent events, token by token.
+    pub(crate) stream: Option<bool>,
+    pub(crate) stream_options: Option<StreamOptions>,
+    /// Who asks, for the log.
+    pub(crate) user: Option<String>,
+}
+
+/// Settings of a streamed answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct StreamOptions {
+    /// End with a chunk that has the usage.
+    pub(crate) include_usage: Option<bool>,
+}
+
+/// Refuses the field `name` unless `ok`.
+pub(crate) fn check(name: &str, ok: bool, rule: &str) -> Result<(), ApiError> {
+    if ok { Ok(()) } else { Err(ApiError::field(name, format!("{name} must be {rule}"))) }
+}
+
+impl Sampling {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// 400 with the name of the first that is wrong.
+    pub(crate) fn validate(&self, max_choices: usize) -> Result<(), ApiError> {
+        let within =
+            |value: Option<f32>, low: f32, high: f32| value.is_none_or(|x| (low..=high).contains(&x));
+        check("temperature", within(self.temperature, 0.0, 2.0), "in 0..=2")?;
+        check("top_p", within(self.top_p, 0.0, 1.0), "in 0..=1")?;
+        check("min_p", within(self.min_p, 0.0, 1.0), "in 0..=1")?;
+        check("top_k", self.top_k.is_none_or(|k| k <= 1_000_000), "in 0..=1000000")?;
+        check("presence_penalty", within(self.presence_penalty, -2.0, 2.0), "in -2..=2")?;
+        check("frequency_penalty", within(self.frequency_penalty, -2.0, 2.0), "in -2..=2")?;
+        check("repetition_penalty", within(self.repetition_penalty, 0.01, 100.0), "in 0.01..=100")?;
+        check("max_tokens", self.max_tokens != Some(0), "at least 1")?;
+        check("max_completion_tokens", self.max_completion_tokens != Some(0), "at least 1")?;
+        let most = max_choices.min(128);
+        check("n", (1..=most).contains(&self.choices()), &format!("in 1..={most}"))?;
+        let stops = self.stops();
+        check("stop", stops.len() <= 16, "at most 16 texts")?;
+        check("stop", stops.iter().all(|stop| !stop.is_empty()), "without empty texts")?;
+        for (id, &bias) in self.logit_bias.iter().flatten() {
+            check("logit_bias", id.parse::<TokenId>().is_ok(), "an object whose names are token ids")?;
+            check("logit_bias", (-100.0..=100.0).contains(&bias), "an object of numbers in -100..=100")?;
+        }
+        Ok(())
+    }
+
+    /// Number of answers.
+    pub(crate) fn choices(&self) -> usize {
+        self.n.unwrap_or(1) as usize
+    }
+
+    /// Texts before which an answer ends.
+    pub(crate) fn stops(&self) -> Vec<String> {
+        self.stop.clone().map_or_else(Vec::new, OneOrMany::into_vec)
+    }
+
+    /// Most tokens, if the request limits them, and the name of the field that does.
+    pub(crate) fn limit(&self) -> (Option<usize>, &'static str) {
+        match (self.max_completion_tokens, self.max_tokens) {
+            (Some(most), _) => (Some(most as usize), "max_completion_tokens"),
+            (None, most) => (most.map(|most| most as usize), "max_tokens"),
+        }
+    }
+
+    /// Whether the answer is streamed.
+    pub(crate) fn stream(&self) -> bool {
+        self.stream.unwrap_or(false)
+    }
+
+    /// Whether a streamed answer ends with the usage.
+    pub(crate) fn include_usage(&self) -> bool {
+        self.stream_options.and_then(|options| options.include_usage).unwrap_or(false)
+    }
+
+    /// For the sampler of choice `index`.
+    pub(crate) fn options(&self, seed: u64, index: usize) -> SamplerOptions {
+        let defaults = SamplerOptions::default();
+        // -100 is the official way of saying never.
+        let bias = |bias: f32| if bias <= -100.0 { f32::NEG_INFINITY } else { bias };
+        let biases = self.logit_bias.iter().flatten();
+        SamplerOptions {
+            temperature: self.temperature.unwrap_or(defaults.temperature),
+            top_k: self.top_k.map_or(defaults.top_k, |k| k as usize),
+            top_p: self.top_p.unwrap_or(defaults.top_p),
+            min_p: self.min_p.unwrap_or(defaults.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
+            logit_bias: biases.filter_map(|(id, &by)| Some((id.parse().ok()?, bias(by)))).collect(),
+            seed: seed.wrapping_add(index as u64),
+            ..defaults
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Grammars that an answer has to follow: JSON, a JSON schema, calls of tools.
+//!
+//! llguidance turns a grammar into the set of tokens that may come next; this module writes the grammars, and
+//! gives llguidance the model's tokens.
+
+use crate::tools::{Tool, ToolChoice};
+use edgellm::{Model, TokenId};
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
+use llguidance::{Matcher, ParserFactory};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Compiles grammars for one model.
+pub(crate) struct Grammars(ParserFactory);
+
+/// A grammar that a model's tokens cannot be held to.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct GrammarError(String);
+
+/// What an answer has to be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    /// JSON that this schema describes; an empty schema means any object.
+    pub(crate) json: Option<Value>,
+    /// Calls of these tools.
+    pub(crate) tools: Vec<Tool>,
+    /// Whether tools may, must or must not be called.
+    pub(crate) choice: ToolChoice,
+    /// More than one call.
+    pub(crate) parallel: bool,
+}
+
+/// Where one sequence stands in its grammar.
+pub(crate) struct Constraint(Matcher);
+
+impl Grammars {
+    /// Learns the tokens of `model`.
+    pub(crate) fn new(model: &Model) -> Result<Self, GrammarError> {
+        let tokenizer = model.tokenizer();
+        let rows = model.config().vocab_size as TokenId;
+        let words: Vec<Vec<u8>> = (0..rows)
+            .map(|id| match tokenizer.token_bytes(id) {
+                // Structure, which no text may contain: llguidance knows it by a byte that UTF-8 has not.
+                Some(bytes) if tokenizer.is_special(id) || is_end(model, id) => {
+                    [&[TokTrie::SPECIAL_TOKEN_MARKER], bytes.as_slice()].concat()
+                }
+                // Longer than any token that a grammar needs, and than llguidance can hold.
+                Some(bytes) if bytes.len() <= 255 => bytes,
+                _ => Vec::new(),
+            })
+            .collect();
+        let ends = &model.config().eos_token_ids;
+        let Some(&end) = ends.first() else {
+            return Err(GrammarError("this model has no token that ends an answer".into()));
+        };
+        let trie = TokTrie::from(&TokRxInfo::new(rows, end), &words).with_eos_tokens(ends);
+        let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let capabilities = InferenceCapabilities::default();
+        let slices = llguidance::earley::SlicedBiasComputer::general_slices();
+        let mut factory = ParserFactory::new(&environment, capabilities, &slices).map_err(error)?;
+        factory.quiet();
+        factory.limits_mut().verbose_errors = false;
+        Ok(Grammars(factory))
+    }
+
+    /// The constraint for `shape`; `None` if it asks for nothing.
+    ///
+    /// # Errors
+    /// If a schema cannot be followed; the text says why.
+    pub(crate) fn constraint(&self, shape: &Shape) -> Result<Option<Constraint>, GrammarError> {
+        let Some(grammar) = shape.grammar() else { return Ok(None) };
+        let matcher = Matcher::new(self.0.create_parser(TopLevelGrammar::from_lark(grammar)));
+        match matcher.get_error() {
+            Some(message) => Err(GrammarError(message)),
+            None => Ok(Some(Constraint(matcher))),
+        }
+    }
+}
+
+impl std::fmt::Debug for Grammars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Grammars")
+    }
+}
+
+fn is_end(model: &Model, id: TokenId) -> bool {
+    model.config().eos_token_ids.contains(&id)
+}
+
+fn error(error: impl std::fmt::Display) -> GrammarError {
+    GrammarError(error.to_string())
+}
+
+impl Constraint {
+    /// Makes the logits of all tokens that may not come next negative infinity.
+    ///
+    /// # Errors
+    /// If the grammar got too complex on the way.
+    pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), GrammarError> {
+        let allowed = self.0.compute_mask_or_eos().map_err(error)?;
+        for (id, logit) in (0..allowed.len()).zip(logits) {
+            if !allowed.is_allowed(id as TokenId) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on after `token`.
+    ///
+    /// # Errors
+    /// If the grammar does not allow it.
+    pub(crate) fn accept(&mut self, token: TokenId) -> Result<(), GrammarError> {
+        self.0.consume_token(token).map_err(error)
+    }
+
+    /// Whether the answer is complete and nothing may follow.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0.is_stopped()
+    }
+}
+
+impl Clone for Constraint {
+    fn clone(&self) -> Self {
+        Constraint(self.0.deep_clone())
+    }
+}
+
+impl std::fmt::Debug for Constraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Constraint")
+    }
+}
+
+impl Shape {
+    /// The grammar in llguidance's dialect of Lark.
+    fn grammar(&self) -> Option<String> {
+        let calls = !self.tools.is_empty() && self.choice != ToolChoice::None;
+        let mut lark = match (&self.json, calls) {
+            (None, false) => return None,
+            (Some(_), false) => "start: answer\n".to_string(),
+            (Some(_), true) if self.choice == ToolChoice::Auto => "start: calls | answer\n".to_string(),
+            (None, true) if self.choice == ToolChoice::Auto => {
+                // Text, until a call begins; llguidance takes a lazy rule's first match.
+                let more = if self.parallel { "*" } else { "?" };
+                format!(
+                    "start: (begin body){more} TEXT\nbegin[lazy]: /(.|\\n)*<tool_call>/\nTEXT: /(.|\\n)*/\n"
+                )
+            }
+            _ => "start: calls\n".to_string(),
+        };
+        if let Some(schema) = &self.json {
+            let _ = writeln!(lark, "answer: %json {}", compact(schema));
+        }
+        if calls {
+            let more = if self.parallel { " (\"\\n<tool_call>\" body)*" } else { "" };
+            let _ = writeln!(lark, "calls: \"<tool_call>\" body{more}");
+            let chosen = self.tools.iter().filter(|tool| self.choice.allows(&tool.name));
+            let (mut names, mut rules) = (Vec::new(), String::new());
+            for (index, tool) in chosen.enumerate() {
+                names.push(format!("call_{index}"));
+                let head = lark_string(&format!("{{\"name\": {}, \"arguments\": ", json!(tool.name)));
+                let _ = writeln!(rules, "call_{index}: {head} args_{index} \"}}\"");
+                let _ = writeln!(rules, "args_{index}: %json {}", compact(&tool.parameters));
+            }
+            let _ = writeln!(lark, "body: \"\\n\" ({}) \"\\n</tool_call>\"", names.join(" | "));
+            lark.push_str(&rules);
+        }
+        Some(lark)
+    }
+}
+
+/// The schema with one way of writing each value: a small model would fill the room for spaces with spaces.
+fn compact(schema: &Value) -> Value {
+    let mut schema = match schema {
+        Value::Object(fields) => fields.clone(),
+        // `true`, `false`, or nonsense that llguidance will name.
+        other => Map::from_iter([("allOf".to_string(), json!([other]))]),
+    };
+    if schema.is_empty() {
+        schema.insert("type".into(), json!("object"));
+    }
+    schema.insert(
+        "x-guidance".into(),
+        json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": true}),
+    );
+    Value::Object(schema)
+}
+
+/// A string as Lark writes it.
+fn lark_string(text: &str) -> String {
+    json!(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgellm::testing::{recipes, seeded_model};
+
+    fn grammars() -> Grammars {
+        Grammars::new(&Model::from_bytes(seeded_model(recipes()[0], 1).unwrap()).unwrap()).unwrap()
+    }
+
+    /// Whether `text` can be written, and whether it may end there.
+    fn follows(shape: &Shape, text: &str) -> (bool, bool) {
+        let mut constraint = grammars().constraint(shape).unwrap().unwrap();
+        for byte in text.bytes() {
+            let mut logits = vec![0.0; 256];
+            constraint.mask(&mut logits).unwrap();
+            if logits[usize::from(byte)] != 0.0 {
+                return (false, false);
+            }
+            constraint.accept(byte.into()).unwrap();
+        }
+        let mut logits = vec![0.0; 256];
+        constraint.mask(&mut logits).unwrap();
+        // Token 0 ends the seeded models' answers.
+        (true, logits[0] == 0.0)
+    }
+
+    fn tool(name: &str, parameters: Value) -> Tool {
+        Tool { name: name.into(), description: None, parameters }
+    }
+
+    #[test]
+    fn json_and_schemas() {
+        let any = Shape { json: Some(json!({})), ..Shape::default() };
+        assert_eq!(follows(&any, r#"{"a": [1, null]}"#), (true, true));
+        assert_eq!(follows(&any, "[1]"), (false, false));
+        let schema = json!({"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}, "required": ["n"],
+                            "additionalProperties": false, "$defs": {"n": {"type": "integer"}}});
+        let shape = Shape { json: Some(schema), ..Shape::default() };
+        assert_eq!(follows(&shape, r#"{"n": 12}"#), (true, true));
+        assert_eq!(follows(&shape, r#"{"n": 1"#), (true, false));
+        assert_eq!(follows(&shape, r#"{"n": ""#), (false, false));
+        assert_eq!(follows(&shape, r#"{"m"#), (false, false));
+    }
+
+    #[test]
+    fn tools_may_or_must_be_called() {
+        let schema = json!({"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"],
+                            "additionalProperties": false});
+        let call = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"at\": \"Rome\"}}\n</tool_call>";
+        let tools = vec![tool("weather", schema), tool("time", json!({"type": "object"}))];
+        let mut shape = Shape { tools, ..Shape::default() };
+        assert_eq!(follows(&shape, "It rains."), (true, true));
+        assert_eq!(follows(&shape, call), (true, true));
+        assert_eq!(follows(&shape, &format!("Let me see. {call}")), (true, true));
+        assert_eq!(follows(&shape, "<tool_call>\n{\"name\": \"rain"), (false, false));
+        assert_eq!(follows(&shape, &call.replace("at\"", "to\"")), (false, false));
+        shape.choice = ToolChoice::Required;
+        assert_eq!(follows(&shape, "It"), (false, false));
+        assert_eq!(follows(&shape, call), (true, true));
+        assert_eq!(follows(&shape, &format!("{call}\n{call}")), (false, false));
+        shape.parallel = true;
+        assert_eq!(follows(&shape, &format!("{call}\n{call}")), (true, true));
+        shape.choice = ToolChoice::Named("time".into());
+        assert_eq!(follows(&shape, call), (false, false));
+        shape.choice = ToolChoice::None;
+        assert!(grammars().constraint(&shape).unwrap().is_none());
+    }
+
+    #[test]
+    fn json_or_tools() {
+        let shape = Shape {
+            json: Some(json!({"type": "array"})),
+            tools: vec![tool("f", json!({}))],
+            ..Shape::default()
+        };
+        assert_eq!(follows(&shape, "[1]"), (true, true));
+        assert_eq!(
+            follows(&shape, "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>"),
+            (true, true)
+        );
+        assert_eq!(follows(&shape, "text"), (false, false));
+    }
+
+    #[test]
+    fn impossible_schemas_are_errors() {
+        for schema in [
+            json!({"type": "teapot"}),
+            json!({"$ref": "#/nowhere"}),
+            json!(3),
+            json!({"type": "string", "pattern": "("}),
+        ] {
+            let shape = Shape { json: Some(schema.clone()), ..Shape::default() };
+            assert!(grammars().constraint(&shape).is_err(), "{schema}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The models of a server: which there are, which are in memory, and the way to each.
+
+use crate::error::ApiError;
+use crate::grammar::{Constraint, GrammarError, Grammars, Shape};
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::scheduler::{Limits, Scheduler};
+use edgellm::chat::{ChatTemplate, DateTime};
+use edgellm::{Model, Precision, TokenId};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long a request waits for a model that is at work to make room.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A model that the server offers, and how to open it.
+pub struct ModelSource {
+    /// What requests call it.
+    pub id: String,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// How finely activations are rounded.
+    pub precision: Precision,
+    /// Opens it, which may take a while. The error says what to do.
+    pub open: Box<dyn Fn() -> Result<Model, String> + Send + Sync>,
+}
+
+impl std::fmt::Debug for ModelSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModelSource").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A model in memory.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) id: String,
+    pub(crate) model: Model,
+    pub(crate) scheduler: Scheduler,
+    /// Most tokens of a sequence.
+    pub(crate) context: usize,
+    grammars: OnceLock<Result<Grammars, GrammarError>>,
+    /// The tick at which it was asked for last.
+    used: AtomicU64,
+}
+
+/// All models.
+#[derive(Debug)]
+pub(crate) struct Models {
+    sources: Vec<ModelSource>,
+    loaded: RwLock<Vec<Arc<Loaded>>>,
+    /// Held while a model is being loaded or dropped.
+    loading: tokio::sync::Mutex<()>,
+    ticks: AtomicU64,
+    options: Options,
+    metrics: Metrics,
+}
+
+impl Models {
+    pub(crate) fn new(sources: Vec<ModelSource>, options: Options, metrics: Metrics) -> Self {
+        let loaded = RwLock::default();
+        let loading = tokio::sync::Mutex::new(());
+        Models { sources, loaded, loading, ticks: AtomicU64::new(0), options, metrics }
+    }
+
+    /// All there are.
+    pub(crate) fn sources(&self) -> &[ModelSource] {
+        &self.sources
+    }
+
+    /// The model that a request means: the first where it names none.
+    pub(crate) fn source(&self, name: Option<&str>) -> Result<&ModelSource, ApiError> {
+        let found = match name {
+            None => self.sources.first(),
+            Some(name) => self.sources.iter().find(|source| source.id == name),
+        };
+        let there_are = || self.sources.iter().map(|source| source.id.as_str()).collect::<Vec<_>>();
+        found.ok_or_else(|| ApiError::no_model(name.unwrap_or_default(), &there_are()))
+    }
+
+    /// All that are in memory.
+    pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The model that a request means, loaded if it is not.
+    pub(crate) async fn get(self: &Arc<Self>, name: Option<&str>) -> Result<Arc<Loaded>, ApiError> {
+        let id = &self.source(name)?.id;
+        if let Some(loaded) = self.find(id) {
+            return Ok(loaded);
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(loaded) = self.find(id) {
+            return Ok(loaded);
+        }
+        self.make_room().await?;
+        let (models, id) = (Arc::clone(self), id.clone());
+        let loaded = tokio::task::spawn_blocking(move || models.open(&id)).await;
+        let loaded = loaded.map_err(|_| ApiError::internal("opening the model failed")).flatten()?;
+        self.update(|all| all.push(Arc::clone(&loaded)));
+        Ok(loaded)
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<Loaded>> {
+        let all = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let found = all.iter().find(|loaded| loaded.id == id)?;
+        found.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Some(Arc::clone(found))
+    }
+
+    /// Drops the model used longest ago if there are as many as there may be. If all are at work, it waits a while.
+    async fn make_room(&self) -> Result<(), ApiError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let all = self.loaded();
+            if all.len() < self.options.max_loaded.max(1) {
+                return Ok(());
+            }
+            let idle = all.iter().filter(|loaded| loaded.scheduler.busy() == 0);
+            if let Some(oldest) = idle.min_by_key(|loaded| loaded.used.load(Ordering::Relaxed)) {
+                tracing::info!(model = oldest.id, "dropped from memory");
+                self.update(|all| all.retain(|loaded| loaded.id != oldest.id));
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let message = "all models that may be in memory are at work: try again later";
+                return Err(ApiError::unavailable("models_busy", message, 5));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Vec<Arc<Loaded>>)) {
+        let mut all = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut all);
+        self.metrics.loaded.set(all.len() as i64);
+    }
+
+    fn open(&self, id: &str) -> Result<Arc<Loaded>, ApiError> {
+        let source = self.source(Some(id))?;
+        let failed = |error: String| {
+            tracing::error!(model = id, error, "cannot be loaded");
+            ApiError::internal(format!("the model {id:?} cannot be loaded: see the server's log"))
+        };
+        let model = (source.open)().map_err(failed)?;
+        let context = self.options.context.min(model.config().max_position_embeddings);
+        let limits = Limits {
+            context,
+            parallel: self.options.parallel,
+            queue: self.options.queue,
+            prefill_chunk: self.options.prefill_chunk,
+            kv_memory: self.options.kv_memory,
+            prefix_memory: self.options.prefix_memory,
+            precision: source.precision,
+        };
+        let scheduler = Scheduler::start(&model, limits, self.metrics.model(id)).map_err(failed)?;
+        tracing::info!(model = id, context, "loaded");
+        let used = AtomicU64::new(self.ticks.fetch_add(1, Ordering::Relaxed));
+        Ok(Arc::new(Loaded { id: id.into(), model, scheduler, context, grammars: OnceLock::new(), used }))
+    }
+}
+
+impl Loaded {
+    /// The model's chat template, with today's date.
+    pub(crate) fn template(&self) -> Result<ChatTemplate, ApiError> {
+        let Some(source) = &self.model.metadata().chat_template else {
+            let message = format!("{} has no chat template: use /v1/completions", self.id);
+            return Err(ApiError::field("model", message));
+        };
+        let config = self.model.config();
+        let text = |id: Option<TokenId>| {
+            id.and_then(|id| self.model.tokenizer().id_to_token(id)).unwrap_or_default()
+        };
+        let (bos, eos) = (text(config.bos_token_id), text(config.eos_token_ids.first().copied()));
+        let now = DateTime::from_unix(i64::try_from(now()).unwrap_or(0));
+        let template = ChatTemplate::new(source.as_str(), bos, eos);
+        Ok(template.map_err(|error| ApiError::field("model", error.to_string()))?.with_date(now))
+    }
+
+    /// The constraint for `shape`, if it asks for any.
+    pub(crate) fn constraint(&self, shape: &Shape) -> Result<Option<Constraint>, GrammarError> {
+        match self.grammars.get_or_init(|| Grammars::new(&self.model)) {
+            Ok(grammars) => grammars.constraint(shape),
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,94 @@
+//! `POST /v1/embeddings`.
+
+use super::Context;
+use crate::answer::{RequestId, Tally};
+use crate::api::embeddings::{Embedding, EmbeddingRequest, EmbeddingUsage, Embeddings, Encoding, Vector};
+use crate::api::sampling::check;
+use crate::body::Body;
+use crate::error::ApiError;
+use crate::scheduler::{Event, Task};
+use crate::server::Server;
+use axum::Json;
+use axum::extract::{Extension, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// Turns texts into vectors: the mean of the tokens' last hidden states, of length 1.
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    tag = "OpenAI",
+    request_body = EmbeddingRequest,
+    responses(
+        (status = 200, description = "The answer", body = Embeddings),
+        (status = 400, description = "A field is wrong", body = crate::error::ErrorBody),
+        (status = 401, description = "No valid API key", body = crate::error::ErrorBody),
+        (status = 403, description = "The page's origin is not allowed", body = crate::error::ErrorBody),
+        (status = 404, description = "No such model", body = crate::error::ErrorBody),
+        (status = 408, description = "The body did not come in time", body = crate::error::ErrorBody),
+        (status = 413, description = "The body is too long", body = crate::error::ErrorBody),
+        (status = 429, description = "Too many requests", body = crate::error::ErrorBody),
+        (status = 500, description = "A failure of the server", body = crate::error::ErrorBody),
+        (status = 503, description = "No room, or not ready", body = crate::error::ErrorBody)
+    ),
+    security(("key" = []), ())
+)]
+pub(crate) async fn create(
+    State(server): State<Server>,
+    Extension(request): Extension<RequestId>,
+    body: Body,
+) -> Result<Json<Embeddings>, ApiError> {
+    let embedding: EmbeddingRequest = body.parse()?;
+    let context = Context::new(server, request, embedding.model.as_deref()).await?;
+    let size = context.model.model.config().hidden_size;
+    let own = embedding.dimensions.is_none_or(|wanted| wanted as usize == size);
+    check("dimensions", own, &format!("{size} with this model, or left out"))?;
+    let (sender, mut events) = Context::events();
+    let (context, jobs) = context
+        .work(move |context| {
+            let texts = context.prompts("input", embedding.input)?.into_iter().enumerate();
+            Ok(texts.map(|(index, text)| context.task(text, Task::Embed(index), &sender)).collect::<Vec<_>>())
+        })
+        .await?;
+    let count = jobs.len();
+    let prompt_tokens = jobs.iter().map(|job| job.prompt.len()).sum();
+    let mut tally = Tally::new(context.request.clone(), context.model.clone(), prompt_tokens, count);
+    context.model.scheduler.submit(jobs)?;
+    let encoding = embedding.encoding_format.unwrap_or_default();
+    let mut data = Vec::with_capacity(count);
+    while tally.open > 0 {
+        let event = events.recv().await;
+        let event =
+            event.ok_or_else(|| ApiError::internal("the model's thread has ended: see the server's log"))?;
+        tally.count(&event);
+        match event {
+            Event::Failed(failure) => return Err(failure.into()),
+            Event::Embedded { index, mut mean } => {
+                normalize(&mut mean);
+                data.push(Embedding { object: "embedding", index, embedding: encode(mean, encoding) });
+            }
+            Event::Started { .. } | Event::Token { .. } | Event::Finished { .. } => {}
+        }
+    }
+    tally.outcome = "complete";
+    data.sort_by_key(|embedding| embedding.index);
+    let usage = EmbeddingUsage { prompt_tokens, total_tokens: prompt_tokens };
+    Ok(Json(Embeddings { object: "list", data, model: context.model.id.clone(), usage }))
+}
+
+fn normalize(vector: &mut [f32]) {
+    let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+    }
+}
+
+fn encode(vector: Vec<f32>, encoding: Encoding) -> Vector {
+    match encoding {
+        Encoding::Float => Vector::Float(vector),
+        Encoding::Base64 => {
+            let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+            Vector::Base64(STANDARD.encode(bytes))
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Finished sequences, kept for requests that begin with the same tokens.
+
+use edgellm::{Session, TokenId};
+
+/// Sessions by their tokens, the one used longest ago first.
+#[derive(Debug, Default)]
+pub(super) struct PrefixCache {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    tokens: Vec<TokenId>,
+    session: Session,
+}
+
+/// Common beginnings shorter than this are not worth copying.
+const WORTH_COPYING: usize = 16;
+
+impl PrefixCache {
+    /// A session that holds as many of the first tokens of `prompt` as any does, but at least one less than all:
+    /// the last one gives the logits. `others` are sequences at work, whose beginning can be copied.
+    pub(super) fn take<'a>(
+        &mut self,
+        prompt: &[TokenId],
+        others: impl Iterator<Item = (&'a [TokenId], &'a Session)>,
+    ) -> Option<Session> {
+        let usable = |tokens: &[TokenId]| common(tokens, prompt).min(prompt.len().saturating_sub(1));
+        let kept = (0..self.entries.len()).map(|at| (usable(&self.entries[at].tokens), at)).max();
+        let other = others
+            .map(|(tokens, session)| (usable(tokens).min(session.position()), session))
+            .max_by_key(|&(length, _)| length);
+        let longest = kept.map_or(0, |(length, _)| length);
+        if let Some((length, session)) = other
+            && length > longest
+            && length >= WORTH_COPYING
+        {
+            return Some(session.fork(length));
+        }
+        let (length, at) = kept.filter(|&(length, _)| length > 0)?;
+        let whole = self.entries[at].tokens.len();
+        if 2 * length >= whole {
+            // The conversation goes on, or its last turn is asked for again.
+            let mut session = self.entries.remove(at).session;
+            session.truncate(length);
+            return Some(session);
+        }
+        // Another conversation with the same beginning: the kept one may go on as well.
+        (length >= WORTH_COPYING).then(|| {
+            let entry = self.entries.remove(at);
+            let fork = entry.session.fork(length);
+            self.entries.push(entry);
+            fork
+        })
+    }
+
+    /// Keeps a session that holds exactly `tokens`.
+    pub(super) fn keep(&mut self, tokens: Vec<TokenId>, session: Session) {
+        debug_assert_eq!(tokens.len(), session.position());
+        if session.position() == 0 {
+            return;
+        }
+        // What this one holds and more is no use any longer.
+        self.entries.retain(|entry| common(&entry.tokens, &tokens) < entry.tokens.len());
+        self.entries.push(Entry { tokens, session });
+    }
+
+    /// Drops the sessions used longest ago until at most `bytes` are held.
+    pub(super) fn shrink(&mut self, bytes: u64) {
+        let mut held = self.bytes();
+        let count = self
+            .entries
+            .iter()
+            .take_while(|entry| {
+                let over = held > bytes;
+                held -= if over { entry.session.cache_bytes() as u64 } else { 0 };
+                over
+            })
+            .count();
+        self.entries.drain(..count);
+    }
+
+    /// Bytes of all caches held.
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.session.cache_bytes() as u64).sum()
+    }
+}
+
+/// Length of the common beginning.
+fn common(a: &[TokenId], b: &[TokenId]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}

@@ -1,0 +1,405 @@
+//! The thread that runs a model.
+
+use super::prefix::PrefixCache;
+use super::sequence::{Outcome, Sequence};
+use super::{Choice, Event, Failure, Job, Limits, Shared, Task};
+use crate::metrics::ModelMetrics;
+use edgellm::{Batch, BatchRun, Error, Model, Session, SessionOptions, TokenId};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Prompt tokens of a step in which no sequence waits for its next token.
+const CHUNK_ALONE: usize = 128;
+
+pub(super) struct Worker {
+    model: Model,
+    limits: Limits,
+    metrics: ModelMetrics,
+    shared: Arc<Shared>,
+    jobs: Receiver<Job>,
+    batch: Batch,
+    page_bytes: u64,
+    waiting: VecDeque<Job>,
+    /// Prompts being processed, in the order they came.
+    prefilling: Vec<Prefill>,
+    decoding: Vec<Sequence>,
+    kept: PrefixCache,
+}
+
+/// A job whose prompt is being processed.
+struct Prefill {
+    job: Job,
+    session: Session,
+    /// Sum of the hidden states so far, for an embedding.
+    sum: Vec<f64>,
+    pages: u64,
+}
+
+impl Prefill {
+    /// Tokens of the prompt that are left to process, of one whose answer is wanted.
+    fn left(&self) -> usize {
+        match self.job.task {
+            Task::Generate(_) => self.job.prompt.len() - self.session.position(),
+            Task::Embed(_) => 0,
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn new(
+        model: &Model,
+        limits: Limits,
+        metrics: ModelMetrics,
+        shared: Arc<Shared>,
+        jobs: Receiver<Job>,
+    ) -> Result<Self, Error> {
+        let mut worker = Worker {
+            model: model.clone(),
+            limits,
+            metrics,
+            shared,
+            jobs,
+            batch: Batch::default(),
+            page_bytes: 0,
+            waiting: VecDeque::new(),
+            prefilling: Vec::new(),
+            decoding: Vec::new(),
+            kept: PrefixCache::default(),
+        };
+        let mut session = worker.session()?;
+        session.reserve(1)?;
+        worker.page_bytes = session.cache_bytes() as u64;
+        Ok(worker)
+    }
+
+    /// Bytes of a page of the key-value cache.
+    pub(super) fn page_bytes(&self) -> u64 {
+        self.page_bytes
+    }
+
+    fn session(&self) -> Result<Session, Error> {
+        let (context_length, precision) = (Some(self.limits.context), self.limits.precision);
+        Session::new(&self.model, SessionOptions { context_length, precision })
+    }
+
+    /// Works until nobody can send jobs any longer and all are done.
+    pub(super) fn run(mut self) {
+        while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            // A bug of ours. Those at work lose their answers; the next ones find a clean state.
+            tracing::error!("the scheduler panicked: all sequences of this model are ended");
+            self.fail_all("internal error: see the server's log");
+            self.batch = Batch::default();
+            self.kept = PrefixCache::default();
+            self.publish();
+        }
+    }
+
+    fn work(&mut self) {
+        while self.receive() {
+            self.step();
+        }
+    }
+
+    /// Takes the jobs that came, and waits for one if there is nothing to do. `false` if none can come any more.
+    fn receive(&mut self) -> bool {
+        if self.waiting.is_empty() && self.prefilling.is_empty() && self.decoding.is_empty() {
+            match self.jobs.recv() {
+                Ok(job) => self.waiting.push_back(job),
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match self.jobs.try_recv() {
+                Ok(job) => self.waiting.push_back(job),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    /// One token of every sequence, and a chunk of the prompts.
+    fn step(&mut self) {
+        self.sweep();
+        self.admit();
+        self.embed();
+        self.extend();
+        self.publish();
+    }
+
+    /// Ends what nobody wants any longer, and what has taken too long.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        let abort = self.shared.abort.load(Ordering::Acquire);
+        let over = |job: &Job| {
+            let late = now >= job.deadline;
+            if late || abort {
+                let why = if abort { Failure::ShuttingDown } else { Failure::Timeout };
+                let _ = job.events.send(Event::Failed(why));
+            }
+            late || abort || job.is_cancelled()
+        };
+        let before = self.waiting.len();
+        self.waiting.retain(|job| !over(job));
+        self.shared.waiting.fetch_sub(before - self.waiting.len(), Ordering::AcqRel);
+        let mut index = 0;
+        while index < self.prefilling.len() {
+            if over(&self.prefilling[index].job) {
+                let Prefill { job, session, .. } = self.prefilling.remove(index);
+                self.metrics.ended(if job.is_cancelled() { "cancelled" } else { "failed" });
+                if matches!(job.task, Task::Generate(_)) {
+                    self.keep(job.prompt, session);
+                }
+            } else {
+                index += 1;
+            }
+        }
+        for index in (0..self.decoding.len()).rev() {
+            let sequence = &mut self.decoding[index];
+            let outcome = if sequence.is_cancelled() {
+                Outcome::Cancelled
+            } else if now >= sequence.deadline || abort {
+                sequence.expire()
+            } else {
+                continue;
+            };
+            self.end(index, outcome);
+        }
+    }
+
+    /// Begins the jobs that there is room for, in the order they came.
+    fn admit(&mut self) {
+        while let Some(job) = self.waiting.front() {
+            let places = self.decoding.len() + self.prefilling.iter().map(|p| p.job.places()).sum::<usize>();
+            let pages = job.pages();
+            let needed = self.reserved() + pages * self.page_bytes;
+            // A job of more choices than places runs alone.
+            let fits = places == 0 || places + job.places() <= self.limits.parallel;
+            if !fits || needed > self.limits.kv_memory {
+                return;
+            }
+            self.kept.shrink(self.limits.prefix_memory.min(self.limits.kv_memory - needed));
+            let Some(job) = self.waiting.pop_front() else { return };
+            self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+            self.begin(job, pages);
+        }
+    }
+
+    /// Bytes that the sequences at work may come to need.
+    fn reserved(&self) -> u64 {
+        let decoding = self.decoding.iter().map(|sequence| sequence.pages);
+        decoding.chain(self.prefilling.iter().map(|prefill| prefill.pages)).sum::<u64>() * self.page_bytes
+    }
+
+    fn begin(&mut self, job: Job, pages: u64) {
+        self.metrics.queue_time.observe(job.arrived.elapsed().as_secs_f64());
+        let found = match job.task {
+            Task::Generate(_) => {
+                let decoding = self.decoding.iter().map(|s| (s.tokens.as_slice(), &s.session));
+                let prefilling = self.prefilling.iter().map(|p| (p.job.prompt.as_slice(), &p.session));
+                self.kept.take(&job.prompt, decoding.chain(prefilling))
+            }
+            // All hidden states are needed, and only keys and values are kept.
+            Task::Embed(_) => None,
+        };
+        let session = match found.map_or_else(|| self.session(), Ok) {
+            Ok(session) => session,
+            Err(error) => {
+                let _ = job.events.send(Event::Failed(Failure::Internal(error.to_string())));
+                return;
+            }
+        };
+        let cached = session.position();
+        self.metrics.prompt_tokens.inc_by(job.prompt.len() as u64);
+        self.metrics.cached_tokens.inc_by(cached as u64);
+        // Whether anybody listens is found out in the next sweep.
+        let _ = job.events.send(Event::Started { cached });
+        let sum =
+            vec![0.0; if matches!(job.task, Task::Embed(_)) { self.model.config().hidden_size } else { 0 }];
+        self.prefilling.push(Prefill { job, session, sum, pages });
+    }
+
+    fn chunk(&self) -> usize {
+        if self.decoding.is_empty() {
+            CHUNK_ALONE.max(self.limits.prefill_chunk)
+        } else {
+            self.limits.prefill_chunk
+        }
+    }
+
+    /// How many tokens of each prompt are processed in this step. The one with the least left goes first, with up to
+    /// half, so that it does not wait for a long one; the rest goes in the order they came.
+    fn shares(&self) -> Vec<usize> {
+        let mut room = self.chunk();
+        let mut shares = vec![0; self.prefilling.len()];
+        let lefts = || self.prefilling.iter().map(Prefill::left).enumerate().filter(|&(_, left)| left > 0);
+        if let Some((index, left)) = lefts().min_by_key(|&(_, left)| left) {
+            shares[index] = left.min(room.div_ceil(2));
+            room -= shares[index];
+        }
+        for (index, left) in lefts() {
+            let more = (left - shares[index]).min(room);
+            shares[index] += more;
+            room -= more;
+        }
+        shares
+    }
+
+    /// Processes a chunk of the first text that is to be embedded, if its turn has come.
+    fn embed(&mut self) {
+        let chunk = self.chunk();
+        let Some(Prefill { job, session, sum, .. }) = self.prefilling.first_mut() else { return };
+        let Task::Embed(index) = job.task else { return };
+        let rest = &job.prompt[session.position()..];
+        let add = |state: &[f32]| sum.iter_mut().zip(state).for_each(|(sum, &x)| *sum += f64::from(x));
+        if let Err(error) = session.prefill_hidden(&rest[..rest.len().min(chunk)], add) {
+            let _ = job.events.send(Event::Failed(Failure::Internal(error.to_string())));
+            self.prefilling.remove(0);
+            return;
+        }
+        if session.position() == job.prompt.len() {
+            let count = job.prompt.len() as f64;
+            let mean = sum.iter().map(|sum| (sum / count) as f32).collect();
+            let _ = job.events.send(Event::Embedded { index, mean });
+            self.prefilling.remove(0);
+        }
+    }
+
+    /// Runs the model once over the next token of every sequence and a chunk of the prompts.
+    fn extend(&mut self) {
+        let shares = self.shares();
+        let vocab_size = self.model.config().vocab_size;
+        let mut runs: Vec<BatchRun<'_>> = Vec::with_capacity(self.decoding.len() + 2);
+        for Sequence { session, tokens, .. } in &mut self.decoding {
+            runs.push(BatchRun::new(session, &tokens[tokens.len() - 1..]));
+        }
+        // Prompts that end with this chunk, and so want logits.
+        let mut complete = Vec::new();
+        for (index, (prefill, share)) in self.prefilling.iter_mut().zip(shares).enumerate() {
+            let (left, Prefill { job, session, .. }) = (prefill.left(), prefill);
+            if share == 0 {
+                continue;
+            }
+            let chunk = &job.prompt[session.position()..][..share];
+            if share == left {
+                complete.push(index);
+                runs.push(BatchRun::new(session, chunk));
+            } else {
+                runs.push(BatchRun::without_logits(session, chunk));
+            }
+        }
+        if runs.is_empty() {
+            return;
+        }
+        let logits = match self.batch.run(&mut runs) {
+            Ok(logits) => logits,
+            Err(error) => {
+                // Checks beforehand exclude this.
+                tracing::error!(%error, "the engine refused a step");
+                return self.fail_all(&error.to_string());
+            }
+        };
+        drop(runs);
+        let mut rows = logits.chunks_exact_mut(vocab_size);
+        let outcomes = choose(&self.model, &mut self.decoding, rows.by_ref(), &self.metrics);
+        let mut begun = Vec::new();
+        for (&index, row) in complete.iter().zip(rows) {
+            begun.push((index, row.to_vec()));
+        }
+        for (index, outcome) in outcomes.into_iter().enumerate().rev() {
+            if outcome != Outcome::Goes {
+                self.end(index, outcome);
+            }
+        }
+        for (index, row) in begun.into_iter().rev() {
+            let prefill = self.prefilling.remove(index);
+            self.continue_with(prefill, &row);
+        }
+    }
+
+    /// Makes sequences of a prompt that is complete; `logits` are those of what follows.
+    fn continue_with(&mut self, prefill: Prefill, logits: &[f32]) {
+        let Prefill { job, session, .. } = prefill;
+        let Job { prompt, task: Task::Generate(choices), arrived, deadline, events } = job else { return };
+        self.metrics.ttft.observe(arrived.elapsed().as_secs_f64());
+        let mut sessions = vec![session];
+        sessions.extend((1..choices.len()).map(|_| sessions[0].fork(prompt.len())).collect::<Vec<_>>());
+        for (choice, session) in choices.into_iter().zip(sessions) {
+            let Choice { max_tokens, .. } = choice;
+            let mut sequence = Sequence {
+                session,
+                tokens: prompt.clone(),
+                pages: (prompt.len() + max_tokens).div_ceil(super::PAGE) as u64,
+                choice,
+                events: events.clone(),
+                deadline,
+                last: Instant::now(),
+            };
+            let outcome = sequence.choose(&mut logits.to_vec(), &self.metrics);
+            self.decoding.push(sequence);
+            if outcome != Outcome::Goes {
+                self.end(self.decoding.len() - 1, outcome);
+            }
+        }
+    }
+
+    /// Removes a sequence, and keeps what it computed.
+    fn end(&mut self, index: usize, outcome: Outcome) {
+        let Sequence { session, tokens, .. } = self.decoding.remove(index);
+        self.metrics.ended(outcome.name());
+        self.keep(tokens, session);
+    }
+
+    fn keep(&mut self, mut tokens: Vec<TokenId>, session: Session) {
+        tokens.truncate(session.position());
+        self.kept.keep(tokens, session);
+        let room = self.limits.kv_memory.saturating_sub(self.reserved());
+        self.kept.shrink(self.limits.prefix_memory.min(room));
+    }
+
+    fn fail_all(&mut self, why: &str) {
+        for Prefill { job, .. } in self.prefilling.drain(..) {
+            let _ = job.events.send(Event::Failed(Failure::Internal(why.to_string())));
+        }
+        for mut sequence in self.decoding.drain(..) {
+            sequence.fail(why);
+        }
+    }
+
+    /// Shows the state to the outside.
+    fn publish(&self) {
+        let active = self.decoding.len() + self.prefilling.len();
+        self.shared.active.store(active, Ordering::Release);
+        self.metrics.active.set(active as i64);
+        self.metrics.queue.set(self.shared.waiting.load(Ordering::Acquire) as i64);
+        let kept = self.kept.bytes();
+        let sessions =
+            self.decoding.iter().map(|s| &s.session).chain(self.prefilling.iter().map(|p| &p.session));
+        let bytes = kept + sessions.map(|session| session.cache_bytes() as u64).sum::<u64>();
+        self.metrics.kv_bytes.set(bytes as i64);
+        self.metrics.prefix_bytes.set(kept as i64);
+    }
+}
+
+/// Chooses the next token of every sequence, shared among the model's threads: over a vocabulary of 50,000 each takes
+/// a good part of a millisecond.
+fn choose<'r>(
+    model: &Model,
+    sequences: &mut [Sequence],
+    rows: impl Iterator<Item = &'r mut [f32]>,
+    metrics: &ModelMetrics,
+) -> Vec<Outcome> {
+    // Each lock is taken once, by whoever has its index.
+    let places: Vec<Mutex<(&mut Sequence, &mut [f32], Outcome)>> =
+        sequences.iter_mut().zip(rows).map(|(s, row)| Mutex::new((s, row, Outcome::Goes))).collect();
+    model.compute().pool().for_each_range(places.len(), &|range| {
+        for place in &places[range] {
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            let (sequence, row, outcome) = &mut *place;
+            *outcome = sequence.choose(row, metrics);
+        }
+    });
+    places.into_iter().map(|place| place.into_inner().unwrap_or_else(PoisonError::into_inner).2).collect()
+}

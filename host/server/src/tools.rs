@@ -1,0 +1,228 @@
+//! Tools that a model may call: how it is told of them, and how its calls are found in what it writes.
+//!
+//! A call is written `<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>`, as Qwen2.5 and the Hermes models
+//! were trained to. Models whose template knows nothing of tools are told so in a system message.
+
+use edgellm::chat::Message;
+use serde_json::{Value, json};
+
+/// A function that the client offers.
+#[derive(Clone, Debug)]
+pub(crate) struct Tool {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    /// JSON schema of its arguments.
+    pub(crate) parameters: Value,
+}
+
+/// Whether tools are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ToolChoice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// No.
+    None,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(String),
+}
+
+/// A call that a model wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ToolCall {
+    pub(crate) name: String,
+    /// JSON text.
+    pub(crate) arguments: String,
+}
+
+const OPEN: &str = "<tool_call>";
+const CLOSE: &str = "</tool_call>";
+
+impl ToolChoice {
+    /// Whether this tool may be called.
+    pub(crate) fn allows(&self, name: &str) -> bool {
+        match self {
+            ToolChoice::Auto | ToolChoice::Required => true,
+            ToolChoice::None => false,
+            ToolChoice::Named(named) => named == name,
+        }
+    }
+}
+
+impl Tool {
+    /// As templates expect it.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut function = json!({"name": self.name, "parameters": self.parameters});
+        if let Some(description) = &self.description {
+            function["description"] = json!(description);
+        }
+        json!({"type": "function", "function": function})
+    }
+}
+
+/// The messages for a template that knows nothing of tools: they stand in the system message, calls and results in
+/// the text.
+pub(crate) fn spelled_out(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
+    let mut plain: Vec<Message> = Vec::new();
+    for message in messages {
+        let mut content = message.content.clone();
+        for call in &message.tool_calls {
+            if !content.is_empty() {
+                content.push('\n');
+            }
+            let (name, arguments) = (&call["function"]["name"], &call["function"]["arguments"]);
+            content.push_str(&format!("{OPEN}\n{{\"name\": {name}, \"arguments\": {arguments}}}\n{CLOSE}"));
+        }
+        if message.role != "tool" {
+            plain.push(Message::new(message.role.as_str(), content));
+            continue;
+        }
+        let content = format!("<tool_response>\n{content}\n</tool_response>");
+        match plain.last_mut().filter(|last| last.content.ends_with("</tool_response>")) {
+            // Results of parallel calls are one turn: templates want the roles to take turns.
+            Some(last) => last.content = format!("{}\n{content}", last.content),
+            None => plain.push(Message::new("user", content)),
+        }
+    }
+    if !tools.is_empty() {
+        let list: String = tools.iter().map(|tool| format!("{}\n", tool.to_json())).collect();
+        let text = format!(
+            "You can call these functions:\n<tools>\n{list}</tools>\n\
+             To call one, answer with its name and arguments as JSON:\n\
+             {OPEN}\n{{\"name\": <function-name>, \"arguments\": <args-json-object>}}\n{CLOSE}"
+        );
+        match plain.first_mut().filter(|first| first.role == "system") {
+            Some(first) => first.content = format!("{}\n\n{text}", first.content),
+            None => plain.insert(0, Message::new("system", text)),
+        }
+    }
+    plain
+}
+
+/// Finds calls in text as it comes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallFinder {
+    /// Text that has not been given out: what may be the beginning of a call, or an open call.
+    held: String,
+    open: bool,
+}
+
+impl CallFinder {
+    /// Takes more text; returns what is no part of a call, and the calls that are complete.
+    pub(crate) fn push(&mut self, text: &str) -> (String, Vec<ToolCall>) {
+        self.held.push_str(text);
+        let (mut out, mut calls) = (String::new(), Vec::new());
+        loop {
+            if self.open {
+                let Some(end) = self.held.find(CLOSE) else { break };
+                let rest = self.held.split_off(end + CLOSE.len());
+                let body = std::mem::replace(&mut self.held, rest);
+                self.open = false;
+                match parse(&body[OPEN.len()..end]) {
+                    Some(call) => calls.push(call),
+                    None => out.push_str(&body),
+                }
+            } else if let Some(start) = self.held.find(OPEN) {
+                out.push_str(&self.held[..start]);
+                self.held.drain(..start);
+                self.open = true;
+            } else {
+                let certain = certain(&self.held);
+                out.push_str(&self.held[..certain]);
+                self.held.drain(..certain);
+                break;
+            }
+        }
+        (out, calls)
+    }
+
+    /// No more text comes: what was held back. A call that lacks only its end is one.
+    pub(crate) fn finish(&mut self) -> (String, Option<ToolCall>) {
+        let held = std::mem::take(&mut self.held);
+        match held.strip_prefix(OPEN).and_then(parse) {
+            Some(call) if self.open => (String::new(), Some(call)),
+            _ => (held, None),
+        }
+    }
+}
+
+/// Up to where text cannot be the beginning of [`OPEN`].
+fn certain(text: &str) -> usize {
+    let from = text.len().saturating_sub(OPEN.len() - 1);
+    (from..text.len())
+        .filter(|&at| text.is_char_boundary(at))
+        .find(|&at| OPEN.starts_with(&text[at..]))
+        .unwrap_or(text.len())
+}
+
+fn parse(body: &str) -> Option<ToolCall> {
+    let call: Value = serde_json::from_str(body.trim()).ok()?;
+    let name = call.get("name")?.as_str()?.to_string();
+    let arguments = call.get("arguments").or_else(|| call.get("parameters"))?.to_string();
+    Some(ToolCall { name, arguments })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "Let me <see>.<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>\n\
+                        <tool_call>{\"name\": \"g\", \"arguments\": {}}</tool_call> é <tool_call>no</tool_call><tool";
+
+    #[test]
+    fn calls_are_found_however_the_text_is_cut() {
+        for size in 1..40 {
+            let mut finder = CallFinder::default();
+            let (mut text, mut calls) = (String::new(), Vec::new());
+            let chars: Vec<char> = TEXT.chars().collect();
+            for piece in chars.chunks(size) {
+                let (more, found) = finder.push(&piece.iter().collect::<String>());
+                text.push_str(&more);
+                calls.extend(found);
+            }
+            let (more, last) = finder.finish();
+            text.push_str(&more);
+            calls.extend(last);
+            assert_eq!(text, "Let me <see>.\n é <tool_call>no</tool_call><tool", "{size}");
+            let names: Vec<_> =
+                calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
+            assert_eq!(names, [("f", "{\"a\":1}"), ("g", "{}")]);
+        }
+    }
+
+    #[test]
+    fn a_call_cut_short_at_its_end_is_one() {
+        let mut finder = CallFinder::default();
+        assert_eq!(
+            finder.push("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</too"),
+            (String::new(), vec![])
+        );
+        assert_eq!(finder.finish().1, None);
+        finder = CallFinder::default();
+        finder.push("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n");
+        assert_eq!(finder.finish().1.map(|call| call.name), Some("f".into()));
+    }
+
+    #[test]
+    fn templates_without_tools_get_text() {
+        let tool = Tool { name: "f".into(), description: None, parameters: json!({}) };
+        let call = json!({"type": "function", "function": {"name": "f", "arguments": {"a": 1}}});
+        let messages = [
+            Message::new("user", "go"),
+            Message { tool_calls: vec![call], ..Message::new("assistant", "") },
+            Message::new("tool", "1"),
+            Message::new("tool", "2"),
+        ];
+        let plain = spelled_out(&messages, &[tool]);
+        let roles: Vec<_> = plain.iter().map(|message| message.role.as_str()).collect();
+        assert_eq!(roles, ["system", "user", "assistant", "user"]);
+        assert!(plain[0].content.contains("\"name\":\"f\""));
+        assert_eq!(
+            plain[2].content,
+            "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\":1}}\n</tool_call>"
+        );
+        assert!(plain[3].content.contains("1\n</tool_response>\n<tool_response>\n2"));
+    }
+}

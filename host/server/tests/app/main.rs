@@ -1,0 +1,11 @@
+//! The app without a socket, over small seeded models: what clients see.
+
+mod access;
+mod chat;
+mod completions;
+mod embeddings;
+mod load;
+mod models;
+mod refusals;
+mod sockets;
+mod support;

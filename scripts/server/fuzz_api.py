@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""schemathesis, with all its checks, on the OpenAPI document of a running server: it must find nothing."""
+
+import argparse
+import subprocess
+import sys
+
+from process import ROOT, Server
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("more", nargs="*", help="more options of schemathesis, after --")
+    options = parser.parse_args()
+    # Short answers, because a random request asks for long ones; and no limit on n times prompts, which no schema can say.
+    with Server("--max-tokens", "8", "--max-choices", "100000", "--log-level", "error") as server:
+        command = [
+            ROOT / ".venv" / "bin" / "st",
+            "run",
+            server.url + "/openapi.json",
+            "--checks=all",
+            f"--max-time={options.seconds}",
+            "--seed=1",
+            *options.more,
+        ]
+        result = subprocess.run(command, cwd=ROOT / "target")
+        if server.process.poll() is not None:
+            print("the server died")
+            return 1
+        return result.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""A running `edgellm serve`, for tests and measurements."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "smollm2-135m-instruct"
+
+
+def program() -> Path:
+    """The release build."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return target / "release" / "edgellm"
+
+
+class Server:
+    """Starts a server on a free port and ends it; `with Server("--queue", "4") as server`."""
+
+    def __init__(self, *options: str, model: str = MODEL, stderr=None, environment: dict | None = None):
+        command = [program(), "serve", "--model", model, "--port", "0", *options]
+        self.log: list[str] = []
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr if stderr is not None else subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        if stderr is None:
+            threading.Thread(target=self._read_log, daemon=True).start()
+        line = self.process.stdout.readline()
+        if not line.startswith("listening on "):
+            self.process.wait()
+            raise RuntimeError(f"the server did not start: {line}{''.join(self.log)}")
+        self.url = line.split()[-1]
+        deadline = time.monotonic() + 60
+        while self.health() != 200:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError("the server did not get ready: " + "".join(self.log))
+            time.sleep(0.02)
+
+    def _read_log(self) -> None:
+        for line in self.process.stderr:
+            self.log.append(line)
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def health(self) -> int:
+        """Status of /health; 0 if there is no answer."""
+        try:
+            with urllib.request.urlopen(self.url + "/health", timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def post(self, path: str, body: dict, timeout: float = 60) -> dict:
+        """The JSON answer to a JSON request."""
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return json.load(answer)
+
+    def metrics(self) -> dict[str, float]:
+        """All metrics by name and labels."""
+        with urllib.request.urlopen(self.url + "/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    def total(self, name: str) -> float:
+        """Sum of a metric over its labels."""
+        return sum(value for key, value in self.metrics().items() if key.split("{")[0] == name)
+
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
+    def descriptors(self) -> int:
+        """Open files and connections."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+def run_tests(tests: dict) -> None:
+    """Runs named functions, or those named on the command line, and ends with the number that failed."""
+    wanted, failed = sys.argv[1:] or list(tests), 0
+    for name in wanted:
+        start = time.monotonic()
+        try:
+            tests[name]()
+            print(f"{name}: ok ({time.monotonic() - start:.1f} s)", flush=True)
+        except Exception as error:  # every kind of failure is a failed test, and the others still run
+            failed += 1
+            print(f"{name}: FAILED: {type(error).__name__}: {error}", flush=True)
+            if os.environ.get("TRACE"):
+                raise
+    sys.exit(1 if failed else 0)
