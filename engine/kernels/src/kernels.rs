@@ -78,7 +78,8 @@ impl Kernels {
             assert_eq!(layout.padded_cols(), activations.padded_cols(), "columns differ");
             assert_eq!(product.output.len(), tokens * layout.rows(), "output is not (tokens, rows)");
             let planes = matches!(layout.encoding(), Encoding::Planes(_));
-            let tables = tokens >= UNPACK_TOKENS || tokens == 0 || !activations.token(0).coarse.tables.is_empty();
+            let tables =
+                tokens >= UNPACK_TOKENS || tokens == 0 || !activations.token(0).coarse.tables.is_empty();
             assert!(!planes || tables, "no lookup tables");
             strips += layout.strips();
         }

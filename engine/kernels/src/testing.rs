@@ -135,14 +135,16 @@ pub fn check_activations(kernels: Kernels) {
                 let digits = [Some(token.coarse), refined.then_some(token.fine)];
                 for digit in digits.into_iter().flatten() {
                     check_digit(&digit.values[32 * block..][..32], &digit.tables[512 * block / 4..][..128]);
-                    let sum: i32 = digit.values[32 * block..][..32].iter().map(|&value| i32::from(value)).sum();
+                    let sum: i32 =
+                        digit.values[32 * block..][..32].iter().map(|&value| i32::from(value)).sum();
                     assert_eq!(sum, digit.sums[block]);
                 }
                 // A 64th of the first digit's unit at the edge of what the second holds, else half its own.
                 let (unit, bound) = (token.scales[block], if refined { 1.01 } else { 0.51 });
                 for col in 32 * block..cols.min(32 * block + 32) {
                     let value = f32::from(token.coarse.values[col]);
-                    let value = if refined { 64.0 * value + f32::from(token.fine.values[col]) } else { value };
+                    let value =
+                        if refined { 64.0 * value + f32::from(token.fine.values[col]) } else { value };
                     let (x, error) = (x[index * cols + col], value * unit - x[index * cols + col]);
                     assert!(error.abs() <= unit * bound, "{x} became {value} x {unit}");
                 }
@@ -248,7 +250,7 @@ fn check_attention(attention: Attention<'_>, output: &[f32]) {
 /// If one fails.
 pub fn check(kernels: Kernels, pool: &Pool) -> u64 {
     check_activations(kernels);
-    let words: Vec<u64> = (0..70_001).map(|i| i * i << 20).collect();
+    let words: Vec<u64> = (0..70_001).map(|i| (i * i) << 20).collect();
     assert_eq!(kernels.stream(pool, &words), words.iter().fold(0, |sum: u64, &x| sum.wrapping_add(x)));
     assert!(check_matmul(kernels, pool) > 500);
     float_hash(kernels)
