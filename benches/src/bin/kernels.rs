@@ -128,7 +128,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 for (compute, cold, hot) in &mut candidates {
                     let kernels = compute.kernels();
                     let mut activations = Activations::default();
-                    kernels.quantize(compute.pool(), &mut activations, &input, case.cols, true, f32::INFINITY);
+                    kernels.quantize(
+                        compute.pool(),
+                        &mut activations,
+                        &input,
+                        case.cols,
+                        true,
+                        f32::INFINITY,
+                    );
                     if round == 0 {
                         let expected =
                             expected.get_or_insert_with(|| reference::matmul(&matrices[0], &activations));

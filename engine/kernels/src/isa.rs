@@ -149,6 +149,10 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     /// # Safety
     /// `WIDTH / 2` bytes are readable.
     unsafe fn load_halves(self, from: *const u8) -> Self::Floats;
+    /// Loads signed bytes, as floats.
+    /// # Safety
+    /// `WIDTH / 4` bytes are readable.
+    unsafe fn load_signed_bytes(self, from: *const i8) -> Self::Floats;
     /// Lane-wise sum.
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// Lane-wise product.

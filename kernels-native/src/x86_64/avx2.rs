@@ -22,7 +22,7 @@ macro_rules! avx2 {
     };
 }
 
-// SAFETY: loads and stores are of 32 bytes, of 16 for halves and of 4 for a quad.
+// SAFETY: loads and stores are of 32 bytes, of 16 for halves, of 8 for signed bytes and of 4 for a quad.
 unsafe impl Isa for Avx2 {
     const NAME: &'static str = "avx2";
     const WIDTH: usize = 32;
@@ -172,6 +172,11 @@ unsafe impl Isa for Avx2 {
     #[inline(always)]
     unsafe fn load_halves(self, from: *const u8) -> __m256 {
         avx2!(_mm256_cvtph_ps(_mm_loadu_si128(from.cast())))
+    }
+
+    #[inline(always)]
+    unsafe fn load_signed_bytes(self, from: *const i8) -> __m256 {
+        avx2!(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))))
     }
 
     #[inline(always)]
