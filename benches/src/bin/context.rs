@@ -2,9 +2,9 @@
 //! `context MODEL.tmac2.bin [--threads N] [--kernel NAME] [--contexts 128,4096] [--rounds N] [--generate TOKENS]
 //! [--kv-cache f16,int8]`.
 //!
-//! Each length and format of the KV cache has a session, filled once. A round decodes the same tokens at each length in turn and goes back,
-//! so that whatever else the machine does meets all of them; figures are medians over the rounds, and ratios
-//! are of the same round.
+//! Each length and format of the KV cache has a session, filled once. A round decodes the same tokens in each in
+//! turn and goes back, so that whatever else the machine does meets all of them; figures are medians over the
+//! rounds, and ratios are of the same round.
 
 use edgellm::testing::{HASH_START, logits_hash};
 use edgellm::{CacheFormat, Compute, Model, Session, SessionOptions, available_kernels};

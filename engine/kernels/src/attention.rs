@@ -266,6 +266,8 @@ fn walk<I: Isa, const HEADS: usize>(isa: I, attention: Attention<'_>, index: usi
     let first = index * SEGMENT_PAGES;
     let last = positions.div_ceil(PAGE_POSITIONS).min(first + SEGMENT_PAGES);
     for (index, page) in pages[..last].iter().enumerate().skip(first) {
+        // Segments mostly follow each other, so the next page may be the next segment's.
+        let next = pages[(index + 1).min(pages.len() - 1)].bytes()[part..].as_ptr();
         let count = PAGE_POSITIONS.min(positions - index * PAGE_POSITIONS);
         let part = &page.bytes()[part..part + layout.bytes()];
         let mut scores = match layout.format() {
@@ -288,8 +290,12 @@ fn walk<I: Isa, const HEADS: usize>(isa: I, attention: Attention<'_>, index: usi
             weight[head] = weight[head] * correction[head] + sum(scores);
         }
         match layout.format() {
-            CacheFormat::F16 => halves::accumulate(isa, &scores, count, correction, layout, part, partial),
-            CacheFormat::Int8 => bytes::accumulate(isa, &scores, count, correction, layout, part, partial),
+            CacheFormat::F16 => {
+                halves::accumulate(isa, &scores, count, correction, layout, part, next, partial)
+            }
+            CacheFormat::Int8 => {
+                bytes::accumulate(isa, &scores, count, correction, layout, part, next, partial)
+            }
         }
     }
     for (head, partial) in partial.chunks_exact_mut(stride).enumerate() {

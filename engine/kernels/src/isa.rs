@@ -132,6 +132,13 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
         self.lookup_rows(low, high, start)
     }
 
+    /// Asks for the 64 bytes around `from` to be brought to the cache. Any address will do; where there is no such
+    /// instruction nothing happens.
+    #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        _ = from;
+    }
+
     /// `64 * coarse + fine`: the sums over both digits of refined activations.
     fn refine(self, coarse: Self::Ints, fine: Self::Ints) -> Self::Ints;
 

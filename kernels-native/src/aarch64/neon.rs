@@ -168,6 +168,12 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        fn prefetch(self, from: *const u8) {
+            // A hint: no address can fault.
+            neon!(asm!("prfm pldl1keep, [{}]", in(reg) from, options(readonly, nostack, preserves_flags)))
+        }
+
+        #[inline(always)]
         fn refine(self, coarse: int32x4_t, fine: int32x4_t) -> int32x4_t {
             neon!(vaddq_s32(vshlq_n_s32::<6>(coarse), fine))
         }

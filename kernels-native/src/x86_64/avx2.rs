@@ -190,6 +190,11 @@ unsafe impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        avx2!(_mm_prefetch::<_MM_HINT_T0>(from.cast()))
+    }
+
+    #[inline(always)]
     fn refine(self, coarse: __m256i, fine: __m256i) -> __m256i {
         avx2!(_mm256_add_epi32(_mm256_slli_epi32::<6>(coarse), fine))
     }

@@ -193,6 +193,11 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        fn prefetch(self, from: *const u8) {
+            avx512!(_mm_prefetch::<_MM_HINT_T0>(from.cast()))
+        }
+
+        #[inline(always)]
         fn refine(self, coarse: __m512i, fine: __m512i) -> __m512i {
             avx512!(_mm512_add_epi32(_mm512_slli_epi32::<6>(coarse), fine))
         }

@@ -63,6 +63,10 @@ pub(super) fn scores<I: Isa, const HEADS: usize>(
                 let mut sums = [[[isa.byte_zero(); 2]; 4]; HEADS];
                 for group in 0..GROUPS_PER_BLOCK {
                     let row = (block * GROUPS_PER_BLOCK + group) * PAGE_POSITIONS + at;
+                    // The values, as many bytes, come next.
+                    for line in (0..registers * I::WIDTH).step_by(64) {
+                        isa.prefetch(keys.wrapping_add(layout.values() + LUT_GROUP * row + line));
+                    }
                     for r in 0..registers {
                         let codes = isa.load(keys.add(LUT_GROUP * (row + r * lanes)));
                         for head in 0..HEADS {
@@ -93,8 +97,10 @@ pub(super) fn scores<I: Isa, const HEADS: usize>(
     scores
 }
 
-/// `totals = totals * correction + weights (HEADS, count) x values (count, padded)`.
+/// `totals = totals * correction + weights (HEADS, count) x values (count, padded)`. What is at `next`, the keys
+/// of the next page, is wanted soon.
 #[inline(always)]
+#[expect(clippy::too_many_arguments)]
 pub(super) fn accumulate<I: Isa, const HEADS: usize>(
     isa: I,
     weights: &Scores<HEADS>,
@@ -102,6 +108,7 @@ pub(super) fn accumulate<I: Isa, const HEADS: usize>(
     correction: [f32; HEADS],
     layout: HeadLayout,
     part: &[u8],
+    next: *const u8,
     totals: &mut [f32],
 ) {
     let (lanes, padded) = (I::WIDTH / 4, layout.padded());
@@ -134,6 +141,8 @@ pub(super) fn accumulate<I: Isa, const HEADS: usize>(
                     }
                 }
                 for position in 0..count {
+                    let row = block * PAGE_POSITIONS + position;
+                    isa.prefetch(next.wrapping_add(row * CACHE_BLOCK + at));
                     for r in 0..registers {
                         let value =
                             isa.load_signed_bytes(values.add(position * CACHE_BLOCK + at + r * lanes).cast());

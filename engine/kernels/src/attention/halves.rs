@@ -27,6 +27,10 @@ pub(super) fn scores<I: Isa, const HEADS: usize>(
     for at in (0..PAGE_POSITIONS).step_by(registers * lanes) {
         let mut sums = [[isa.splat(0.0); 16]; HEADS];
         for d in 0..head_dim {
+            // The values, of which a row is as long, come next.
+            for line in (0..2 * registers * lanes).step_by(64) {
+                isa.prefetch(keys.wrapping_add(layout.values() + 2 * (d * PAGE_POSITIONS + at) + line));
+            }
             for r in 0..registers {
                 // SAFETY: at + registers * lanes <= 64 and d < head_dim, so the part's length covers it.
                 let key = unsafe { isa.load_halves(keys.add(2 * (d * PAGE_POSITIONS + at + r * lanes))) };
@@ -47,8 +51,10 @@ pub(super) fn scores<I: Isa, const HEADS: usize>(
     scores
 }
 
-/// `totals = totals * correction + weights (HEADS, count) x values (count, padded)`.
+/// `totals = totals * correction + weights (HEADS, count) x values (count, padded)`. What is at `next`, the keys
+/// of the next page, is wanted soon.
 #[inline(always)]
+#[expect(clippy::too_many_arguments)]
 pub(super) fn accumulate<I: Isa, const HEADS: usize>(
     isa: I,
     weights: &Scores<HEADS>,
@@ -56,6 +62,7 @@ pub(super) fn accumulate<I: Isa, const HEADS: usize>(
     correction: [f32; HEADS],
     layout: HeadLayout,
     part: &[u8],
+    next: *const u8,
     totals: &mut [f32],
 ) {
     let (lanes, padded) = (I::WIDTH / 4, layout.padded());
@@ -67,11 +74,22 @@ pub(super) fn accumulate<I: Isa, const HEADS: usize>(
     // SAFETY: at + registers * lanes <= padded in every run, the length of each row of `values` and `totals`.
     unsafe {
         while at + wide * lanes <= padded {
-            run(isa, weights, count, correction, padded, values.as_ptr(), totals.as_mut_ptr(), at, wide);
+            run(
+                isa,
+                weights,
+                count,
+                correction,
+                padded,
+                values.as_ptr(),
+                next,
+                totals.as_mut_ptr(),
+                at,
+                wide,
+            );
             at += wide * lanes;
         }
         while at < padded {
-            run(isa, weights, count, correction, padded, values.as_ptr(), totals.as_mut_ptr(), at, 1);
+            run(isa, weights, count, correction, padded, values.as_ptr(), next, totals.as_mut_ptr(), at, 1);
             at += lanes;
         }
     }
@@ -91,6 +109,7 @@ unsafe fn run<I: Isa, const HEADS: usize>(
     correction: [f32; HEADS],
     padded: usize,
     values: *const u8,
+    next: *const u8,
     totals: *mut f32,
     at: usize,
     registers: usize,
@@ -106,6 +125,9 @@ unsafe fn run<I: Isa, const HEADS: usize>(
             }
         }
         for position in 0..count {
+            for line in (0..2 * registers * lanes).step_by(64) {
+                isa.prefetch(next.wrapping_add(2 * (position * padded + at) + line));
+            }
             for r in 0..registers {
                 let value = isa.load_halves(values.add(2 * (position * padded + at + r * lanes)));
                 for head in 0..HEADS {
