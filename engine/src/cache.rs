@@ -1,27 +1,33 @@
-//! The key-value cache: pages of 64 positions, half precision, taken as a sequence grows.
+//! The key-value cache: pages of 64 positions, taken as a sequence grows.
 
 use crate::config::ModelConfig;
-use edgellm_kernels::attention::{Attention, HEAD_ALIGNMENT, PAGE_POSITIONS};
-use edgellm_kernels::layout::f32_to_f16;
+use edgellm_kernels::Activations;
+use edgellm_kernels::attention::Attention;
+use edgellm_kernels::page::{CacheFormat, HeadLayout, PAGE_POSITIONS, Page};
 
 /// Keys and values of one sequence.
 ///
-/// A page holds 64 positions of all layers: for each layer and head the keys, (padded head_dim, 64), then the
-/// values, (64, padded head_dim).
+/// A page holds 64 positions of all layers: for each layer and head a part, see [`HeadLayout`].
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
-    pages: Vec<Box<[u16]>>,
+    pages: Vec<Page>,
     heads: usize,
-    head_dim: usize,
-    page_len: usize,
+    layout: HeadLayout,
+    page_bytes: usize,
     len: usize,
 }
 
 impl Cache {
-    pub(crate) fn new(config: &ModelConfig) -> Self {
-        let (heads, head_dim) = (config.num_key_value_heads, config.head_dim);
-        let page_len = config.num_hidden_layers * heads * 2 * part(head_dim);
-        Cache { pages: Vec::new(), heads, head_dim, page_len, len: 0 }
+    pub(crate) fn new(config: &ModelConfig, format: CacheFormat) -> Self {
+        let heads = config.num_key_value_heads;
+        let layout = HeadLayout::new(format, config.head_dim);
+        let page_bytes = config.num_hidden_layers * heads * layout.bytes();
+        Cache { pages: Vec::new(), heads, layout, page_bytes, len: 0 }
+    }
+
+    /// What keys and values are kept in.
+    pub(crate) fn format(&self) -> CacheFormat {
+        self.layout.format()
     }
 
     /// Positions filled.
@@ -32,7 +38,7 @@ impl Cache {
     /// Takes pages for `positions` in all.
     pub(crate) fn reserve(&mut self, positions: usize) {
         while self.pages.len() * PAGE_POSITIONS < positions {
-            self.pages.push(vec![0; self.page_len].into_boxed_slice());
+            self.pages.push(Page::new(self.page_bytes));
         }
     }
 
@@ -54,50 +60,37 @@ impl Cache {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.pages.len() * self.page_len * size_of::<u16>()
+        self.pages.len() * self.page_bytes
     }
 
-    /// Where the keys of a layer's head begin in a page; the values follow after as many elements again.
-    fn offset(&self, layer: usize, head: usize) -> usize {
-        (layer * self.heads + head) * 2 * part(self.head_dim)
+    /// Where the part of a layer's head begins in a page, in bytes.
+    fn part(&self, layer: usize, head: usize) -> usize {
+        (layer * self.heads + head) * self.layout.bytes()
     }
 
     /// Writes keys and values, each (heads, head_dim), of one position of a layer.
     pub(crate) fn write(&mut self, layer: usize, position: usize, keys: &[f32], values: &[f32]) {
-        let head_dim = self.head_dim;
+        let (layout, head_dim) = (self.layout, self.layout.head_dim());
         let (page, slot) = (position / PAGE_POSITIONS, position % PAGE_POSITIONS);
         for head in 0..self.heads {
-            let offset = self.offset(layer, head);
-            let (to_keys, to_values) = self.pages[page][offset..].split_at_mut(part(head_dim));
-            for (d, &key) in keys[head * head_dim..][..head_dim].iter().enumerate() {
-                to_keys[d * PAGE_POSITIONS + slot] = f32_to_f16(key);
-            }
-            let to_values = &mut to_values[slot * padded(head_dim)..][..head_dim];
-            for (to, &value) in to_values.iter_mut().zip(&values[head * head_dim..]) {
-                *to = f32_to_f16(value);
-            }
+            let part = self.part(layer, head);
+            let part = &mut self.pages[page].bytes_mut()[part..part + layout.bytes()];
+            let row = head * head_dim..(head + 1) * head_dim;
+            layout.write(part, slot, &keys[row.clone()], &values[row]);
         }
     }
 
-    /// Attention of `queries`, all of key-value head `head`, to the first `positions` positions.
+    /// Attention of `queries`, all of key-value head `head`, to the first `positions` positions. `quantized`
+    /// holds the same queries from row `first` on, where the format needs that.
     pub(crate) fn attention<'a>(
         &'a self,
-        layer: usize,
-        head: usize,
+        (layer, head): (usize, usize),
         queries: &'a [f32],
+        quantized: &'a Activations,
+        first: usize,
         positions: usize,
     ) -> Attention<'a> {
-        let keys = self.offset(layer, head);
-        let values = keys + part(self.head_dim);
-        Attention { queries, head_dim: self.head_dim, pages: &self.pages, keys, values, positions }
+        let part = self.part(layer, head);
+        Attention { queries, quantized, first, layout: self.layout, pages: &self.pages, part, positions }
     }
-}
-
-fn padded(head_dim: usize) -> usize {
-    head_dim.next_multiple_of(HEAD_ALIGNMENT)
-}
-
-/// Elements of the keys, and of the values, of one head in a page.
-fn part(head_dim: usize) -> usize {
-    padded(head_dim) * PAGE_POSITIONS
 }

@@ -5,6 +5,7 @@ use crate::cache::Cache;
 use crate::model::{Model, Weight};
 use crate::rope::rotate;
 use edgellm_kernels::layout::Encoding;
+use edgellm_kernels::page::CacheFormat;
 use edgellm_kernels::{Activations, Product};
 
 /// How finely activations are rounded; docs/quantization.md has what each costs and gains.
@@ -67,6 +68,8 @@ pub(crate) struct Buffers {
     /// (wanted, vocab_size)
     logits: Vec<f32>,
     activations: Activations,
+    /// What threads that share an attention give.
+    partials: Vec<f32>,
 }
 
 /// Processes the runs' tokens, appends them to their caches, and returns the wanted logits, (wanted,
@@ -104,7 +107,9 @@ pub(crate) fn hidden_states<'b, R: Run + Sync>(
     let (hidden, q_dim, kv_dim, head_dim) =
         (config.hidden_size, config.q_dim(), config.kv_dim(), config.head_dim);
     let tokens: usize = runs.iter().map(|run| run.tokens().len()).sum();
-    let Buffers { x, normed, q, k, v, attended, gate, up, projected, cos, sin, activations, .. } = buffers;
+    let Buffers {
+        x, normed, q, k, v, attended, gate, up, projected, cos, sin, activations, partials, ..
+    } = buffers;
     let linear = Linear { model, precision };
 
     x.resize(tokens * hidden, 0.0);
@@ -143,7 +148,7 @@ pub(crate) fn hidden_states<'b, R: Run + Sync>(
             }
         }
         attended.resize(tokens * q_dim, 0.0);
-        attend(model, index, runs, q, attended);
+        attend(model, index, runs, q, activations, partials, attended);
         linear.apply(activations, attended, q_dim, &[layer.o_proj], [projected]);
         add(x, projected);
 
@@ -185,18 +190,30 @@ fn norm(model: &Model, x: &[f32], weight: &[f32], out: &mut Vec<f32>) {
 }
 
 /// Attention of every row of `q`, (T, q_dim), to its sequence's cache up to its own position.
-fn attend<R: Run + Sync>(model: &Model, layer: usize, runs: &[R], q: &[f32], out: &mut [f32]) {
+fn attend<R: Run + Sync>(
+    model: &Model,
+    layer: usize,
+    runs: &[R],
+    q: &[f32],
+    quantized: &mut Activations,
+    partials: &mut Vec<f32>,
+    out: &mut [f32],
+) {
     let config = model.config();
     let (heads, head_dim, q_dim) = (config.num_attention_heads, config.head_dim, config.q_dim());
     let group = heads / config.num_key_value_heads;
     let compute = model.compute();
     let tokens = q.len() / q_dim;
-    // The heads of a group share their keys and values; apart only where that occupies more threads.
-    let together = if tokens * config.num_key_value_heads >= 4 * compute.threads() { group } else { 1 };
-    let parts = heads / together;
+    if runs.iter().any(|run| run.cache().format() == CacheFormat::Int8) {
+        // Every block refined, 14 bits: then what the cache costs is the rounding of keys and values alone.
+        compute.kernels().quantize(compute.pool(), quantized, q, head_dim, false, 0.0);
+    }
+    let (quantized, kv_heads) = (&*quantized, config.num_key_value_heads);
+    // The heads of a group share their keys and values.
     let job = |index: usize| {
-        let (mut token, head) = (index / parts, index % parts * together);
-        let queries = &q[token * q_dim + head * head_dim..][..together * head_dim];
+        let (mut token, head) = (index / kv_heads, index % kv_heads);
+        let first = token * heads + head * group;
+        let queries = &q[first * head_dim..][..group * head_dim];
         let mut runs = runs.iter();
         let (cache, position) = loop {
             match runs.next() {
@@ -205,9 +222,9 @@ fn attend<R: Run + Sync>(model: &Model, layer: usize, runs: &[R], q: &[f32], out
                 None => unreachable!("every row belongs to a run"),
             }
         };
-        cache.attention(layer, head / group, queries, position + 1)
+        cache.attention((layer, head), queries, quantized, first, position + 1)
     };
-    compute.kernels().attend(compute.pool(), tokens * parts, &job, out);
+    compute.kernels().attend(compute.pool(), tokens * kv_heads, &job, out, partials);
 }
 
 /// a += b

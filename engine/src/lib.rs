@@ -24,6 +24,7 @@ pub mod tokenizer;
 pub use batch::{Batch, BatchRun};
 pub use compute::{Compute, available_kernels};
 pub use edgellm_kernels as kernels;
+pub use edgellm_kernels::page::CacheFormat;
 pub use error::Error;
 pub use forward::Precision;
 pub use model::Model;

@@ -5,6 +5,7 @@ use crate::cache::Cache;
 use crate::error::Error;
 use crate::forward::{Buffers, Precision, Run, forward, hidden_states};
 use crate::model::Model;
+use edgellm_kernels::page::CacheFormat;
 
 /// Tokens that prefill processes at once: enough to unpack weights rarely, few enough to stay in cache.
 const PREFILL_CHUNK: usize = 128;
@@ -16,6 +17,8 @@ pub struct SessionOptions {
     pub context_length: Option<usize>,
     /// How finely activations are rounded.
     pub precision: Precision,
+    /// What keys and values are kept in; docs/quantization.md has what 8 bits cost.
+    pub kv_cache: CacheFormat,
 }
 
 /// One sequence of tokens on a model: its key-value cache, and the buffers to extend it.
@@ -45,7 +48,7 @@ impl Session {
             model: model.clone(),
             precision: options.precision,
             capacity,
-            cache: Cache::new(model.config()),
+            cache: Cache::new(model.config(), options.kv_cache),
             buffers: Buffers::default(),
         })
     }

@@ -2,7 +2,8 @@
 
 use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_model};
 use edgellm::{
-    Batch, BatchRun, Compute, Error, Model, Precision, Session, SessionOptions, available_kernels,
+    Batch, BatchRun, CacheFormat, Compute, Error, Model, Precision, Session, SessionOptions,
+    available_kernels,
 };
 
 fn model(index: usize, compute: Compute) -> Model {
@@ -11,6 +12,10 @@ fn model(index: usize, compute: Compute) -> Model {
 
 fn session(model: &Model, precision: Precision) -> Session {
     Session::new(model, SessionOptions { precision, ..Default::default() }).unwrap()
+}
+
+fn session_with(model: &Model, kv_cache: CacheFormat) -> Session {
+    Session::new(model, SessionOptions { kv_cache, ..Default::default() }).unwrap()
 }
 
 /// Logits of a prompt in chunks, then of greedy tokens.
@@ -30,21 +35,29 @@ fn logits(session: &mut Session, prompt: &[u32], chunk: usize, decode: usize) ->
 
 #[test]
 fn kernels_threads_and_chunks_give_the_same_bits() {
-    let prompt: Vec<u32> = (0..150).map(|i| i * 7 % 256).collect();
+    // More than a segment of attention, so that threads share it.
+    let prompt: Vec<u32> = (0..270).map(|i| i * 7 % 256).collect();
     for index in 0..recipes().len() {
-        for precision in [Precision::Standard, Precision::High] {
+        for (precision, kv_cache) in [
+            (Precision::Standard, CacheFormat::F16),
+            (Precision::High, CacheFormat::F16),
+            (Precision::Standard, CacheFormat::Int8),
+        ] {
+            let options = SessionOptions { precision, kv_cache, ..Default::default() };
             let mut expected = None;
             for kernels in available_kernels() {
                 for threads in [1, 2, 3] {
                     let model = model(index, Compute::new(kernels, threads));
-                    for chunk in [1, 3, 64, 150] {
+                    for chunk in [1, 3, 64, 270] {
                         if chunk < 64 && threads == 3 {
                             continue;
                         }
-                        let actual = logits(&mut session(&model, precision), &prompt, chunk, 8);
+                        let mut session = Session::new(&model, options).unwrap();
+                        let actual = logits(&mut session, &prompt, chunk, 8);
                         let finite = actual.iter().flatten().all(|&x| f32::from_bits(x).is_finite());
                         assert!(finite, "{:?}", recipes()[index]);
-                        let what = format!("{:?} {kernels:?} {threads} {chunk}", recipes()[index]);
+                        let what =
+                            format!("{:?} {options:?} {kernels:?} {threads} {chunk}", recipes()[index]);
                         assert!(*expected.get_or_insert_with(|| actual.clone()) == actual, "{what}");
                     }
                 }
@@ -89,15 +102,30 @@ fn high_precision_differs_and_each_token_can_be_had() {
 }
 
 #[test]
+fn a_cache_in_8_bits_is_half_as_large_and_close() {
+    let model = model(0, Compute::default());
+    let prompt: Vec<u32> = (0..100).collect();
+    let mut sessions = [CacheFormat::F16, CacheFormat::Int8].map(|format| session_with(&model, format));
+    let [half, bytes] = sessions.each_mut().map(|session| session.prefill(&prompt).unwrap().to_vec());
+    let size = |logits: &[f32]| logits.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let difference: Vec<f32> = half.iter().zip(&bytes).map(|(a, b)| a - b).collect();
+    let relative = size(&difference) / size(&half);
+    assert!(relative > 0.0 && relative < 0.05, "{relative}");
+    // 8.5 bits in place of 16, with as much padding: heads of 24 take 32.
+    assert_eq!(sessions[1].cache_bytes() * 32, sessions[0].cache_bytes() * 17);
+}
+
+#[test]
 fn truncating_goes_back() {
     let model = model(3, Compute::default());
-    let mut session = session(&model, Precision::Standard);
-    session.prefill(&[1, 2, 3]).unwrap();
-    let expected = session.decode(4).unwrap().to_vec();
-    session.decode(5).unwrap();
-    session.truncate(3);
-    assert_eq!(session.position(), 3);
-    assert_eq!(session.decode(4).unwrap(), expected);
+    for mut session in [CacheFormat::F16, CacheFormat::Int8].map(|format| session_with(&model, format)) {
+        session.prefill(&[1, 2, 3]).unwrap();
+        let expected = session.decode(4).unwrap().to_vec();
+        session.decode(5).unwrap();
+        session.truncate(3);
+        assert_eq!(session.position(), 3);
+        assert_eq!(session.decode(4).unwrap(), expected);
+    }
 }
 
 #[test]
@@ -119,7 +147,7 @@ fn wrong_requests_are_errors_and_change_nothing() {
     assert!(session.decode(1).is_err());
 }
 
-/// Sessions in a batch, one with a chunk of prompt, get what they get alone.
+/// Sessions in a batch, one with a chunk of prompt, get what they get alone; their caches' formats may differ.
 #[test]
 fn a_batch_changes_nothing() {
     for index in 0..recipes().len() {
@@ -127,8 +155,9 @@ fn a_batch_changes_nothing() {
         let vocab = model.config().vocab_size;
         let prompts: Vec<Vec<u32>> =
             (0..9u32).map(|i| (0..3 + 11 * i).map(|t| t * (i + 3) % 256).collect()).collect();
-        let mut alone: Vec<Session> = prompts.iter().map(|_| session(&model, Precision::Standard)).collect();
-        let mut shared: Vec<Session> = prompts.iter().map(|_| session(&model, Precision::Standard)).collect();
+        let formats = [CacheFormat::F16, CacheFormat::Int8].into_iter().cycle().take(prompts.len());
+        let mut alone: Vec<Session> = formats.clone().map(|format| session_with(&model, format)).collect();
+        let mut shared: Vec<Session> = formats.map(|format| session_with(&model, format)).collect();
         let mut batch = Batch::default();
         for round in 0..6 {
             // The longest prompt goes in late, beside the others' single tokens.

@@ -6,7 +6,7 @@ use crate::{open, system};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use edgellm::sampler::{Sampler, SamplerOptions};
-use edgellm::{Compute, Model, Precision, SessionOptions, available_kernels};
+use edgellm::{CacheFormat, Compute, Model, Precision, SessionOptions, available_kernels};
 use edgellm_quantize::{Format, HeadFormat};
 use std::path::PathBuf;
 
@@ -35,6 +35,9 @@ pub(crate) struct RunArgs {
     /// How finely activations are rounded: the finer, the closer to the float model and the slower long prompts
     #[arg(long, value_enum, default_value_t = PrecisionArg::Standard)]
     pub(crate) precision: PrecisionArg,
+    /// What the KV cache holds keys and values in: int8 takes about half the memory
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = CacheArg::F16)]
+    pub(crate) kv_cache: CacheArg,
 }
 
 /// How to choose tokens. The defaults are the engine's, and they are llama.cpp's.
@@ -95,6 +98,15 @@ pub(crate) enum PrecisionArg {
     High,
 }
 
+/// [`CacheFormat`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CacheArg {
+    /// 16-bit floats
+    F16,
+    /// 8 bits, with a scale for each 32 elements
+    Int8,
+}
+
 impl ModelArgs {
     /// The model file, downloaded and converted if need be.
     pub(crate) fn locate(&self, cache: &Cache) -> Result<PathBuf> {
@@ -129,14 +141,18 @@ impl RunArgs {
         Ok(Compute::new(kernels, threads))
     }
 
-    /// Session options with this precision and a context of `context` tokens.
+    /// Session options with this precision and cache, and a context of `context` tokens.
     pub(crate) fn session_options(&self, context: Option<usize>) -> SessionOptions {
         let precision = match self.precision {
             PrecisionArg::Fast => Precision::Fast,
             PrecisionArg::Standard => Precision::Standard,
             PrecisionArg::High => Precision::High,
         };
-        SessionOptions { context_length: context, precision }
+        let kv_cache = match self.kv_cache {
+            CacheArg::F16 => CacheFormat::F16,
+            CacheArg::Int8 => CacheFormat::Int8,
+        };
+        SessionOptions { context_length: context, precision, kv_cache }
     }
 }
 

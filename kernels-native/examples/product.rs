@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if traced {
             mark_quantize();
         }
-        kernels.quantize(&pool, &mut activations, &input, cols, tables, false);
+        kernels.quantize(&pool, &mut activations, &input, cols, tables, f32::INFINITY);
         if traced {
             mark_matmul();
         }

@@ -8,7 +8,7 @@ prompts. The token ids of 2,000 lines are compared once.
     .venv/bin/python scripts/reference/compare.py --text wikitext-2-test.raw --chunks 20 \\
         --row int8 --row int4 --row int4,precision=fast --row int3 --row int2 --row bitnet --json out.json
 
-A row is a format and options: precision=fast, group=64, head=int4. --check makes it a test: int8 and int4
+A row is a format and options: precision=fast, group=64, head=int4, kv=int8. --check makes it a test: int8 and int4
 must stay under a KL divergence of 0.002, in high precision under 0.0005, and agree in at least 24 of 32 tokens
 of at least 8 prompts. In fast precision, under 0.008: a greedy text of a small model soon meets a near-tie that
 rounded activations decide otherwise, so how often is reported there, not checked.
@@ -86,6 +86,11 @@ def convert(args: argparse.Namespace, row: Row, output: Path) -> None:
     row.bytes = output.stat().st_size
 
 
+def run_options(row: Row) -> list[str]:
+    names = {"precision": "--precision", "kv": "--kv-cache"}
+    return [part for key, value in row.options.items() if key in names for part in (names[key], value)]
+
+
 class Reference:
     """The reference's answers, computed once for all rows. Logits of scored positions lie in a file."""
 
@@ -113,10 +118,9 @@ class Reference:
 
 def compare_logits(args: argparse.Namespace, row: Row, file: Path, reference: Reference, folder: Path) -> None:
     saved = folder / "logits.f32"
-    precision = row.options.get("precision", "standard")
     out = edgellm(
         args, "perplexity", "--model", file, "--text", args.text, "--context", args.context,
-        "--chunks", len(reference.targets), "--precision", precision, "--save-logits", saved, "--json",
+        "--chunks", len(reference.targets), *run_options(row), "--save-logits", saved, "--json",
     )  # fmt: skip
     report = json.loads(out)
     row.perplexity, row.stderr = report["perplexity"], report["stderr"]
@@ -145,11 +149,10 @@ def until_end(tokens: list[int], ends: set[int]) -> list[int]:
 
 def compare_greedy(args: argparse.Namespace, row: Row, file: Path, reference: Reference) -> None:
     row.greedy = []
-    precision = row.options.get("precision", "standard")
     for prompt, expected in reference.greedy.items():
         out = edgellm(
             args, "generate", "--model", file, "--prompt", prompt, "--raw", "--temperature", "0",
-            "--max-tokens", GREEDY_TOKENS, "--precision", precision, "--json",
+            "--max-tokens", GREEDY_TOKENS, *run_options(row), "--json",
         )  # fmt: skip
         report = json.loads(out)
         if report["prompt_token_ids"] != reference.encode(prompt):

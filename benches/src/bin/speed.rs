@@ -1,12 +1,14 @@
 //! Prefill and decode speed of a model file, as one line of JSON:
 //! `speed MODEL.tmac2.bin [--threads N] [--kernel NAME] [--prompt TOKENS] [--generate TOKENS] [--batch N]
-//! [--precision fast|standard|high]`.
+//! [--precision fast|standard|high] [--context TOKENS] [--kv-cache f16|int8]`.
 //!
-//! Prefill runs from an empty session; decoding starts from one token, greedily, as `llama-bench` does. The
-//! hash of the generated ids lets the caller check that all kernels and threads gave the same answer.
+//! Prefill runs from an empty session; decoding starts from one token, greedily, as `llama-bench` does, or after
+//! `--context` tokens. The hash of the generated ids lets the caller check that all kernels and threads gave the same answer.
 
 use edgellm::testing::{HASH_START, logits_hash};
-use edgellm::{Batch, BatchRun, Compute, Model, Precision, Session, SessionOptions, available_kernels};
+use edgellm::{
+    Batch, BatchRun, CacheFormat, Compute, Model, Precision, Session, SessionOptions, available_kernels,
+};
 use std::time::Instant;
 
 type Failure = Box<dyn std::error::Error>;
@@ -35,7 +37,15 @@ fn main() -> Result<(), Failure> {
             .find(|precision| format!("{precision:?}").eq_ignore_ascii_case(name))
             .ok_or("precisions: fast, standard, high")?,
     };
-    let options = || SessionOptions { precision, ..SessionOptions::default() };
+    let kv_cache = match args.iter().position(|arg| arg == "--kv-cache").and_then(|at| args.get(at + 1)) {
+        None => CacheFormat::default(),
+        Some(name) => *[CacheFormat::F16, CacheFormat::Int8]
+            .iter()
+            .find(|format| format!("{format:?}").eq_ignore_ascii_case(name))
+            .ok_or("caches: f16, int8")?,
+    };
+    let context = option("--context", 0)?;
+    let options = || SessionOptions { precision, kv_cache, ..SessionOptions::default() };
 
     // A private copy, not a map, so that the file system is out of the measurement.
     let model = Model::with_compute(std::fs::read(path)?, Compute::new(kernels, threads))?;
@@ -50,6 +60,12 @@ fn main() -> Result<(), Failure> {
 
     let mut sessions: Vec<Session> =
         (0..batch).map(|_| Session::new(&model, options())).collect::<Result<_, _>>()?;
+    if context > 0 {
+        let ids: Vec<u32> = (0..context as u32).map(|i| (100 + i * 37) % vocab).collect();
+        for session in &mut sessions {
+            session.prefill(&ids)?;
+        }
+    }
     let mut tokens = vec![1u32; batch];
     let mut all = Batch::default();
     let (mut hash, mut gaps) = (HASH_START, Vec::with_capacity(generate));
@@ -69,7 +85,7 @@ fn main() -> Result<(), Failure> {
     gaps.sort_by(f64::total_cmp);
     let at = |q: f64| gaps[((gaps.len() - 1) as f64 * q).round() as usize] * 1e3;
     println!(
-        r#"{{"kernel":"{}","threads":{threads},"batch":{batch},"file_bytes":{},"prefill_tokens_per_second":{prefill:.2},"decode_tokens_per_second":{decode:.2},"inter_token_ms":{{"p50":{:.3},"p95":{:.3},"p99":{:.3},"max":{:.3}}},"answer_hash":"{hash:016x}"}}"#,
+        r#"{{"kernel":"{}","threads":{threads},"batch":{batch},"context":{context},"kv_cache":"{kv_cache:?}","file_bytes":{},"prefill_tokens_per_second":{prefill:.2},"decode_tokens_per_second":{decode:.2},"inter_token_ms":{{"p50":{:.3},"p95":{:.3},"p99":{:.3},"max":{:.3}}},"answer_hash":"{hash:016x}"}}"#,
         kernels.name(),
         model.file_bytes(),
         at(0.5),

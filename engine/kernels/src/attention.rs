@@ -1,17 +1,20 @@
-//! Attention of one token over cached keys and values, block by block with an online softmax.
+//! Attention of one token over cached keys and values, page by page with an online softmax.
 //!
-//! The cache is a list of pages of [`PAGE_POSITIONS`] positions. In a page, the keys of a head are
-//! (head_dim, 64) and the values (64, head_dim), half precision: both products run along lanes, with no
-//! horizontal sums, and the order of operations does not depend on the vector width. Prefill and decode walk
-//! the same pages in the same order, so they agree bit for bit.
+//! Pages are walked in segments of [`SEGMENT_PAGES`]; what the segments give is merged in their order. Threads
+//! may share the segments of a long context; prefill, decode and any number of threads go through the same
+//! operations in the same order, so they agree bit for bit.
 
-use crate::float::{exp, sum};
+mod bytes;
+mod halves;
+
+use crate::activations::Activations;
+use crate::float::{exp, max, sum};
 use crate::isa::{Isa, Job};
+use crate::page::{CacheFormat, HeadLayout, PAGE_POSITIONS, Page};
+use std::mem::MaybeUninit;
 
-/// Positions of a page.
-pub const PAGE_POSITIONS: usize = 64;
-/// Head width is padded to a multiple of this.
-pub const HEAD_ALIGNMENT: usize = 16;
+/// Pages of a segment: 256 positions, about 10 microseconds of work.
+pub const SEGMENT_PAGES: usize = 4;
 /// Largest padded head width.
 pub const MAX_HEAD_DIM: usize = 1024;
 
@@ -20,18 +23,65 @@ pub const MAX_HEAD_DIM: usize = 1024;
 pub struct Attention<'a> {
     /// Queries, (heads, head_dim), already scaled by 1 / sqrt(head_dim).
     pub queries: &'a [f32],
-    /// Width of a head.
-    pub head_dim: usize,
-    /// Pages, half-precision bit patterns.
-    pub pages: &'a [Box<[u16]>],
-    /// Where the head's keys, (padded head_dim, 64), begin in each page.
-    pub keys: usize,
-    /// Where the head's values, (64, padded head_dim), begin in each page.
-    pub values: usize,
+    /// The same, quantized with every block refined; needed for pages in 8 bits only.
+    pub quantized: &'a Activations,
+    /// Number of the first query head in `quantized`.
+    pub first: usize,
+    /// How pages hold the head.
+    pub layout: HeadLayout,
+    /// Pages.
+    pub pages: &'a [Page],
+    /// Where the head's part begins in each page, in bytes.
+    pub part: usize,
     /// Number of positions to attend to, at least 1.
     pub positions: usize,
 }
 
+impl<'a> Attention<'a> {
+    /// Number of query heads.
+    #[inline(always)]
+    pub(crate) fn heads(&self) -> usize {
+        self.queries.len() / self.layout.head_dim()
+    }
+
+    /// Number of segments of the positions.
+    #[inline(always)]
+    pub(crate) fn segments(&self) -> usize {
+        self.positions.div_ceil(SEGMENT_PAGES * PAGE_POSITIONS)
+    }
+
+    /// Floats that a segment gives: for each head its totals, (padded), and [`EXTRA`] more.
+    #[inline(always)]
+    pub(crate) fn partial_len(&self) -> usize {
+        self.heads() * (self.layout.padded() + EXTRA)
+    }
+
+    /// `heads` of the heads, from `first` on.
+    #[inline(always)]
+    fn part_of(self, first: usize, heads: usize) -> Self {
+        let head_dim = self.layout.head_dim();
+        let queries = &self.queries[first * head_dim..][..heads * head_dim];
+        Attention { queries, first: self.first + first, ..self }
+    }
+
+    /// # Panics
+    /// If the queries do not suit the layout, or pages are too few.
+    #[inline(always)]
+    fn check(&self) {
+        let (head_dim, padded) = (self.layout.head_dim(), self.layout.padded());
+        assert!(padded <= MAX_HEAD_DIM && self.positions <= self.pages.len() * PAGE_POSITIONS);
+        assert!(self.positions > 0 && self.queries.len().is_multiple_of(head_dim));
+        if self.layout.format() == CacheFormat::Int8 {
+            let quantized = self.quantized;
+            assert!(quantized.padded_cols() == padded && self.first + self.heads() <= quantized.tokens());
+        }
+    }
+}
+
+/// After a head's totals: the sum of its weights, the largest score, and nothing, to keep 64 bytes.
+const EXTRA: usize = 16;
+
+/// All of an attention, to `output`, (heads, head_dim).
 pub(crate) struct AttendJob<'a> {
     pub(crate) attention: Attention<'a>,
     pub(crate) output: &'a mut [f32],
@@ -41,149 +91,215 @@ impl<I: Isa> Job<I> for AttendJob<'_> {
     type Output = ();
     #[inline(always)]
     fn run(self, isa: I) {
-        let Attention { queries, head_dim, pages, positions, .. } = self.attention;
-        let padded = head_dim.next_multiple_of(HEAD_ALIGNMENT);
-        assert!(padded <= MAX_HEAD_DIM && positions <= pages.len() * PAGE_POSITIONS);
-        assert!(queries.len() == self.output.len() && queries.len().is_multiple_of(head_dim));
-        // Heads together load and convert each key and value once.
-        let mut done = 0;
-        while done < queries.len() {
-            let heads = ((queries.len() - done) / head_dim).min(4);
-            let range = done..done + heads * head_dim;
-            let attention = Attention { queries: &queries[range.clone()], ..self.attention };
-            let output = &mut self.output[range];
-            match heads {
-                1 => attend::<I, 1>(isa, attention, output),
-                2 => attend::<I, 2>(isa, attention, output),
-                3 => attend::<I, 3>(isa, attention, output),
-                _ => attend::<I, 4>(isa, attention, output),
+        let AttendJob { attention, output } = self;
+        attention.check();
+        assert_eq!(attention.queries.len(), output.len());
+        let head_dim = attention.layout.head_dim();
+        let (mut merged, mut partial) = (Partial::uninit(), Partial::uninit());
+        for first in (0..attention.heads()).step_by(TOGETHER) {
+            let heads = TOGETHER.min(attention.heads() - first);
+            let part = attention.part_of(first, heads);
+            let merged = merged.empty(part.partial_len());
+            for index in 0..part.segments() {
+                let partial = partial.empty(part.partial_len());
+                segment(isa, part, index, partial);
+                merge(merged, partial, heads);
             }
-            done += heads * head_dim;
+            finish(merged, &mut output[first * head_dim..][..heads * head_dim], heads);
         }
     }
 }
 
-#[inline(always)]
-fn attend<I: Isa, const HEADS: usize>(isa: I, attention: Attention<'_>, output: &mut [f32]) {
-    let Attention { queries, head_dim, pages, keys, values, positions } = attention;
-    let padded = head_dim.next_multiple_of(HEAD_ALIGNMENT);
-    let mut totals = [[0.0f32; MAX_HEAD_DIM]; HEADS];
-    for total in &mut totals {
-        total[..padded].fill(0.0);
+/// One segment of an attention, to `partial`.
+pub(crate) struct SegmentJob<'a> {
+    pub(crate) attention: Attention<'a>,
+    pub(crate) index: usize,
+    pub(crate) partial: &'a mut [f32],
+}
+
+impl<I: Isa> Job<I> for SegmentJob<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, isa: I) {
+        let SegmentJob { attention, index, partial } = self;
+        attention.check();
+        assert!(index < attention.segments() && partial.len() == attention.partial_len());
+        let stride = attention.layout.padded() + EXTRA;
+        for first in (0..attention.heads()).step_by(TOGETHER) {
+            let heads = TOGETHER.min(attention.heads() - first);
+            let partial = &mut partial[first * stride..][..heads * stride];
+            empty(partial);
+            segment(isa, attention.part_of(first, heads), index, partial);
+        }
     }
-    let (mut max, mut weight) = ([f32::NEG_INFINITY; HEADS], [0.0f32; HEADS]);
-    for (index, page) in pages[..positions.div_ceil(PAGE_POSITIONS)].iter().enumerate() {
+}
+
+/// What the segments of an attention gave, merged to `output`, (heads, head_dim).
+pub(crate) struct MergeJob<'a> {
+    pub(crate) attention: Attention<'a>,
+    /// Segment after segment, each `len` floats, of which it uses the first.
+    pub(crate) partials: &'a [f32],
+    pub(crate) len: usize,
+    pub(crate) output: &'a mut [f32],
+}
+
+impl<I: Isa> Job<I> for MergeJob<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, _: I) {
+        let MergeJob { attention, partials, len, output } = self;
+        attention.check();
+        assert_eq!(attention.queries.len(), output.len());
+        assert!(partials.len() >= attention.segments() * len && len >= attention.partial_len());
+        let head_dim = attention.layout.head_dim();
+        let stride = attention.layout.padded() + EXTRA;
+        let mut merged = Partial::uninit();
+        for first in (0..attention.heads()).step_by(TOGETHER) {
+            let heads = TOGETHER.min(attention.heads() - first);
+            let merged = merged.empty(heads * stride);
+            for partial in partials.chunks_exact(len).take(attention.segments()) {
+                merge(merged, &partial[first * stride..][..heads * stride], heads);
+            }
+            finish(merged, &mut output[first * head_dim..][..heads * head_dim], heads);
+        }
+    }
+}
+
+/// Heads that load and convert each key and value once for all of them.
+const TOGETHER: usize = 4;
+
+/// Room for the totals of heads.
+struct Partial([MaybeUninit<f32>; TOGETHER * (MAX_HEAD_DIM + EXTRA)]);
+
+impl Partial {
+    #[inline(always)]
+    const fn uninit() -> Self {
+        Partial([const { MaybeUninit::uninit() }; TOGETHER * (MAX_HEAD_DIM + EXTRA)])
+    }
+
+    /// The first `len` floats, empty.
+    #[inline(always)]
+    fn empty(&mut self, len: usize) -> &mut [f32] {
+        let floats = &mut self.0[..len];
+        for float in floats.iter_mut() {
+            float.write(0.0);
+        }
+        // SAFETY: all of them were just written.
+        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), len) }
+    }
+}
+
+/// Nothing attended to yet. The largest score needs no start: [`segment`] sets it, [`merge`] asks for the weight.
+#[inline(always)]
+fn empty(partial: &mut [f32]) {
+    partial.fill(0.0);
+}
+
+/// Adds `partial` to `merged`, both (heads, padded + EXTRA).
+#[inline(always)]
+fn merge(merged: &mut [f32], partial: &[f32], heads: usize) {
+    let stride = partial.len() / heads;
+    for (merged, partial) in merged.chunks_exact_mut(stride).zip(partial.chunks_exact(stride)) {
+        let (to, [to_weight, to_max, ..]) = split_mut(merged);
+        let (from, [weight, max, ..]) = split(partial);
+        // The first is taken as it is: 0 * 0 + 1 * x.
+        let before = if *to_weight == 0.0 { f32::NEG_INFINITY } else { *to_max };
+        let highest = if *max > before { *max } else { before };
+        let (keep, take) = (exp(before - highest), exp(*max - highest));
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = *to * keep + *from * take;
+        }
+        *to_weight = *to_weight * keep + *weight * take;
+        *to_max = highest;
+    }
+}
+
+/// Writes the quotients of totals and weights to `output`, (heads, head_dim).
+#[inline(always)]
+fn finish(merged: &[f32], output: &mut [f32], heads: usize) {
+    let (stride, head_dim) = (merged.len() / heads, output.len() / heads);
+    for (merged, output) in merged.chunks_exact(stride).zip(output.chunks_exact_mut(head_dim)) {
+        let (totals, [weight, ..]) = split(merged);
+        for (output, total) in output.iter_mut().zip(totals) {
+            *output = *total / *weight;
+        }
+    }
+}
+
+/// A head's totals, and what follows them.
+#[inline(always)]
+fn split(head: &[f32]) -> (&[f32], &[f32; EXTRA]) {
+    match head.split_last_chunk() {
+        Some(parts) => parts,
+        None => unreachable!("a head has more than {EXTRA} floats"),
+    }
+}
+
+#[inline(always)]
+fn split_mut(head: &mut [f32]) -> (&mut [f32], &mut [f32; EXTRA]) {
+    match head.split_last_chunk_mut() {
+        Some(parts) => parts,
+        None => unreachable!("a head has more than {EXTRA} floats"),
+    }
+}
+
+#[inline(always)]
+fn segment<I: Isa>(isa: I, attention: Attention<'_>, index: usize, partial: &mut [f32]) {
+    match attention.heads() {
+        1 => walk::<I, 1>(isa, attention, index, partial),
+        2 => walk::<I, 2>(isa, attention, index, partial),
+        3 => walk::<I, 3>(isa, attention, index, partial),
+        _ => walk::<I, TOGETHER>(isa, attention, index, partial),
+    }
+}
+
+/// Scores of the positions of a page, or the weights they become.
+type Scores<const HEADS: usize> = [[f32; PAGE_POSITIONS]; HEADS];
+
+/// Walks the pages of a segment; `partial`, (HEADS, padded + EXTRA), is empty at first.
+#[inline(always)]
+fn walk<I: Isa, const HEADS: usize>(isa: I, attention: Attention<'_>, index: usize, partial: &mut [f32]) {
+    let Attention { layout, pages, positions, part, .. } = attention;
+    let stride = layout.padded() + EXTRA;
+    assert_eq!(partial.len(), HEADS * stride);
+    let (mut highest, mut weight) = ([f32::NEG_INFINITY; HEADS], [0.0f32; HEADS]);
+    let first = index * SEGMENT_PAGES;
+    let last = positions.div_ceil(PAGE_POSITIONS).min(first + SEGMENT_PAGES);
+    for (index, page) in pages[..last].iter().enumerate().skip(first) {
+        // Segments mostly follow each other, so the next page may be the next segment's.
+        let next = pages[(index + 1).min(pages.len() - 1)].bytes()[part..].as_ptr();
         let count = PAGE_POSITIONS.min(positions - index * PAGE_POSITIONS);
-        let keys = &page[keys..keys + padded * PAGE_POSITIONS];
-        let values = &page[values..values + padded * PAGE_POSITIONS];
-        let mut scores = scores::<I, HEADS>(isa, queries, keys);
+        let part = &page.bytes()[part..part + layout.bytes()];
+        let mut scores = match layout.format() {
+            CacheFormat::F16 => halves::scores::<I, HEADS>(isa, attention.queries, layout, part),
+            CacheFormat::Int8 => {
+                bytes::scores::<I, HEADS>(isa, attention.quantized, attention.first, layout, part)
+            }
+        };
         let mut correction = [0.0; HEADS];
         for head in 0..HEADS {
             let scores = &mut scores[head];
-            let mut highest = max[head];
-            for &score in &scores[..count] {
-                highest = if score > highest { score } else { highest };
-            }
+            scores[count..].fill(f32::NEG_INFINITY);
+            let before = highest[head];
+            let page_max = max(scores);
+            highest[head] = if page_max > before { page_max } else { before };
             for score in scores.iter_mut() {
-                *score = exp(*score - highest);
+                *score = exp(*score - highest[head]);
             }
-            scores[count..].fill(0.0);
-            correction[head] = exp(max[head] - highest);
+            correction[head] = exp(before - highest[head]);
             weight[head] = weight[head] * correction[head] + sum(scores);
-            max[head] = highest;
         }
-        accumulate(isa, &scores, count, values, correction, padded, &mut totals);
-    }
-    for (head, output) in output.chunks_exact_mut(head_dim).enumerate() {
-        for (output, total) in output.iter_mut().zip(&totals[head]) {
-            *output = *total / weight[head];
-        }
-    }
-}
-
-/// Registers that sums take: half of those there are.
-const fn budget<I: Isa>() -> usize {
-    I::REGISTERS / 2
-}
-
-/// `queries` (HEADS, head_dim) times `keys` (padded head_dim, 64).
-#[inline(always)]
-fn scores<I: Isa, const HEADS: usize>(
-    isa: I,
-    queries: &[f32],
-    keys: &[u16],
-) -> [[f32; PAGE_POSITIONS]; HEADS] {
-    let lanes = I::WIDTH / 4;
-    let head_dim = queries.len() / HEADS;
-    // A power of two of registers a head, so that runs divide 64 positions.
-    let registers = (budget::<I>() / HEADS.next_power_of_two()).min(PAGE_POSITIONS / lanes);
-    let mut scores = [[0.0; PAGE_POSITIONS]; HEADS];
-    assert!(head_dim * PAGE_POSITIONS <= keys.len());
-    for at in (0..PAGE_POSITIONS).step_by(registers * lanes) {
-        let mut sums = [[isa.splat(0.0); 16]; HEADS];
-        for d in 0..head_dim {
-            for r in 0..registers {
-                // SAFETY: at + registers * lanes <= 64 and d < head_dim, so the keys' length covers it.
-                let key =
-                    unsafe { isa.load_halves(keys.as_ptr().add(d * PAGE_POSITIONS + at + r * lanes).cast()) };
-                for (head, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: d < head_dim, and there are HEADS queries.
-                    let query = isa.splat(unsafe { *queries.get_unchecked(head * head_dim + d) });
-                    sums[r] = isa.add(sums[r], isa.mul(query, key));
-                }
+        match layout.format() {
+            CacheFormat::F16 => {
+                halves::accumulate(isa, &scores, count, correction, layout, part, next, partial)
             }
-        }
-        for (scores, sums) in scores.iter_mut().zip(sums) {
-            for (r, sum) in sums.into_iter().enumerate().take(registers) {
-                // SAFETY: at + registers * lanes <= 64.
-                unsafe { isa.store_floats(scores.as_mut_ptr().add(at + r * lanes), sum) };
+            CacheFormat::Int8 => {
+                bytes::accumulate(isa, &scores, count, correction, layout, part, next, partial)
             }
         }
     }
-    scores
-}
-
-/// `totals = totals * correction + weights (HEADS, count) x values (count, padded head_dim)`.
-#[inline(always)]
-fn accumulate<I: Isa, const HEADS: usize>(
-    isa: I,
-    weights: &[[f32; PAGE_POSITIONS]; HEADS],
-    count: usize,
-    values: &[u16],
-    correction: [f32; HEADS],
-    padded: usize,
-    totals: &mut [[f32; MAX_HEAD_DIM]; HEADS],
-) {
-    let lanes = I::WIDTH / 4;
-    // 16 floats are a whole number of registers of any width.
-    let registers = (budget::<I>() / HEADS.next_power_of_two()).min(HEAD_ALIGNMENT.max(lanes) / lanes);
-    assert!(count <= PAGE_POSITIONS && count * padded <= values.len());
-    assert!(padded <= MAX_HEAD_DIM && padded.is_multiple_of(HEAD_ALIGNMENT));
-    for at in (0..padded).step_by(registers * lanes) {
-        // SAFETY: at + registers * lanes <= padded, the length of each row of `values` and at most of `totals`.
-        unsafe {
-            let mut sums = [[isa.splat(0.0); 16]; HEADS];
-            for head in 0..HEADS {
-                for r in 0..registers {
-                    let total = isa.load_floats(totals[head].as_ptr().add(at + r * lanes));
-                    sums[head][r] = isa.mul(total, isa.splat(correction[head]));
-                }
-            }
-            for position in 0..count {
-                for r in 0..registers {
-                    let value =
-                        isa.load_halves(values.as_ptr().add(position * padded + at + r * lanes).cast());
-                    for head in 0..HEADS {
-                        let weight = isa.splat(*weights[head].get_unchecked(position));
-                        sums[head][r] = isa.add(sums[head][r], isa.mul(weight, value));
-                    }
-                }
-            }
-            for head in 0..HEADS {
-                for r in 0..registers {
-                    isa.store_floats(totals[head].as_mut_ptr().add(at + r * lanes), sums[head][r]);
-                }
-            }
-        }
+    for (head, partial) in partial.chunks_exact_mut(stride).enumerate() {
+        let (_, [to_weight, to_max, ..]) = split_mut(partial);
+        (*to_weight, *to_max) = (weight[head], highest[head]);
     }
 }

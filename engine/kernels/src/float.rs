@@ -36,6 +36,28 @@ pub fn sum(x: &[f32]) -> f32 {
     fold(x, |x| x)
 }
 
+/// The largest, in the same lanes; NaN counts for nothing, and without a number it is -infinity.
+#[inline(always)]
+pub fn max(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = if x > *lane { x } else { *lane };
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = if x > *lane { x } else { *lane };
+    }
+    for distance in [8, 4, 2, 1] {
+        for lane in 0..distance {
+            let other = lanes[lane + distance];
+            lanes[lane] = if other > lanes[lane] { other } else { lanes[lane] };
+        }
+    }
+    lanes[0]
+}
+
 #[inline(always)]
 fn fold(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -113,6 +135,10 @@ mod tests {
         for len in 0..70 {
             let x: Vec<f32> = (0..len).map(|i| i as f32).collect();
             assert_eq!(sum(&x), (len * (len.max(1) - 1) / 2) as f32);
+            for largest in 0..len {
+                let x: Vec<f32> = (0..len).map(|i| if i == largest { -1.0 } else { -2.0 }).collect();
+                assert_eq!(max(&x), -1.0);
+            }
         }
     }
 }

@@ -144,6 +144,13 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
         self.lookup_rows(low, high, start)
     }
 
+    /// Asks for the 64 bytes around `from` to be brought to the cache. Any address will do; where there is no such
+    /// instruction nothing happens.
+    #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        _ = from;
+    }
+
     /// `64 * coarse + fine`: the sums over both digits of refined activations.
     fn refine(self, coarse: Self::Ints, fine: Self::Ints) -> Self::Ints;
 
@@ -161,6 +168,10 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     /// # Safety
     /// `WIDTH / 2` bytes are readable.
     unsafe fn load_halves(self, from: *const u8) -> Self::Floats;
+    /// Loads signed bytes, as floats.
+    /// # Safety
+    /// `WIDTH / 4` bytes are readable.
+    unsafe fn load_signed_bytes(self, from: *const i8) -> Self::Floats;
     /// Lane-wise sum.
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// Lane-wise product.

@@ -1,7 +1,7 @@
 //! [`Kernels`]: one instruction set's kernels, chosen once at start.
 
 use crate::activations::{self, Activations};
-use crate::attention::Attention;
+use crate::attention::{AttendJob, Attention, MergeJob, SEGMENT_PAGES, SegmentJob};
 use crate::isa::{Isa, Job};
 use crate::layout::{Encoding, Matrix};
 use crate::matmul::{MatmulJob, UNPACK_TOKENS};
@@ -157,7 +157,10 @@ impl Kernels {
     }
 
     /// Computes `count` attentions on all threads of the pool; number `index`, made by `job(index)`, goes to the
-    /// `index`-th of `count` equal parts of `output`.
+    /// `index`-th of `count` equal parts of `output`. All have the same layout.
+    ///
+    /// Where these are too few to keep the threads busy, threads share the segments of each, and `partials` holds
+    /// what they give: it grows with the number of pages.
     ///
     /// # Panics
     /// If a part's length is not that of the attention's queries, or its pages are too few or too short.
@@ -167,9 +170,13 @@ impl Kernels {
         count: usize,
         job: &(dyn Fn(usize) -> Attention<'a> + Sync),
         output: &mut [f32],
+        partials: &mut Vec<f32>,
     ) {
         if count == 0 {
             return;
+        }
+        if pool.threads() > 1 && count < FEW_ATTENTIONS * pool.threads() {
+            return self.attend_shared(pool, count, job, output, partials);
         }
         let part = output.len() / count;
         assert_eq!(output.len(), count * part, "output is not {count} equal parts");
@@ -183,7 +190,62 @@ impl Kernels {
             }
         });
     }
+
+    /// [`Kernels::attend`] with the segments of each attention apart.
+    pub(crate) fn attend_shared<'a>(
+        &self,
+        pool: &Pool,
+        count: usize,
+        job: &(dyn Fn(usize) -> Attention<'a> + Sync),
+        output: &mut [f32],
+        partials: &mut Vec<f32>,
+    ) {
+        let part = output.len() / count;
+        assert_eq!(output.len(), count * part, "output is not {count} equal parts");
+        let (mut segments, mut room, mut len) = (0, 0, 0);
+        for attention in (0..count).map(job) {
+            segments = segments.max(attention.segments());
+            // For all pages, not for those in use, so that decoding with memory reserved allocates nothing.
+            room = room.max(attention.pages.len().div_ceil(SEGMENT_PAGES));
+            len = len.max(attention.partial_len());
+        }
+        assert!(segments <= room, "pages are too few");
+        if partials.len() < count * room * len {
+            partials.resize(count * room * len, 0.0);
+        }
+        let target = Target(partials.as_mut_ptr());
+        let target = &target;
+        pool.for_each_range(count * segments, &|range| {
+            for at in range {
+                let (index, segment) = (at / segments, at % segments);
+                let attention = job(index);
+                if segment < attention.segments() {
+                    let from = (index * room + segment) * len;
+                    // SAFETY: there is room for `room`, so at least `segments`, times `len` floats of each
+                    // attention, checked for its length here; every index is handed out once.
+                    let partial = unsafe {
+                        assert!(attention.partial_len() <= len);
+                        std::slice::from_raw_parts_mut(target.0.add(from), attention.partial_len())
+                    };
+                    self.0.attend_segment(attention, segment, partial);
+                }
+            }
+        });
+        let (partials, target) = (&partials[..], Target(output.as_mut_ptr()));
+        let target = &target;
+        pool.for_each_range(count, &|range| {
+            for index in range {
+                // SAFETY: the parts do not overlap, and every index is handed out once.
+                let output = unsafe { std::slice::from_raw_parts_mut(target.0.add(index * part), part) };
+                let partials = &partials[index * room * len..][..room * len];
+                self.0.merge_segments(job(index), partials, len, output);
+            }
+        });
+    }
 }
+
+/// Attentions a thread that leave it idle for too long at the end, when others are not done yet.
+const FEW_ATTENTIONS: usize = 4;
 
 /// Elements that are too few to share.
 const SILU_PIECE: usize = 4096;
@@ -210,6 +272,8 @@ trait KernelSet: Send + Sync {
     fn silu_mul(&self, gate: &mut [f32], up: &[f32]);
     fn stream(&self, data: &[u64]) -> u64;
     fn attend(&self, attention: Attention<'_>, output: &mut [f32]);
+    fn attend_segment(&self, attention: Attention<'_>, index: usize, partial: &mut [f32]);
+    fn merge_segments(&self, attention: Attention<'_>, partials: &[f32], len: usize, output: &mut [f32]);
 }
 
 impl<I: Isa> KernelSet for I {
@@ -238,7 +302,15 @@ impl<I: Isa> KernelSet for I {
     }
 
     fn attend(&self, attention: Attention<'_>, output: &mut [f32]) {
-        self.enter(crate::attention::AttendJob { attention, output });
+        self.enter(AttendJob { attention, output });
+    }
+
+    fn attend_segment(&self, attention: Attention<'_>, index: usize, partial: &mut [f32]) {
+        self.enter(SegmentJob { attention, index, partial });
+    }
+
+    fn merge_segments(&self, attention: Attention<'_>, partials: &[f32], len: usize, output: &mut [f32]) {
+        self.enter(MergeJob { attention, partials, len, output });
     }
 }
 

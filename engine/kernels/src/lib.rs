@@ -7,6 +7,7 @@
 //!   instances; `edgellm-kernels-native` has those of x86-64 and aarch64
 //! - [`Kernels`]: the products, by lookup and by dot product, and everything else an instruction set computes
 //! - [`float`] and [`attention`]: floating-point work, in one order on every target
+//! - [`page`]: the key-value cache's memory, in half precision or in 8 bits
 //! - [`pool`]: threads that share the work of a product
 //! - [`reference`](mod@reference) and [`testing`]: the naive oracle and the tests that every instance passes
 
@@ -20,6 +21,7 @@ mod kernels;
 pub mod layout;
 mod lookup;
 mod matmul;
+pub mod page;
 pub mod pool;
 pub mod portable;
 pub mod reference;

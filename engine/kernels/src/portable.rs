@@ -7,7 +7,7 @@ use crate::layout::f16_to_f32;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 
-// SAFETY: every operation reads or writes 16 bytes (8 for half-precision floats, 4 for a quad).
+// SAFETY: every operation reads or writes 16 bytes (8 for half-precision floats, 4 for a quad or signed bytes).
 unsafe impl Isa for Portable {
     const NAME: &'static str = "portable";
     const WIDTH: usize = 16;
@@ -148,6 +148,12 @@ unsafe impl Isa for Portable {
         // SAFETY: the caller vouches for 8 bytes.
         let halves = unsafe { from.cast::<[[u8; 2]; 4]>().read_unaligned() };
         halves.map(|half| f16_to_f32(u16::from_le_bytes(half)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_signed_bytes(self, from: *const i8) -> [f32; 4] {
+        // SAFETY: the caller vouches for 4 bytes.
+        unsafe { from.cast::<[i8; 4]>().read_unaligned() }.map(f32::from)
     }
 
     #[inline(always)]

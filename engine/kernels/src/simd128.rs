@@ -23,7 +23,7 @@ pub struct Quad {
     odd: v128,
 }
 
-// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad.
+// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad or signed bytes.
 unsafe impl Isa for Simd128 {
     const NAME: &'static str = if RELAXED { "simd128-relaxed" } else { "simd128" };
     const WIDTH: usize = 16;
@@ -212,6 +212,13 @@ unsafe impl Isa for Simd128 {
         let magnitude = u32x4_shl(v128_and(bits, u32x4_splat(0x7fff)), 13);
         let magnitude = f32x4_mul(magnitude, f32x4_splat(f32::from_bits(0x7780_0000)));
         v128_or(magnitude, u32x4_shl(v128_and(bits, u32x4_splat(0x8000)), 16))
+    }
+
+    #[inline(always)]
+    unsafe fn load_signed_bytes(self, from: *const i8) -> v128 {
+        // SAFETY: the caller vouches for 4 bytes.
+        let bytes = unsafe { v128_load32_zero(from.cast()) };
+        f32x4_convert_i32x4(i32x4_extend_low_i16x8(i16x8_extend_low_i8x16(bytes)))
     }
 
     #[inline(always)]

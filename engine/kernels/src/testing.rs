@@ -1,7 +1,8 @@
 //! Tests that every instance of the kernels passes, run natively, under qemu and under a wasm engine.
 
-use crate::attention::{Attention, PAGE_POSITIONS};
-use crate::layout::{Encoding, Layout, Matrix, STRIP, Zero, f16_to_f32, f32_to_f16, pack_strip};
+mod attention;
+
+use crate::layout::{Encoding, Layout, Matrix, STRIP, Zero, f32_to_f16, pack_strip};
 use crate::{Activations, Kernels, Pool, Product, reference};
 
 /// A small seeded generator (splitmix64; Steele, Lea and Flood 2014).
@@ -198,50 +199,8 @@ pub fn float_hash(kernels: Kernels) -> u64 {
         add(activations.token(0).scales);
         add(activations.token(0).scaled_sums);
     }
-    for head_dim in [2, 16, 64, 80, 128, 160] {
-        let padded = usize::next_multiple_of(head_dim, 16);
-        let size = 2 * padded * PAGE_POSITIONS + 7;
-        let pages: Vec<Box<[u16]>> =
-            (0..3).map(|_| (0..size).map(|_| f32_to_f16(random.float())).collect()).collect();
-        let queries: Vec<f32> = (0..3 * head_dim).map(|_| random.float()).collect();
-        for positions in [1, 17, 63, 64, 65, 150, 192] {
-            let (keys, values) = (7, 7 + padded * PAGE_POSITIONS);
-            let attention = Attention { queries: &queries, head_dim, pages: &pages, keys, values, positions };
-            let mut output = vec![0.0; queries.len()];
-            let part =
-                |index: usize| Attention { queries: &queries[index * head_dim..][..head_dim], ..attention };
-            kernels.attend(&Pool::new(), 3, &part, &mut output);
-            check_attention(attention, &output);
-            add(&output);
-        }
-    }
+    attention::attentions(kernels, &mut random, add);
     hash
-}
-
-/// Compares with a softmax in double precision.
-fn check_attention(attention: Attention<'_>, output: &[f32]) {
-    let Attention { queries, head_dim, pages, keys, values, positions } = attention;
-    let padded = head_dim.next_multiple_of(16);
-    for (query, output) in queries.chunks(head_dim).zip(output.chunks(head_dim)) {
-        let at =
-            |position: usize, offset: usize| f64::from(f16_to_f32(pages[position / PAGE_POSITIONS][offset]));
-        let weights: Vec<f64> = (0..positions)
-            .map(|p| {
-                (0..head_dim)
-                    .map(|d| f64::from(query[d]) * at(p, keys + d * PAGE_POSITIONS + p % PAGE_POSITIONS))
-                    .sum::<f64>()
-                    .exp()
-            })
-            .collect();
-        let total: f64 = weights.iter().sum();
-        for (d, &output) in output.iter().enumerate() {
-            let expected: f64 = (0..positions)
-                .map(|p| weights[p] * at(p, values + (p % PAGE_POSITIONS) * padded + d))
-                .sum::<f64>()
-                / total;
-            assert!((expected - f64::from(output)).abs() < 1e-5, "{output} instead of {expected}");
-        }
-    }
 }
 
 /// All checks of one instance; returns its [`float_hash`].
@@ -259,6 +218,7 @@ pub fn check(kernels: Kernels, pool: &Pool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::f16_to_f32;
     use crate::portable::Portable;
 
     #[test]

@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::scheduler::{Limits, Scheduler};
 use edgellm::chat::{ChatTemplate, DateTime};
-use edgellm::{Model, Precision, TokenId};
+use edgellm::{CacheFormat, Model, Precision, TokenId};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,6 +22,8 @@ pub struct ModelSource {
     pub created: u64,
     /// How finely activations are rounded.
     pub precision: Precision,
+    /// How keys and values are kept.
+    pub kv_cache: CacheFormat,
     /// Opens it, which may take a while. The error says what to do.
     pub open: Box<dyn Fn() -> Result<Model, String> + Send + Sync>,
 }
@@ -153,6 +155,7 @@ impl Models {
             kv_memory: self.options.kv_memory,
             prefix_memory: self.options.prefix_memory,
             precision: source.precision,
+            kv_cache: source.kv_cache,
         };
         let scheduler = Scheduler::start(&model, limits, self.metrics.model(id)).map_err(failed)?;
         tracing::info!(model = id, context, "loaded");

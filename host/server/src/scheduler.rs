@@ -13,7 +13,7 @@ use crate::grammar::Constraint;
 use crate::metrics::ModelMetrics;
 use edgellm::generate::{Continuation, FinishReason};
 use edgellm::sampler::Sampler;
-use edgellm::{Model, Precision, TokenId};
+use edgellm::{CacheFormat, Model, Precision, TokenId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -37,6 +37,8 @@ pub(crate) struct Limits {
     pub(crate) prefix_memory: u64,
     /// How finely activations are rounded.
     pub(crate) precision: Precision,
+    /// How keys and values are kept.
+    pub(crate) kv_cache: CacheFormat,
 }
 
 /// A prompt, and what is to be made of it.

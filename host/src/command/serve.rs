@@ -202,11 +202,13 @@ impl Args {
 
     fn source(&self, model: &str, compute: &Compute, cache: &Cache) -> Result<ModelSource> {
         let path = open::locate(model, self.format, cache)?;
+        let options = self.run.session_options(None);
         let compute = compute.clone();
         Ok(ModelSource {
             id: id(model, &path),
             created: modified(&path),
-            precision: self.run.session_options(None).precision,
+            precision: options.precision,
+            kv_cache: options.kv_cache,
             open: Box::new(move || open::open(&path, compute.clone()).map_err(|error| error.one_line())),
         })
     }

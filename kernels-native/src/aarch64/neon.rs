@@ -162,6 +162,14 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        unsafe fn load_signed_bytes(self, from: *const i8) -> float32x4_t {
+            neon!({
+                let bytes = vreinterpret_s8_s32(vdup_n_s32(from.cast::<i32>().read_unaligned()));
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))))
+            })
+        }
+
+        #[inline(always)]
         fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
             neon!(vaddq_f32(a, b))
         }
@@ -169,6 +177,12 @@ macro_rules! shared {
         #[inline(always)]
         fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
             neon!(vmulq_f32(a, b))
+        }
+
+        #[inline(always)]
+        fn prefetch(self, from: *const u8) {
+            // A hint: no address can fault.
+            neon!(asm!("prfm pldl1keep, [{}]", in(reg) from, options(readonly, nostack, preserves_flags)))
         }
 
         #[inline(always)]
@@ -183,7 +197,7 @@ macro_rules! shared {
     };
 }
 
-// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad.
+// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad or signed bytes.
 unsafe impl Isa for Neon {
     const NAME: &'static str = "neon";
     /// 16-bit products of bytes 0 to 7 and of bytes 8 to 15: 8 of codes below 16 stay below 8 * 15 * 127.
@@ -260,7 +274,7 @@ unsafe impl Isa for Neon {
     }
 }
 
-// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad.
+// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad or signed bytes.
 unsafe impl Isa for Dotprod {
     const NAME: &'static str = "neon-dotprod";
     type SmallSum = int32x4_t;

@@ -22,7 +22,7 @@ macro_rules! avx2 {
     };
 }
 
-// SAFETY: loads and stores are of 32 bytes, of 16 for halves and of 4 for a quad.
+// SAFETY: loads and stores are of 32 bytes, of 16 for halves, of 8 for signed bytes and of 4 for a quad.
 unsafe impl Isa for Avx2 {
     const NAME: &'static str = "avx2";
     const WIDTH: usize = 32;
@@ -175,6 +175,11 @@ unsafe impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_signed_bytes(self, from: *const i8) -> __m256 {
+        avx2!(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))))
+    }
+
+    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         avx2!(_mm256_add_ps(a, b))
     }
@@ -182,6 +187,11 @@ unsafe impl Isa for Avx2 {
     #[inline(always)]
     fn mul(self, a: __m256, b: __m256) -> __m256 {
         avx2!(_mm256_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn prefetch(self, from: *const u8) {
+        avx2!(_mm_prefetch::<_MM_HINT_T0>(from.cast()))
     }
 
     #[inline(always)]

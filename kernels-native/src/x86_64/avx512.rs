@@ -179,6 +179,11 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        unsafe fn load_signed_bytes(self, from: *const i8) -> __m512 {
+            avx512!(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))))
+        }
+
+        #[inline(always)]
         fn add(self, a: __m512, b: __m512) -> __m512 {
             avx512!(_mm512_add_ps(a, b))
         }
@@ -186,6 +191,11 @@ macro_rules! shared {
         #[inline(always)]
         fn mul(self, a: __m512, b: __m512) -> __m512 {
             avx512!(_mm512_mul_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn prefetch(self, from: *const u8) {
+            avx512!(_mm_prefetch::<_MM_HINT_T0>(from.cast()))
         }
 
         #[inline(always)]
@@ -200,7 +210,7 @@ macro_rules! shared {
     };
 }
 
-// SAFETY: loads and stores are of 64 bytes, of 32 for halves and of 4 for a quad.
+// SAFETY: loads and stores are of 64 bytes, of 32 for halves, of 16 for signed bytes and of 4 for a quad.
 unsafe impl Isa for Avx512 {
     const NAME: &'static str = "avx512";
 
@@ -216,8 +226,8 @@ unsafe impl Isa for Avx512 {
     }
 }
 
-// SAFETY: loads and stores are of 64 bytes, of 32 for halves and of 4 for a quad; `lookup_block` reads as much
-// as it says.
+// SAFETY: loads and stores are of 64 bytes, of 32 for halves, of 16 for signed bytes and of 4 for a quad;
+// `lookup_block` reads as much as it says.
 unsafe impl Isa for Avx512Vbmi {
     const NAME: &'static str = "avx512vbmi";
 

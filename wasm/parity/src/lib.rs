@@ -6,7 +6,7 @@
 
 use edgellm::kernels::{Kernels, Pool};
 use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_model};
-use edgellm::{Compute, Error, Model, Precision, Session, SessionOptions, TokenId};
+use edgellm::{CacheFormat, Compute, Error, Model, Precision, Session, SessionOptions, TokenId};
 use std::fmt;
 
 #[cfg(target_arch = "wasm32")]
@@ -40,19 +40,27 @@ pub fn check_kernels(kernels: Kernels) -> Line {
     Line { what: "float-kernels".to_string(), hash, kernels: kernels.name(), threads: 1 }
 }
 
-/// Hashes of the logits of small seeded models, one for each format and family, in both precisions.
+/// Hashes of the logits of small seeded models, one for each format and family, in every precision, and with a
+/// cache in 8 bits after a prompt of more than one segment of attention.
 ///
 /// # Errors
 /// If the engine refuses a model.
 pub fn seeded_models(compute: &Compute) -> Result<Vec<Line>, Error> {
     let prompt: Vec<TokenId> = (0..70).collect();
+    let long_prompt: Vec<TokenId> = (0..260).map(|i| i * 7 % 256).collect();
     let mut lines = Vec::new();
     for (index, recipe) in recipes().into_iter().enumerate() {
         let file = seeded_model(recipe, index as u64).expect("a writer into memory does not fail");
         let model = Model::with_compute(file, compute.clone())?;
         for precision in [Precision::Fast, Precision::Standard, Precision::High] {
-            let hash = greedy_hash(&model, precision, &prompt, 16)?;
+            let hash = greedy_hash(&model, SessionOptions { precision, ..Default::default() }, &prompt, 16)?;
             let name = format!("seeded-{index}-{precision:?}").to_lowercase();
+            lines.push(line(name, hash, compute));
+        }
+        for kv_cache in [CacheFormat::F16, CacheFormat::Int8] {
+            let options = SessionOptions { kv_cache, ..Default::default() };
+            let hash = greedy_hash(&model, options, &long_prompt, 16)?;
+            let name = format!("seeded-{index}-long-{kv_cache:?}-cache").to_lowercase();
             lines.push(line(name, hash, compute));
         }
     }
@@ -70,8 +78,11 @@ pub fn given_model(file: Vec<u8>, compute: &Compute) -> Result<Vec<Line>, Error>
     let model = Model::with_compute(file, compute.clone())?;
     let prompt = model.tokenizer().encode(TEXT, true)?;
     let tokens = prompt.iter().fold(HASH_START, |hash, &token| logits_hash(hash, &[f32::from_bits(token)]));
-    let logits = greedy_hash(&model, Precision::Standard, &prompt, 16)?;
+    let logits = greedy_hash(&model, SessionOptions::default(), &prompt, 16)?;
+    let options = SessionOptions { kv_cache: CacheFormat::Int8, ..Default::default() };
+    let int8_cache = greedy_hash(&model, options, &prompt, 16)?;
     Ok(vec![
+        line("given-model-int8-cache".to_string(), int8_cache, compute),
         line("given-model-tokens".to_string(), tokens, compute),
         line("given-model-logits".to_string(), logits, compute),
     ])
@@ -81,8 +92,13 @@ fn line(what: String, hash: u64, compute: &Compute) -> Line {
     Line { what, hash, kernels: compute.kernels().name(), threads: compute.threads() }
 }
 
-fn greedy_hash(model: &Model, precision: Precision, prompt: &[TokenId], count: usize) -> Result<u64, Error> {
-    let mut session = Session::new(model, SessionOptions { precision, ..Default::default() })?;
+fn greedy_hash(
+    model: &Model,
+    options: SessionOptions,
+    prompt: &[TokenId],
+    count: usize,
+) -> Result<u64, Error> {
+    let mut session = Session::new(model, options)?;
     let mut logits: &[f32] = session.prefill(prompt)?;
     let mut hash = logits_hash(HASH_START, logits);
     for _ in 0..count {

@@ -82,8 +82,8 @@ impl Worker {
     }
 
     fn session(&self) -> Result<Session, Error> {
-        let (context_length, precision) = (Some(self.limits.context), self.limits.precision);
-        Session::new(&self.model, SessionOptions { context_length, precision })
+        let Limits { context, precision, kv_cache, .. } = self.limits;
+        Session::new(&self.model, SessionOptions { context_length: Some(context), precision, kv_cache })
     }
 
     /// Works until nobody can send jobs any longer and all are done.

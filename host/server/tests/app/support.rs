@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use edgellm::testing::{recipes, seeded_chat_model};
-use edgellm::{Model, Precision};
+use edgellm::{CacheFormat, Model, Precision};
 use edgellm_server::{ApiKeys, ModelSource, Options, Server, app};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -20,7 +20,13 @@ pub(crate) fn source(id: &str, seed: u64) -> ModelSource {
             seeded_chat_model(recipes()[0], seed, Some(TEMPLATE)).map_err(|error| error.to_string())?;
         Model::from_bytes(bytes).map_err(|error| error.to_string())
     };
-    ModelSource { id: id.into(), created: 1, precision: Precision::Standard, open: Box::new(open) }
+    ModelSource {
+        id: id.into(),
+        created: 1,
+        precision: Precision::Standard,
+        kv_cache: CacheFormat::F16,
+        open: Box::new(open),
+    }
 }
 
 /// A server of one model, called `seeded`.

@@ -1,0 +1,163 @@
+//! Both products of attention over pages in 8 bits: keys by dot products with quantized queries, values as floats.
+
+use super::{EXTRA, Scores};
+use crate::activations::Activations;
+use crate::isa::Isa;
+use crate::layout::{GROUPS_PER_BLOCK, LUT_GROUP};
+use crate::page::{CACHE_BLOCK, HeadLayout, PAGE_POSITIONS};
+
+/// The second digit of a block that has none.
+static NO_DIGIT: [i8; CACHE_BLOCK] = [0; CACHE_BLOCK];
+
+/// One block of a query.
+#[derive(Clone, Copy)]
+struct Block {
+    /// 32 values of each digit.
+    digits: [*const i8; 2],
+    sums: [i32; 2],
+    /// Of 64 * first + second.
+    scale: f32,
+}
+
+/// Block `block` of a query.
+#[inline(always)]
+fn block_of(quantized: &Activations, query: usize, block: usize) -> Block {
+    let token = quantized.token(query);
+    let coarse = token.coarse.values[block * CACHE_BLOCK..][..CACHE_BLOCK].as_ptr();
+    let (sum, scale) = (token.coarse.sums[block], token.scales[block]);
+    if token.refined[block] {
+        let fine = token.fine.values[block * CACHE_BLOCK..][..CACHE_BLOCK].as_ptr();
+        Block { digits: [coarse, fine], sums: [sum, token.fine.sums[block]], scale }
+    } else {
+        // All zeros, or not finite.
+        Block { digits: [coarse, NO_DIGIT.as_ptr()], sums: [sum, 0], scale: scale * (1.0 / 64.0) }
+    }
+}
+
+/// Queries `first..first + HEADS` of `quantized` times the part's keys, (padded / 4, 64, 4).
+#[inline(always)]
+pub(super) fn scores<I: Isa, const HEADS: usize>(
+    isa: I,
+    quantized: &Activations,
+    first: usize,
+    layout: HeadLayout,
+    part: &[u8],
+) -> Scores<HEADS> {
+    let lanes = I::WIDTH / 4;
+    let blocks = layout.padded() / CACHE_BLOCK;
+    let (keys, scales) = (part.as_ptr(), part[layout.scales()..].as_ptr());
+    assert_eq!(part.len(), layout.bytes());
+    // Sums for two digits of each head.
+    let registers = if I::REGISTERS == 32 { 4 } else { 2 };
+    let registers = (if HEADS > 2 { registers / 2 } else { registers }).min(PAGE_POSITIONS / lanes);
+    let mut scores = [[0.0f32; PAGE_POSITIONS]; HEADS];
+    for block in 0..blocks {
+        let mut queries = [Block { digits: [NO_DIGIT.as_ptr(); 2], sums: [0; 2], scale: 0.0 }; HEADS];
+        for (head, query) in queries.iter_mut().enumerate() {
+            *query = block_of(quantized, first + head, block);
+        }
+        for at in (0..PAGE_POSITIONS).step_by(registers * lanes) {
+            // SAFETY: block < blocks and at + registers * lanes <= 64, so the part's length covers keys, scales and
+            // scores; a digit has 32 values.
+            unsafe {
+                let mut sums = [[[isa.byte_zero(); 2]; 4]; HEADS];
+                for group in 0..GROUPS_PER_BLOCK {
+                    let row = (block * GROUPS_PER_BLOCK + group) * PAGE_POSITIONS + at;
+                    // The values, as many bytes, come next.
+                    for line in (0..registers * I::WIDTH).step_by(64) {
+                        isa.prefetch(keys.wrapping_add(layout.values() + LUT_GROUP * row + line));
+                    }
+                    for r in 0..registers {
+                        let codes = isa.load(keys.add(LUT_GROUP * (row + r * lanes)));
+                        for head in 0..HEADS {
+                            for digit in 0..2 {
+                                let quad = isa.quad(queries[head].digits[digit].add(LUT_GROUP * group));
+                                sums[head][r][digit] = isa.byte_dot(sums[head][r][digit], codes, quad);
+                            }
+                        }
+                    }
+                }
+                for r in 0..registers {
+                    let scale = isa.load_halves(scales.add(2 * (block * PAGE_POSITIONS + at + r * lanes)));
+                    for head in 0..HEADS {
+                        let Block { sums: [coarse, fine], scale: unit, .. } = queries[head];
+                        // A key's code is 128 less than its byte.
+                        let offset = 128 + I::BYTE_OFFSET;
+                        let coarse = isa.byte_total(sums[head][r][0], -offset * coarse);
+                        let fine = isa.byte_total(sums[head][r][1], -offset * fine);
+                        let product = isa.to_floats(isa.refine(coarse, fine));
+                        let product = isa.mul(isa.mul(product, scale), isa.splat(unit));
+                        let score = scores[head].as_mut_ptr().add(at + r * lanes);
+                        isa.store_floats(score, isa.add(isa.load_floats(score), product));
+                    }
+                }
+            }
+        }
+    }
+    scores
+}
+
+/// `totals = totals * correction + weights (HEADS, count) x values (count, padded)`. What is at `next`, the keys
+/// of the next page, is wanted soon.
+#[inline(always)]
+#[expect(clippy::too_many_arguments)]
+pub(super) fn accumulate<I: Isa, const HEADS: usize>(
+    isa: I,
+    weights: &Scores<HEADS>,
+    count: usize,
+    correction: [f32; HEADS],
+    layout: HeadLayout,
+    part: &[u8],
+    next: *const u8,
+    totals: &mut [f32],
+) {
+    let (lanes, padded) = (I::WIDTH / 4, layout.padded());
+    let stride = padded + EXTRA;
+    let values = &part[layout.values()..];
+    let scales = &values[layout.scales()..];
+    assert!(count <= PAGE_POSITIONS && part.len() == layout.bytes() && totals.len() == HEADS * stride);
+    let budget = I::REGISTERS / 2;
+    let registers = (budget / HEADS.next_power_of_two()).min(CACHE_BLOCK / lanes);
+    for block in 0..padded / CACHE_BLOCK {
+        // SAFETY: block * 32 + at + registers * lanes <= padded, so values, scales and totals are long enough.
+        unsafe {
+            // The scales of the block's values, put into the weights.
+            let mut scaled = [[0.0f32; PAGE_POSITIONS]; HEADS];
+            for position in (0..PAGE_POSITIONS).step_by(lanes) {
+                let scale = isa.load_halves(scales.as_ptr().add(2 * (block * PAGE_POSITIONS + position)));
+                for head in 0..HEADS {
+                    let weight = isa.load_floats(weights[head].as_ptr().add(position));
+                    isa.store_floats(scaled[head].as_mut_ptr().add(position), isa.mul(weight, scale));
+                }
+            }
+            let values = values.as_ptr().add(block * PAGE_POSITIONS * CACHE_BLOCK);
+            for at in (0..CACHE_BLOCK).step_by(registers * lanes) {
+                let totals = totals.as_mut_ptr().add(block * CACHE_BLOCK + at);
+                let mut sums = [[isa.splat(0.0); 8]; HEADS];
+                for head in 0..HEADS {
+                    for r in 0..registers {
+                        let total = isa.load_floats(totals.add(head * stride + r * lanes));
+                        sums[head][r] = isa.mul(total, isa.splat(correction[head]));
+                    }
+                }
+                for position in 0..count {
+                    let row = block * PAGE_POSITIONS + position;
+                    isa.prefetch(next.wrapping_add(row * CACHE_BLOCK + at));
+                    for r in 0..registers {
+                        let value =
+                            isa.load_signed_bytes(values.add(position * CACHE_BLOCK + at + r * lanes).cast());
+                        for head in 0..HEADS {
+                            let weight = isa.splat(*scaled[head].get_unchecked(position));
+                            sums[head][r] = isa.add(sums[head][r], isa.mul(weight, value));
+                        }
+                    }
+                }
+                for head in 0..HEADS {
+                    for r in 0..registers {
+                        isa.store_floats(totals.add(head * stride + r * lanes), sums[head][r]);
+                    }
+                }
+            }
+        }
+    }
+}
