@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod embeddings;
 pub(crate) mod models;
 pub(crate) mod number;
+pub(crate) mod object;
 pub(crate) mod sampling;
 
 use number::Token;

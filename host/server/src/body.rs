@@ -1,5 +1,6 @@
 //! Bodies of requests: read within limits, and errors that name the field.
 
+use crate::api::object::Object;
 use crate::error::ApiError;
 use crate::server::Server;
 use axum::extract::{FromRequest, Request};
@@ -42,7 +43,7 @@ impl Body {
     /// 400 with the name of the field that is wrong.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let mut json = serde_json::Deserializer::from_slice(&self.0);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
             let problem = error.into_inner().to_string();
             match missing(&problem).map(|field| (path.as_str(), field)) {
@@ -87,6 +88,16 @@ mod tests {
         assert_eq!(wrong::<Sampling>(r#"{"temperature": "hot"}"#), "temperature");
         assert_eq!(wrong::<Sampling>(r#"{"n": -1}"#), "n");
         assert_eq!(wrong::<Sampling>(r#"{"stop": [1]}"#), "stop");
+        // Lists are no objects, though serde would take them.
+        assert_eq!(wrong::<Sampling>("[0.5]"), "none");
+        assert_eq!(wrong::<Sampling>(r#"{"stream_options": [true]}"#), "stream_options");
+        assert_eq!(wrong::<ChatRequest>(r#"{"messages": [["user", "x"]]}"#), "messages[0]");
+        assert_eq!(
+            wrong::<ChatRequest>(
+                r#"{"messages": [], "response_format": {"type": "json_schema", "json_schema": [null, null]}}"#
+            ),
+            "response_format"
+        );
         assert_eq!(wrong::<Sampling>("{} {}"), "none");
         assert_eq!(wrong::<Sampling>("\u{1}"), "none");
         assert!(

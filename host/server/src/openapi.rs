@@ -27,7 +27,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
         tokens::detokenize,
     ),
     // What `data` of the events holds, but for the last, which is [DONE].
-    components(schemas(crate::api::chat::ChatChunk)),
+    components(schemas(crate::api::chat::ChatChunk, crate::api::chat::Part)),
     modifiers(&Keys)
 )]
 struct Api;
@@ -82,6 +82,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     sampling["logit_bias"]["propertyNames"] = json!({"pattern": "^[0-9]{1,9}$"});
     sampling["logit_bias"]["additionalProperties"] =
         json!({"type": "number", "minimum": -100, "maximum": 100});
+    schemas["Content"]["oneOf"][1]["items"] = json!({"$ref": "#/components/schemas/Part"});
     // Only the assistant may say nothing.
     schemas["ChatMessage"]["anyOf"] = json!([
         {"properties": {"role": {"const": "assistant"}}},

@@ -2,6 +2,7 @@
 
 use super::Usage;
 use super::number::count;
+use super::object::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -12,8 +13,8 @@ pub(crate) struct ChatRequest {
     /// A name that `/v1/models` lists; without it, the first.
     pub(crate) model: Option<String>,
     /// The conversation so far.
-    #[schema(min_items = 1)]
-    pub(crate) messages: Vec<ChatMessage>,
+    #[schema(min_items = 1, value_type = Vec<ChatMessage>)]
+    pub(crate) messages: Vec<Object<ChatMessage>>,
     /// Give the log probability of every token.
     pub(crate) logprobs: Option<bool>,
     /// And those of so many likeliest tokens in its place.
@@ -23,7 +24,8 @@ pub(crate) struct ChatRequest {
     /// What the answer has to be.
     pub(crate) response_format: Option<ResponseFormat>,
     /// Functions that the model may call.
-    pub(crate) tools: Option<Vec<ToolSpec>>,
+    #[schema(value_type = Option<Vec<ToolSpec>>)]
+    pub(crate) tools: Option<Vec<Object<ToolSpec>>>,
     /// Whether it calls any.
     pub(crate) tool_choice: Option<ToolChoiceSpec>,
     /// More than one call in an answer. Default true.
@@ -50,7 +52,8 @@ pub(crate) struct ChatMessage {
     /// Name of the speaker.
     pub(crate) name: Option<String>,
     /// Calls of the assistant.
-    pub(crate) tool_calls: Option<Vec<SentToolCall>>,
+    #[schema(value_type = Option<Vec<SentToolCall>>)]
+    pub(crate) tool_calls: Option<Vec<Object<SentToolCall>>>,
     /// Which call this message answers.
     pub(crate) tool_call_id: Option<String>,
 }
@@ -60,7 +63,7 @@ pub(crate) struct ChatMessage {
 #[serde(untagged)]
 pub(crate) enum Content {
     Text(String),
-    Parts(Vec<Part>),
+    Parts(Vec<Object<Part>>),
 }
 
 /// A part of a message.
@@ -83,7 +86,8 @@ pub(crate) enum PartKind {
 /// A call, as the client sends it back.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SentToolCall {
-    pub(crate) function: SentFunction,
+    #[schema(value_type = SentFunction)]
+    pub(crate) function: Object<SentFunction>,
 }
 
 /// What was called.
@@ -104,7 +108,10 @@ pub(crate) enum ResponseFormat {
     /// Any JSON object.
     JsonObject,
     /// JSON that a schema describes.
-    JsonSchema { json_schema: NamedSchema },
+    JsonSchema {
+        #[schema(value_type = NamedSchema)]
+        json_schema: Object<NamedSchema>,
+    },
 }
 
 /// A schema.
@@ -124,7 +131,8 @@ pub(crate) struct ToolSpec {
     #[serde(rename = "type", default)]
     #[allow(dead_code)]
     pub(crate) kind: FunctionKind,
-    pub(crate) function: FunctionSpec,
+    #[schema(value_type = FunctionSpec)]
+    pub(crate) function: Object<FunctionSpec>,
 }
 
 /// Kinds of tools.
@@ -151,7 +159,7 @@ pub(crate) struct FunctionSpec {
 #[serde(untagged)]
 pub(crate) enum ToolChoiceSpec {
     Mode(ToolMode),
-    Named(NamedTool),
+    Named(Object<NamedTool>),
 }
 
 /// Whether tools are called.
@@ -166,7 +174,8 @@ pub(crate) enum ToolMode {
 /// The tool to call.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NamedTool {
-    pub(crate) function: FunctionName,
+    #[schema(value_type = FunctionName)]
+    pub(crate) function: Object<FunctionName>,
 }
 
 /// A function's name.

@@ -2,6 +2,7 @@
 
 use super::OneOrMany;
 use super::number::{count, whole};
+use super::object::Object;
 use crate::error::ApiError;
 use edgellm::TokenId;
 use edgellm::sampler::SamplerOptions;
@@ -57,7 +58,8 @@ pub(crate) struct Sampling {
     pub(crate) logit_bias: Option<BTreeMap<String, f32>>,
     /// Answer as server-sent events, token by token.
     pub(crate) stream: Option<bool>,
-    pub(crate) stream_options: Option<StreamOptions>,
+    #[schema(value_type = Option<StreamOptions>)]
+    pub(crate) stream_options: Option<Object<StreamOptions>>,
     /// Who asks, for the log.
     pub(crate) user: Option<String>,
 }
@@ -128,7 +130,7 @@ impl Sampling {
 
     /// Whether a streamed answer ends with the usage.
     pub(crate) fn include_usage(&self) -> bool {
-        self.stream_options.and_then(|options| options.include_usage).unwrap_or(false)
+        self.stream_options.and_then(|options| options.0.include_usage).unwrap_or(false)
     }
 
     /// For the sampler of choice `index`.

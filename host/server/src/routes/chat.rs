@@ -5,6 +5,7 @@ use crate::answer::{self, ChatAnswer, EventStream, RequestId, Tally};
 use crate::api::chat::{
     ChatMessage, ChatRequest, Content, FunctionSpec, ResponseFormat, Role, ToolChoiceSpec, ToolMode, ToolSpec,
 };
+use crate::api::object::Object;
 use crate::api::sampling::{Sampling, check};
 use crate::body::Body;
 use crate::error::ApiError;
@@ -49,7 +50,7 @@ pub(crate) async fn create(
     sampling.validate(server.options().max_choices)?;
     let logprobs = logprobs(&chat)?;
     let shape = shape(&chat)?;
-    let messages = messages(chat.messages)?;
+    let messages = messages(chat.messages.into_iter().map(|message| message.0).collect())?;
     let context = Context::new(server, request, chat.model.as_deref()).await?;
     let (sender, events) = Context::events();
     let with_tools = !shape.tools.is_empty() && shape.choice != ToolChoice::None;
@@ -90,16 +91,18 @@ fn shape(chat: &ChatRequest) -> Result<Shape, ApiError> {
         None | Some(ResponseFormat::Text) => None,
         Some(ResponseFormat::JsonObject) => Some(json!({})),
         Some(ResponseFormat::JsonSchema { json_schema }) => {
-            Some(Value::Object(json_schema.schema.clone().unwrap_or_default()))
+            Some(Value::Object(json_schema.0.schema.clone().unwrap_or_default()))
         }
     };
-    let tools: Vec<Tool> = chat.tools.iter().flatten().map(tool).collect::<Result<_, _>>()?;
+    let tools: Vec<Tool> = chat.tools.iter().flatten().map(|spec| tool(&spec.0)).collect::<Result<_, _>>()?;
     let choice = match &chat.tool_choice {
         None | Some(ToolChoiceSpec::Mode(ToolMode::Auto)) => ToolChoice::Auto,
         Some(ToolChoiceSpec::Mode(ToolMode::None)) => ToolChoice::None,
         Some(ToolChoiceSpec::Mode(ToolMode::Required)) if !tools.is_empty() => ToolChoice::Required,
-        Some(ToolChoiceSpec::Named(named)) if tools.iter().any(|tool| tool.name == named.function.name) => {
-            ToolChoice::Named(named.function.name.clone())
+        Some(ToolChoiceSpec::Named(named))
+            if tools.iter().any(|tool| tool.name == named.0.function.0.name) =>
+        {
+            ToolChoice::Named(named.0.function.0.name.clone())
         }
         Some(_) => {
             return Err(ApiError::field(
@@ -112,7 +115,7 @@ fn shape(chat: &ChatRequest) -> Result<Shape, ApiError> {
 }
 
 fn tool(spec: &ToolSpec) -> Result<Tool, ApiError> {
-    let FunctionSpec { name, description, parameters } = &spec.function;
+    let FunctionSpec { name, description, parameters } = &spec.function.0;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let good = (1..=64).contains(&name.len()) && name.chars().all(plain);
     check("tools", good, "functions with names of 1 to 64 letters, digits, _ and -")?;
@@ -133,16 +136,17 @@ fn message(index: usize, sent: ChatMessage) -> Result<Message, ApiError> {
         Role::Assistant => "assistant",
         Role::Tool => "tool",
     };
-    let calls = sent.tool_calls.into_iter().flatten().map(|call| {
+    let calls = sent.tool_calls.into_iter().flatten().map(|Object(call)| {
+        let function = call.function.0;
         // Templates write the arguments as JSON themselves.
         let arguments =
-            serde_json::from_str(&call.function.arguments).unwrap_or(Value::String(call.function.arguments));
-        json!({"type": "function", "function": {"name": call.function.name, "arguments": arguments}})
+            serde_json::from_str(&function.arguments).unwrap_or(Value::String(function.arguments));
+        json!({"type": "function", "function": {"name": function.name, "arguments": arguments}})
     });
     let tool_calls: Vec<Value> = calls.collect();
     let content = match sent.content {
         Some(Content::Text(text)) => text,
-        Some(Content::Parts(parts)) => parts.into_iter().map(|part| part.text).collect(),
+        Some(Content::Parts(parts)) => parts.into_iter().map(|part| part.0.text).collect(),
         None if sent.role == Role::Assistant => String::new(),
         None => {
             let field = format!("messages[{index}].content");

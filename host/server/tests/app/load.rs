@@ -91,9 +91,8 @@ async fn a_full_queue_says_so() {
 async fn time_is_limited() {
     let limit = Duration::from_millis(300);
     let router = app(&server(Options { request_timeout: limit, parallel: 1, ..Options::default() }).await);
-    // Grammar and penalties slow it down enough for the seeded model's 512 positions to outlast the limit.
-    let slow = json!({"prompt": "a", "logit_bias": {"0": -100}, "logprobs": 20, "json_schema": {"type": "string"},
-        "n": 100});
+    // A hundred answers that end only with the context take longer than that on any machine.
+    let slow = json!({"prompt": "a", "logit_bias": {"0": -100}, "logprobs": 20, "n": 100});
     let answer = call(&router, "/v1/completions", slow.clone()).await;
     assert_eq!(answer["choices"][0]["finish_reason"], "length");
     assert!(answer["usage"]["completion_tokens"].as_u64().unwrap() < 100 * 500);
