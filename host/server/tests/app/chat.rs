@@ -32,7 +32,7 @@ async fn a_stream_is_the_whole_answer_in_pieces() {
     let joined: String = choices().filter_map(|choice| choice["delta"]["content"].as_str()).collect();
     assert_eq!(joined, text(&whole));
     assert_eq!(choices().next().unwrap()["delta"]["role"], "assistant");
-    assert_eq!(choices().last().unwrap()["finish_reason"], "length");
+    assert_eq!(choices().next_back().unwrap()["finish_reason"], "length");
     assert_eq!(pieces.last().unwrap()["usage"]["completion_tokens"], 24);
     assert_eq!(pieces.last().unwrap()["choices"], json!([]));
     assert!(stream(&router, PATH, hello()).await.iter().all(|piece| piece.get("usage").is_none()));
