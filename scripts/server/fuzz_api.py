@@ -22,6 +22,8 @@ def main() -> int:
             "--checks=all",
             f"--max-time={options.seconds}",
             "--seed=1",
+            # Many prompts times many answers take a while.
+            "--request-timeout=120",
             *options.more,
         ]
         result = subprocess.run(command, cwd=ROOT / "target")

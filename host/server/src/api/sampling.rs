@@ -15,17 +15,17 @@ use utoipa::ToSchema;
 pub(crate) struct Sampling {
     /// Below 1 sharper, above 1 more random; 0 always takes the likeliest token. Default 0.8.
     #[schema(minimum = 0, maximum = 2)]
-    pub(crate) temperature: Option<f32>,
+    pub(crate) temperature: Option<f64>,
     /// Choose among the likeliest tokens whose probabilities add up to this. Default 0.95.
     #[schema(minimum = 0, maximum = 1)]
-    pub(crate) top_p: Option<f32>,
+    pub(crate) top_p: Option<f64>,
     /// Choose among so many likeliest tokens; 0 for all. Default 40.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 0, maximum = 1000000)]
     pub(crate) top_k: Option<u32>,
     /// Leave out tokens less than this many times as likely as the likeliest. Default 0.05.
     #[schema(minimum = 0, maximum = 1)]
-    pub(crate) min_p: Option<f32>,
+    pub(crate) min_p: Option<f64>,
     /// Most tokens of the answer; without it, as many as there is room for.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 1)]
@@ -46,16 +46,16 @@ pub(crate) struct Sampling {
     pub(crate) n: Option<u32>,
     /// Subtracted from the logits of recent tokens.
     #[schema(minimum = -2, maximum = 2)]
-    pub(crate) presence_penalty: Option<f32>,
+    pub(crate) presence_penalty: Option<f64>,
     /// Subtracted from the logits of recent tokens, once for each time they occurred.
     #[schema(minimum = -2, maximum = 2)]
-    pub(crate) frequency_penalty: Option<f32>,
+    pub(crate) frequency_penalty: Option<f64>,
     /// Divides the logits of recent tokens; 1 changes nothing.
     #[serde(alias = "repeat_penalty")]
     #[schema(minimum = 0.01, maximum = 100)]
-    pub(crate) repetition_penalty: Option<f32>,
+    pub(crate) repetition_penalty: Option<f64>,
     /// Added to the logits of tokens, by their ids; -100 forbids one.
-    pub(crate) logit_bias: Option<BTreeMap<String, f32>>,
+    pub(crate) logit_bias: Option<BTreeMap<String, f64>>,
     /// Answer as server-sent events, token by token.
     pub(crate) stream: Option<bool>,
     #[schema(value_type = Option<StreamOptions>)]
@@ -83,7 +83,7 @@ impl Sampling {
     /// 400 with the name of the first that is wrong.
     pub(crate) fn validate(&self, max_choices: usize) -> Result<(), ApiError> {
         let within =
-            |value: Option<f32>, low: f32, high: f32| value.is_none_or(|x| (low..=high).contains(&x));
+            |value: Option<f64>, low: f64, high: f64| value.is_none_or(|x| (low..=high).contains(&x));
         check("temperature", within(self.temperature, 0.0, 2.0), "in 0..=2")?;
         check("top_p", within(self.top_p, 0.0, 1.0), "in 0..=1")?;
         check("min_p", within(self.min_p, 0.0, 1.0), "in 0..=1")?;
@@ -137,16 +137,17 @@ impl Sampling {
     pub(crate) fn options(&self, seed: u64, index: usize) -> SamplerOptions {
         let defaults = SamplerOptions::default();
         // -100 is the official way of saying never.
-        let bias = |bias: f32| if bias <= -100.0 { f32::NEG_INFINITY } else { bias };
+        let bias = |bias: f64| if bias <= -100.0 { f32::NEG_INFINITY } else { bias as f32 };
+        let or = |value: Option<f64>, default: f32| value.map_or(default, |value| value as f32);
         let biases = self.logit_bias.iter().flatten();
         SamplerOptions {
-            temperature: self.temperature.unwrap_or(defaults.temperature),
+            temperature: or(self.temperature, defaults.temperature),
             top_k: self.top_k.map_or(defaults.top_k, |k| k as usize),
-            top_p: self.top_p.unwrap_or(defaults.top_p),
-            min_p: self.min_p.unwrap_or(defaults.min_p),
-            repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
-            presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
-            frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
+            top_p: or(self.top_p, defaults.top_p),
+            min_p: or(self.min_p, defaults.min_p),
+            repetition_penalty: or(self.repetition_penalty, defaults.repetition_penalty),
+            presence_penalty: or(self.presence_penalty, defaults.presence_penalty),
+            frequency_penalty: or(self.frequency_penalty, defaults.frequency_penalty),
             logit_bias: biases.filter_map(|(id, &by)| Some((id.parse().ok()?, bias(by)))).collect(),
             seed: seed.wrapping_add(index as u64),
             ..defaults
