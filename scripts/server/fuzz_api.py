@@ -24,6 +24,7 @@ def main() -> int:
             "--seed=1",
             # Many prompts times many answers take a while.
             "--request-timeout=120",
+            "--max-response-time=120",
             *options.more,
         ]
         result = subprocess.run(command, cwd=ROOT / "target")
