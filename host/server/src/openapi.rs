@@ -3,6 +3,7 @@
 use crate::api::chat::ChatRequest;
 use crate::api::completions::CompletionRequest;
 use crate::api::sampling::Sampling;
+use crate::error::ErrorBody;
 use crate::routes::{chat, completions, embeddings, models, tokens};
 use crate::server::Server;
 use axum::extract::State;
@@ -10,7 +11,7 @@ use axum::response::Html;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -41,6 +42,39 @@ impl Modify for Keys {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         components.add_security_scheme("key", SecurityScheme::Http(bearer));
     }
+}
+
+/// How a request that needs a model can fail.
+#[derive(IntoResponses)]
+#[allow(dead_code)]
+pub(crate) enum Refusals {
+    /// A field is wrong
+    #[response(status = 400)]
+    Field(ErrorBody),
+    /// No valid API key
+    #[response(status = 401)]
+    Key(ErrorBody),
+    /// The page's origin is not allowed
+    #[response(status = 403)]
+    Origin(ErrorBody),
+    /// No such model
+    #[response(status = 404)]
+    Model(ErrorBody),
+    /// The body did not come in time
+    #[response(status = 408)]
+    Slow(ErrorBody),
+    /// The body is too long
+    #[response(status = 413)]
+    Long(ErrorBody),
+    /// Too many requests
+    #[response(status = 429)]
+    Rate(ErrorBody),
+    /// A failure of the server
+    #[response(status = 500)]
+    Failure(ErrorBody),
+    /// No room, or not ready
+    #[response(status = 503)]
+    Room(ErrorBody),
 }
 
 /// An event of a stream.

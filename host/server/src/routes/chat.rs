@@ -29,15 +29,7 @@ use serde_json::{Value, json};
             (crate::api::chat::ChatCompletion = "application/json"),
             (crate::openapi::ServerSentEvent = "text/event-stream")
         )),
-        (status = 400, description = "A field is wrong", body = crate::error::ErrorBody),
-        (status = 401, description = "No valid API key", body = crate::error::ErrorBody),
-        (status = 403, description = "The page's origin is not allowed", body = crate::error::ErrorBody),
-        (status = 404, description = "No such model", body = crate::error::ErrorBody),
-        (status = 408, description = "The body did not come in time", body = crate::error::ErrorBody),
-        (status = 413, description = "The body is too long", body = crate::error::ErrorBody),
-        (status = 429, description = "Too many requests", body = crate::error::ErrorBody),
-        (status = 500, description = "A failure of the server", body = crate::error::ErrorBody),
-        (status = 503, description = "No room, or not ready", body = crate::error::ErrorBody)
+        crate::openapi::Refusals
     ),
     security(("key" = []), ())
 )]
