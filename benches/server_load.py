@@ -151,15 +151,16 @@ def under_load(server: Server, clients: int, seconds: float, tokens: int) -> tup
     return result, answers
 
 
-def first_token(port: int, runs: int) -> dict:
+def first_token(server: Server, runs: int) -> dict:
     """Time to the first token of a prompt of 32 tokens, different each time, at idle."""
     times, tokens = [], set()
     words = "river stone lamp garden winter paper silver window morning forest bread ocean".split()
     for index in range(runs):
-        varied = " ".join(words[(index * 5 + at * 7) % len(words)] for at in range(27))
-        body = {"model": MODEL, "prompt": f"{index} {varied}", "max_tokens": 2, "stream": True, "temperature": 0,
+        varied = " ".join(words[(index * 5 + at * 7) % len(words)] for at in range(32))
+        prompt = server.post("/tokenize", {"content": f"{index} {varied}"})["tokens"][:32]
+        body = {"model": MODEL, "prompt": prompt, "max_tokens": 2, "stream": True, "temperature": 0,
                 "stream_options": {"include_usage": True}}  # fmt: skip
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         start = time.perf_counter()
         connection.request("POST", "/v1/completions", json.dumps(body), {"content-type": "application/json"})
         answer = connection.getresponse()
@@ -189,7 +190,7 @@ def main() -> int:
         before = one_client(server.port, options.tokens, options.runs)
         load, answers = under_load(server, options.clients, options.seconds, options.tokens)
         after = one_client(server.port, options.tokens, options.runs)
-        first = first_token(server.port, 30)
+        first = first_token(server, 30)
     chosen = sorted(answers)
     if options.compare:
         chosen = chosen[:: max(1, len(chosen) // options.compare)]

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""The files of deploy/ as far as they can be tried without a cluster: nginx runs in front of a server, systemd and
+Kubernetes' own schema check the rest. The Dockerfile is not built: that takes an engine and a registry."""
+
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from process import ROOT, Server, program, run_tests
+
+DEPLOY = ROOT / "deploy"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def nginx(server: Server):
+    """deploy/nginx.conf with a certificate, ports and a name of this machine; yields its address."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+             "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)  # fmt: skip
+        site = (DEPLOY / "nginx.conf").read_text()
+        for old, new in {
+            "127.0.0.1:8080": f"127.0.0.1:{server.port}",
+            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+            "llm.example.org;": "localhost;",
+            "/etc/letsencrypt/live/llm.example.org/fullchain.pem": str(folder / "cert.pem"),
+            "/etc/letsencrypt/live/llm.example.org/privkey.pem": str(folder / "key.pem"),
+        }.items():
+            assert old in site, f"deploy/nginx.conf has no {old!r}"
+            site = site.replace(old, new)
+        paths = "\n".join(
+            f"{kind}_temp_path {folder / kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        config = folder / "nginx.conf"
+        config.write_text(
+            f"daemon off;\npid {folder / 'pid'};\nerror_log stderr;\nevents {{}}\n"
+            f"http {{\naccess_log off;\n{paths}\n{site}\n}}\n"
+        )
+        program = shutil.which("nginx") or "/usr/sbin/nginx"
+        process = subprocess.Popen([program, "-c", config], stderr=subprocess.PIPE, text=True)
+        try:
+            deadline = time.monotonic() + 10
+            while True:
+                assert process.poll() is None, f"nginx ended: {process.stderr.read()}"
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                assert time.monotonic() < deadline, "nginx does not listen"
+                time.sleep(0.05)
+            yield f"https://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def ask(url: str, body: dict | None = None, timeout: float = 60):
+    """An answer of the proxy, whose certificate is its own."""
+    context = ssl._create_unverified_context()
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"})
+    return urllib.request.urlopen(request, timeout=timeout, context=context)
+
+
+def status(url: str, body: dict | None = None) -> int:
+    try:
+        with ask(url, body) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def reverse_proxy() -> None:
+    """Tokens come through one by one, a client's end is noticed, /metrics stays inside."""
+    body = {"prompt": "Once upon a time", "stream": True, "max_tokens": 60, "logit_bias": {"0": -100, "2": -100}}
+    with Server("--trust-proxy") as server, nginx(server) as url:
+        assert status(url + "/health") == 200
+        assert status(url + "/metrics") == 404
+
+        with ask(url + "/v1/completions", body) as stream:
+            times = [time.monotonic() for line in stream if line.startswith(b"data: {")]
+        assert len(times) >= 20, f"{len(times)} pieces"
+        # A proxy that buffers hands over all at once, at the end.
+        gaps = sum(after - before > 0.0005 for before, after in zip(times, times[1:]))
+        assert gaps >= len(times) / 2, f"{gaps} gaps between {len(times)} pieces: the proxy buffers"
+
+        stream = ask(url + "/v1/completions", {**body, "max_tokens": 3000})
+        stream.readline()
+        assert server.total("edgellm_active_sequences") == 1
+        stream.close()
+        deadline = time.monotonic() + 2
+        while server.total("edgellm_active_sequences") > 0:
+            assert time.monotonic() < deadline, "the server goes on for a client that left"
+            time.sleep(0.02)
+
+
+def rates_behind_the_proxy() -> None:
+    """Rates are counted for the clients' addresses, not for the proxy's."""
+    with Server("--trust-proxy", "--rate-limit", "3") as server, nginx(server) as url:
+        address = url.removeprefix("https://")
+
+        def status_for(client: str) -> int:
+            connection = http.client.HTTPSConnection(
+                address, source_address=(client, 0), context=ssl._create_unverified_context(), timeout=60
+            )
+            with contextlib.closing(connection):
+                connection.request("GET", "/v1/models")
+                return connection.getresponse().status
+
+        codes = [status_for("127.0.0.2") for _ in range(5)]
+        assert codes[:3] == [200] * 3 and 429 in codes, codes
+        assert status_for("127.0.0.3") == 200, "one client's limit stops another"
+
+
+def systemd_unit() -> None:
+    """The unit has no mistake that systemd knows, and leaves little open."""
+    with tempfile.TemporaryDirectory() as name:
+        # systemd looks for the program that the unit starts.
+        unit = Path(name) / "edgellm.service"
+        text = (DEPLOY / "edgellm.service").read_text()
+        assert "/usr/local/bin/edgellm" in text
+        unit.write_text(text.replace("/usr/local/bin/edgellm", "/bin/true"))
+        verify = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+        complaints = [line for line in verify.stderr.splitlines() if "edgellm" in line]
+        assert verify.returncode == 0 and not complaints, verify.stderr
+        security = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit], capture_output=True, text=True
+        )
+        assert security.returncode == 0, security.stdout.splitlines()[-1:] + [security.stderr]
+
+
+def kubernetes() -> None:
+    """Every object of the manifest is what Kubernetes' schema says, without unknown fields, and they fit together."""
+    import kubernetes_validate
+    import yaml
+
+    objects = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+    for each in objects:
+        try:
+            kubernetes_validate.validate(each, "1.31", strict=True)
+        except kubernetes_validate.ValidationError as error:  # its own text is the whole schema
+            raise AssertionError(f"{each['kind']}: {error.message} at {error.path}") from None
+    kinds = {each["kind"]: each for each in objects}
+    pod = kinds["Deployment"]["spec"]["template"]
+    labels = pod["metadata"]["labels"].items()
+    assert kinds["Service"]["spec"]["selector"].items() <= labels
+    assert kinds["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"].items() <= labels
+    target = kinds["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert target["name"] == kinds["Deployment"]["metadata"]["name"]
+    secrets = {volume["secret"]["secretName"] for volume in pod["spec"]["volumes"] if "secret" in volume}
+    assert secrets == {kinds["Secret"]["metadata"]["name"]}
+
+
+def command_lines() -> None:
+    """The options that the files start the server with exist: the only complaint is about the bad port added here."""
+    import yaml
+
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["edgellm"]["command"]
+    objects = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    pod = next(each for each in objects if each["kind"] == "Deployment")["spec"]["template"]["spec"]
+    unit = next(
+        line for line in (DEPLOY / "edgellm.service").read_text().splitlines() if line.startswith("ExecStart=")
+    )
+    for words in (compose, pod["containers"][0]["args"], unit.split()[1:]):
+        assert words[0] == "serve"
+        result = subprocess.run([program(), *words, "--port", "none"], capture_output=True, text=True)
+        assert result.returncode == 2 and "'--port <PORT>'" in result.stderr, result.stderr
+
+
+if __name__ == "__main__":
+    run_tests({test.__name__: test for test in (reverse_proxy, rates_behind_the_proxy, systemd_unit, kubernetes, command_lines)})
