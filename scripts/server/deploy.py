@@ -84,6 +84,14 @@ def status(url: str, body: dict | None = None) -> int:
         return error.code
 
 
+def wait(condition, seconds: float, failure: str) -> None:
+    """Until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, failure
+        time.sleep(0.02)
+
+
 def reverse_proxy() -> None:
     """Tokens come through one by one, a client's end is noticed, /metrics stays inside."""
     body = {"prompt": "Once upon a time", "stream": True, "max_tokens": 60, "logit_bias": {"0": -100, "2": -100}}
@@ -99,13 +107,9 @@ def reverse_proxy() -> None:
         assert gaps >= len(times) / 2, f"{gaps} gaps between {len(times)} pieces: the proxy buffers"
 
         stream = ask(url + "/v1/completions", {**body, "max_tokens": 3000})
-        stream.readline()
-        assert server.total("edgellm_active_sequences") == 1
+        wait(lambda: server.total("edgellm_active_sequences") == 1, 10, "no sequence began")
         stream.close()
-        deadline = time.monotonic() + 2
-        while server.total("edgellm_active_sequences") > 0:
-            assert time.monotonic() < deadline, "the server goes on for a client that left"
-            time.sleep(0.02)
+        wait(lambda: server.total("edgellm_active_sequences") == 0, 2, "the server goes on for a client that left")
 
 
 def rates_behind_the_proxy() -> None:
