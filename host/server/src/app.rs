@@ -4,6 +4,7 @@ use crate::access;
 use crate::answer::RequestId;
 use crate::error::ApiError;
 use crate::openapi;
+use crate::page;
 use crate::routes::{chat, completions, embeddings, models, tokens};
 use crate::server::Server;
 use axum::Router;
@@ -16,6 +17,10 @@ use std::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+/// Headers of answers that pages of allowed origins may read; those of downloads let them go on where one broke off.
+const EXPOSED: [HeaderName; 4] =
+    [HeaderName::from_static("x-request-id"), header::RETRY_AFTER, header::CONTENT_RANGE, header::ETAG];
+
 /// All endpoints of `server`, as one service.
 pub fn app(server: &Server) -> Router {
     let guarded = Router::new()
@@ -24,11 +29,13 @@ pub fn app(server: &Server) -> Router {
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::get))
+        .route("/v1/models/{id}/file", get(models::file))
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
         .route("/metrics", get(models::metrics))
         .route_layer(from_fn_with_state(server.clone(), access::guard));
     guarded
+        .merge(page::routes())
         .route("/health", get(models::health))
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
@@ -68,7 +75,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
-        .expose_headers([HeaderName::from_static("x-request-id"), header::RETRY_AFTER])
+        .expose_headers(EXPOSED)
 }
 
 /// Gives the request a name, its own if it has a sound one, and writes it into the response.

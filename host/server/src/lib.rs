@@ -16,6 +16,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod options;
+mod page;
 mod registry;
 mod routes;
 mod scheduler;

@@ -22,6 +22,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
         embeddings::create,
         models::list,
         models::get,
+        models::file,
         models::health,
         models::metrics,
         tokens::tokenize,

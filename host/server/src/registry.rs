@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::scheduler::{Limits, Scheduler};
 use edgellm::chat::{ChatTemplate, DateTime};
 use edgellm::{CacheFormat, Model, Precision, TokenId};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,6 +25,8 @@ pub struct ModelSource {
     pub precision: Precision,
     /// How keys and values are kept.
     pub kv_cache: CacheFormat,
+    /// The file that clients may download, if they may.
+    pub file: Option<PathBuf>,
     /// Opens it, which may take a while. The error says what to do.
     pub open: Box<dyn Fn() -> Result<Model, String> + Send + Sync>,
 }

@@ -76,6 +76,9 @@ struct NetworkArgs {
     /// times, and * means all
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
+    /// Let clients download the models' files, as the page at / does to run them in the browser
+    #[arg(long)]
+    allow_download: bool,
     /// Connections at the same time; more wait
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_one())]
     max_connections: u32,
@@ -209,6 +212,7 @@ impl Args {
             created: modified(&path),
             precision: options.precision,
             kv_cache: options.kv_cache,
+            file: self.network.allow_download.then(|| path.clone()),
             open: Box::new(move || open::open(&path, compute.clone()).map_err(|error| error.one_line())),
         })
     }

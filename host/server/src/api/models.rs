@@ -23,6 +23,8 @@ pub(crate) struct ModelCard {
     pub(crate) loaded: bool,
     /// Most tokens of a prompt and its answer, once it is in memory.
     pub(crate) context_length: Option<usize>,
+    /// Length of its file, where the server lets clients download it from `/v1/models/{id}/file`.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// How the server is.

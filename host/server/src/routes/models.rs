@@ -5,9 +5,10 @@ use crate::error::ApiError;
 use crate::registry::ModelSource;
 use crate::server::Server;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
+use tower_http::services::ServeFile;
 
 /// All models.
 #[utoipa::path(
@@ -58,7 +59,45 @@ fn card(server: &Server, source: &ModelSource) -> ModelCard {
         owned_by: "edgellm",
         loaded: loaded.is_some(),
         context_length: loaded.map(|loaded| loaded.context),
+        bytes: source.file.as_ref().and_then(|path| std::fs::metadata(path).ok()).map(|found| found.len()),
     }
+}
+
+/// A model's file, or a range of it, where the server was started with `--allow-download`.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}/file",
+    tag = "Models",
+    params(("id" = String, Path, description = "A name that /v1/models lists")),
+    responses(
+        (status = 200, description = "The file", content_type = "application/octet-stream"),
+        (status = 206, description = "The range of it", content_type = "application/octet-stream"),
+        (status = 304, description = "As the client has it"),
+        (status = 401, description = "No valid API key", body = crate::error::ErrorBody),
+        (status = 403, description = "Not for download, or the page's origin is not allowed", body = crate::error::ErrorBody),
+        (status = 404, description = "No such model", body = crate::error::ErrorBody),
+        (status = 412, description = "Not as the client has it"),
+        (status = 416, description = "The file has no such range"),
+        (status = 429, description = "Too many requests", body = crate::error::ErrorBody)
+    ),
+    security(("key" = []), ())
+)]
+pub(crate) async fn file(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Some(path) = &server.models().source(Some(&id))?.file else {
+        let message = "models are not for download here: start the server with --allow-download";
+        return Err(ApiError::refused(StatusCode::FORBIDDEN, "download_not_allowed", message));
+    };
+    // The path is what the server was started with; of the request, only headers count.
+    let mut file = ServeFile::new(path);
+    let response = file.try_call(request).await.map_err(|error| {
+        tracing::error!(model = id, %error, "cannot be read");
+        ApiError::internal(format!("the model {id:?} cannot be read: see the server's log"))
+    })?;
+    Ok(response.into_response())
 }
 
 /// 200 if requests are answered, 503 while models are being loaded or the server ends.

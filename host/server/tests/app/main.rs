@@ -6,6 +6,7 @@ mod completions;
 mod embeddings;
 mod load;
 mod models;
+mod page;
 mod refusals;
 mod sockets;
 mod support;

@@ -106,7 +106,7 @@ async fn the_openapi_document_describes_what_there_is() {
             assert!(![404, 405].contains(&status.as_u16()) || path.contains('{'), "{path}: {status} {text}");
         }
     }
-    assert_eq!(paths.len(), 9);
+    assert_eq!(paths.len(), 10);
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(fields) => {

@@ -25,6 +25,7 @@ pub(crate) fn source(id: &str, seed: u64) -> ModelSource {
         created: 1,
         precision: Precision::Standard,
         kv_cache: CacheFormat::F16,
+        file: None,
         open: Box::new(open),
     }
 }

@@ -1,0 +1,55 @@
+// The model of demo, screenshot and tests: SmolLM2-135M-Instruct, fetched and converted by the edgellm program.
+
+import {spawnSync} from "node:child_process";
+import {createHash} from "node:crypto";
+import {createReadStream, existsSync, mkdirSync, statSync} from "node:fs";
+import {join} from "node:path";
+import {fileURLToPath} from "node:url";
+
+import {ENGINE} from "./serve.mjs";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const FOLDER = join(ROOT, "target", "web-demo");
+
+export const NAME = "smollm2-135m-instruct";
+/** The program's release build. */
+export const PROGRAM = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "release", "edgellm");
+
+/** Paths of the model's GGUF file and of the `.tmac2.bin` made from it; makes what is missing, the program too. */
+export function smollm2() {
+  if (!existsSync(PROGRAM)) run("cargo", ["build", "--release", "--locked", "-p", "edgellm-host"]);
+  const gguf = run(PROGRAM, ["pull", NAME]).trim();
+  const tmac2 = join(FOLDER, `${NAME}.tmac2.bin`);
+  if (!existsSync(tmac2)) {
+    mkdirSync(FOLDER, {recursive: true});
+    run(PROGRAM, ["quantize", "--input", gguf, "--format", "int4", "--output", tmac2]);
+  }
+  return {gguf, tmac2};
+}
+
+/** Builds the engine for the page where it is missing. */
+export function engine() {
+  if (!existsSync(join(ENGINE, "index.js"))) run(join(ROOT, "scripts", "build-web"), []);
+}
+
+/** The page's catalogue with this one model, for `serve`. */
+export async function catalogue(tmac2) {
+  const hash = createHash("sha256");
+  for await (const piece of createReadStream(tmac2)) hash.update(piece);
+  const entry = {
+    name: NAME,
+    about: "small chat model",
+    licence: "Apache-2.0",
+    url: `models/${NAME}.tmac2.bin`,
+    bytes: statSync(tmac2).size,
+    sha256: hash.digest("hex"),
+  };
+  return {models: {[`${NAME}.tmac2.bin`]: tmac2}, catalogue: [entry]};
+}
+
+/** What the command prints; what it says beside that goes to the terminal. */
+function run(program, args) {
+  const {status, stdout, error} = spawnSync(program, args, {cwd: ROOT, stdio: ["ignore", "pipe", "inherit"], encoding: "utf8"});
+  if (error || status !== 0) throw new Error(`${program} ${args.join(" ")} failed: ${error?.message ?? `exit code ${status}`}`);
+  return stdout;
+}

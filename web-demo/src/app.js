@@ -1,0 +1,157 @@
+// The page: makes its parts and puts them together.
+
+import {Benchmark} from "./benchmark.js";
+import {Chat} from "./chat.js";
+import {byId, element} from "./element.js";
+import {Engine} from "./engine.js";
+import {Models} from "./models.js";
+import {report} from "./notices.js";
+import {Panel, askFormat} from "./panel.js";
+import {Server} from "./server.js";
+import {Settings} from "./settings.js";
+import {readSite, workOffline} from "./site.js";
+import {canKeep} from "./store.js";
+import {plural, size} from "./units.js";
+
+/** The engine's builds, for people. */
+const BUILDS = {simd: "SIMD", relaxed: "relaxed SIMD", threads: "relaxed SIMD"};
+
+const narrow = matchMedia("(max-width: 54rem)");
+
+/** The drawer that the left side is on narrow screens. */
+function drawer() {
+  const [open, close, panel, main] = [byId("panel-open"), byId("panel-close"), byId("panel"), document.querySelector("main")];
+  const show = (shown, focus) => {
+    document.body.classList.toggle("panel-open", shown);
+    apply();
+    if (focus) (shown ? close : open).focus();
+  };
+  const apply = () => {
+    const shown = document.body.classList.contains("panel-open");
+    open.setAttribute("aria-expanded", String(shown));
+    panel.inert = narrow.matches && !shown;
+    main.inert = narrow.matches && shown;
+  };
+  open.onclick = () => show(true, true);
+  close.onclick = () => show(false, true);
+  panel.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && narrow.matches) show(false, true);
+  });
+  narrow.addEventListener("change", apply);
+  new MutationObserver(apply).observe(document.body, {attributeFilter: ["class"]});
+  apply();
+  return {open: () => show(true, true), close: () => show(false, false)};
+}
+
+/** What the page says before there is a model. */
+function welcome(panel, models, engine, {open}) {
+  const [first] = panel.offers;
+  const get = first && element("button", {
+    type: "button",
+    className: "primary",
+    textContent: `Get ${first.name} (${size(first.bytes)})`,
+    onclick: () => models.fromCatalogue(first),
+  });
+  const choose = element("button", {type: "button", textContent: "Open a file…", onclick: () => byId("file").click()});
+  const more = element("button", {type: "button", className: "narrow-only", textContent: "All models", onclick: open});
+  const parts = [
+    element("h2", {textContent: "A language model, right here in your browser"}),
+    element("p", {textContent: "It runs on your own processor. What you write stays in this page, and after the first visit it works without a network."}),
+  ];
+  if (engine.present && !engine.features) parts.push(element("p", {className: "faint", textContent: "Loading the engine…"}));
+  else if (engine.obstacle) parts.push(element("p", {className: "obstacle", textContent: engine.obstacle}));
+  else {
+    parts.push(element("div", {className: "choose"}, ...(get ? [get] : []), choose, more));
+    parts.push(element("p", {className: "faint", textContent: "Or drop a .tmac2.bin file anywhere, or a .gguf file, which is then quantized here."}));
+  }
+  return element("section", {className: "greeting", "aria-label": "Welcome"}, ...parts);
+}
+
+/** What runs, and how: on the left and below the message box. */
+async function showFacts(engine) {
+  const {model, features} = engine;
+  const facts = [];
+  if (features) {
+    const build = model?.info.variant ?? features.chosen;
+    facts.push(["Engine", build ? BUILDS[build] : "none"], ["Why", model?.info.reason ?? features.reason]);
+    facts.push(["Processors", String(features.hardwareConcurrency)]);
+    facts.push(["Cross-origin isolated", features.crossOriginIsolated ? "yes" : "no: one thread only"]);
+  }
+  facts.push(["Keeps models", canKeep() ? "yes" : "no"]);
+  let meters = "";
+  if (model) {
+    const {linearBytes} = await model.memory();
+    const {variant, threads, kernel, quantization} = model.info;
+    facts.push(["Kernels", kernel], ["Threads", String(threads)], ["Weights", `${quantization.format}, ${quantization.method}`]);
+    meters = `${size(linearBytes)} of memory · ${BUILDS[variant]}, ${plural(threads, "thread")}`;
+  }
+  byId("meters").textContent = meters;
+  byId("facts").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", {textContent: name}), element("dd", {textContent: value})]));
+}
+
+/** The key and the choice of the server's model. */
+function serverForm(server) {
+  const show = () => {
+    const locked = server.wantsKey && !server.key;
+    byId("key-section").hidden = !locked && server.models.length < 2;
+    byId("key-form").hidden = !locked;
+    byId("server-model-row").hidden = server.models.length < 2;
+    byId("server-model").replaceChildren(
+      ...server.models.map(({id}) => element("option", {value: id, textContent: id, selected: id === server.chosen})),
+    );
+  };
+  server.addEventListener("change", show);
+  byId("key-form").onsubmit = (event) => {
+    event.preventDefault();
+    server.key = byId("key").value;
+    byId("key-form").reset();
+    server.refresh().catch((error) => report(error, "reach the server"));
+  };
+  byId("server-model").onchange = (event) => {
+    server.chosen = event.target.value;
+    server.dispatchEvent(new Event("change"));
+  };
+}
+
+async function start() {
+  const site = await readSite();
+  const settings = new Settings();
+  const server = site.server && new Server(site.server);
+  const engine = new Engine({present: site.engine});
+  const side = drawer();
+  const models = new Models(engine, settings, askFormat);
+  const panel = new Panel(models, site, server);
+  const chat = new Chat(engine, server, settings);
+  new Benchmark(engine, settings);
+  const greet = () => {
+    chat.welcome = welcome(panel, models, engine, side);
+  };
+  const facts = () => showFacts(engine).catch(() => {});
+  engine.addEventListener("change", () => {
+    facts();
+    if (engine.model) side.close();
+  });
+  // Memory grows with the conversation.
+  setInterval(() => chat.busy && facts(), 1000);
+  if (server) {
+    serverForm(server);
+    server.addEventListener("change", greet);
+    await server.refresh().catch((error) => report(error, "reach the server"));
+  }
+  greet();
+  await panel.show();
+  // Only what goes through the service worker can be kept, the engine too.
+  await workOffline();
+  try {
+    await engine.start();
+  } catch (error) {
+    report(error, "load the engine");
+  }
+  greet();
+  facts();
+  const wanted = new URLSearchParams(location.search).get("model");
+  await (wanted ? models.fromUrl(wanted) : models.restore());
+  await panel.show();
+}
+
+start().catch((error) => report(error, "start the page"));

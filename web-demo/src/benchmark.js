@@ -1,0 +1,138 @@
+// The standard benchmark: prompts of 128 and of 512 tokens, then 128 tokens, always the likeliest, in several rounds. The
+// hash tells whether two machines wrote the same answer, as they must.
+
+import {byId, element} from "./element.js";
+import {save} from "./models.js";
+import {report} from "./notices.js";
+import {isAbort} from "./problem.js";
+import {median} from "./units.js";
+
+const PROMPTS = [128, 512];
+const GENERATED = 128;
+const ROUNDS = 3;
+/** The prompt is this text again and again, cut to so many tokens. */
+const TEXT =
+  "The lighthouse keeper wrote down the weather every evening: wind from the west, rain before midnight, and a single " +
+  "ship far out, which showed no light. ";
+
+/** Shows the benchmark's part of the page. */
+export class Benchmark {
+  #abort = null;
+
+  constructor(engine, settings) {
+    this.engine = engine;
+    this.settings = settings;
+    this.result = null;
+    byId("benchmark-run").onclick = () => (this.#abort ? this.#abort.abort() : this.#run());
+    byId("benchmark-export").onclick = () => {
+      const text = JSON.stringify(this.result, null, 2);
+      save(new Blob([text], {type: "application/json"}), `edgellm-benchmark-${this.result.model.name.replace(/\W+/g, "-")}.json`);
+    };
+    const show = () => {
+      byId("benchmark-run").disabled = !engine.model;
+    };
+    engine.addEventListener("change", show);
+    show();
+  }
+
+  async #run() {
+    this.#abort = new AbortController();
+    byId("benchmark-run").textContent = "Stop";
+    byId("benchmark-export").hidden = true;
+    byId("benchmark-table").replaceChildren();
+    const state = (text) => {
+      byId("benchmark-state").textContent = text;
+    };
+    try {
+      this.result = await measure(this.engine.model, {signal: this.#abort.signal, state});
+      state(`Answer ${this.result.answerHash}, the same in all rounds.`);
+      byId("benchmark-table").replaceChildren(table(this.result));
+      byId("benchmark-export").hidden = false;
+    } catch (error) {
+      state(isAbort(error) ? "Stopped." : "");
+      report(error, "run the benchmark");
+    } finally {
+      this.#abort = null;
+      byId("benchmark-run").textContent = "Run";
+    }
+  }
+}
+
+/** Runs the benchmark on `model`. */
+export async function measure(model, {signal, state, rounds = ROUNDS}) {
+  const longest = Math.max(...PROMPTS);
+  const prompt = await promptTokens(model, longest);
+  const session = await model.session({contextLength: longest + GENERATED});
+  const measured = [];
+  try {
+    // The first answer warms caches up and does not count.
+    for (let round = 0; round <= rounds; round++) {
+      for (const length of PROMPTS) {
+        signal?.throwIfAborted();
+        state?.(round === 0 ? "Warming up…" : `Round ${round} of ${rounds}: a prompt of ${length} tokens…`);
+        await session.reset();
+        // Writing is measured once a round, after the short prompt.
+        const maxTokens = length === PROMPTS[0] ? GENERATED : 1;
+        const {timings, tokenIds, finishReason} = await session.generate(prompt.subarray(0, length), {
+          temperature: 0,
+          maxTokens,
+          ignoreEos: true,
+          signal,
+        }).result;
+        signal?.throwIfAborted();
+        if (finishReason !== "length") throw new Error(`the answer ended with ${finishReason}`);
+        if (round > 0) measured.push({round, length, timings, hash: maxTokens === GENERATED ? hash(tokenIds) : null});
+      }
+    }
+  } finally {
+    session.close();
+  }
+  return summary(model, await model.memory(), measured);
+}
+
+async function promptTokens(model, count) {
+  const tokens = await model.tokenize(TEXT.repeat(Math.ceil(count / 16)), {addSpecial: true});
+  if (tokens.length < count) throw new Error(`the prompt has only ${tokens.length} tokens`);
+  return tokens.slice(0, count);
+}
+
+/** FNV-1a in 64 bits over the tokens, four bytes each, the lowest first. */
+export function hash(tokens) {
+  let value = 0xcbf29ce484222325n;
+  for (const token of tokens) {
+    for (let shift = 0; shift < 32; shift += 8) {
+      value = BigInt.asUintN(64, (value ^ BigInt((token >>> shift) & 255)) * 0x100000001b3n);
+    }
+  }
+  return value.toString(16).padStart(16, "0");
+}
+
+function summary(model, memory, measured) {
+  const hashes = new Set(measured.map(({hash: one}) => one).filter(Boolean));
+  if (hashes.size !== 1) throw new Error(`the rounds gave different answers: ${[...hashes].join(", ")}`);
+  const spread = (numbers) => ({median: median(numbers), min: Math.min(...numbers), max: Math.max(...numbers), all: numbers});
+  const of = (length, value) => spread(measured.filter((one) => one.length === length).map(({timings}) => timings[value]));
+  return {
+    benchmark: "edgellm standard",
+    target: "browser",
+    date: new Date().toISOString(),
+    userAgent: navigator.userAgent,
+    hardwareConcurrency: navigator.hardwareConcurrency,
+    crossOriginIsolated,
+    model: model.info,
+    memory,
+    generatedTokens: GENERATED,
+    answerHash: [...hashes][0],
+    prefillTokensPerSecond: Object.fromEntries(PROMPTS.map((length) => [length, of(length, "prefillTokensPerSecond")])),
+    ttftMs: Object.fromEntries(PROMPTS.map((length) => [length, of(length, "ttftMs")])),
+    decodeTokensPerSecond: of(PROMPTS[0], "decodeTokensPerSecond"),
+  };
+}
+
+function table({prefillTokensPerSecond, decodeTokensPerSecond}) {
+  const row = (what, {median: middle, min, max}) =>
+    element("tr", {}, element("th", {scope: "row", textContent: what}), ...[middle, min, max].map((value) => element("td", {textContent: value.toFixed(1)})));
+  const head = element("tr", {}, ...["Tokens/s", "median", "least", "most"].map((textContent) => element("th", {scope: "col", textContent})));
+  const rows = PROMPTS.map((length) => row(`reading ${length}`, prefillTokensPerSecond[length]));
+  return element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows, row(`writing ${GENERATED}`, decodeTokensPerSecond)));
+}

@@ -1,0 +1,122 @@
+// A model's markdown as elements. The parser gives a tree of texts; every text becomes a text node and no other thing, so
+// whatever the model writes, HTML included, is shown and never run.
+
+import {lexer} from "../vendor/marked.js";
+import {element} from "./element.js";
+
+/** What an answer may link to. */
+const LINKS = new Set(["http:", "https:", "mailto:"]);
+
+/** Puts `source` into `target`, touching only the blocks that are not there already. */
+export function render(source, target) {
+  const blocks = lexer(source).filter((token) => token.type !== "space" && token.type !== "def");
+  const old = target.children;
+  blocks.forEach((token, index) => {
+    if (old[index]?.source === token.raw && index + 1 < blocks.length) return;
+    const fresh = block(token);
+    fresh.source = token.raw;
+    if (old[index]) old[index].replaceWith(fresh);
+    else target.append(fresh);
+  });
+  while (old.length > blocks.length) target.lastElementChild.remove();
+}
+
+function block(token) {
+  switch (token.type) {
+    case "heading":
+      // Three levels of the page's own come first.
+      return element(`h${Math.min(token.depth + 3, 6)}`, {}, ...inline(token.tokens));
+    case "code":
+      return code(token);
+    case "blockquote":
+      return element("blockquote", {}, ...token.tokens.filter(isBlock).map(block));
+    case "list":
+      return list(token);
+    case "table":
+      return table(token);
+    case "hr":
+      return element("hr");
+    case "html":
+      return element("p", {textContent: token.raw});
+    default:
+      return element("p", {}, ...(token.tokens ? inline(token.tokens) : [token.text ?? token.raw]));
+  }
+}
+
+function code({lang, text}) {
+  const copy = element("button", {type: "button", className: "quiet copy", textContent: "Copy"});
+  copy.onclick = async () => {
+    await navigator.clipboard.writeText(text);
+    copy.textContent = "Copied";
+  };
+  const title = element("div", {className: "code-title"}, element("span", {textContent: lang || "text"}), copy);
+  return element("div", {className: "code"}, title, element("pre", {tabIndex: 0}, element("code", {textContent: text})));
+}
+
+const isBlock = (token) => token.type !== "space";
+
+function list({ordered, start, items}) {
+  const made = element(ordered ? "ol" : "ul", ordered && start !== 1 ? {start} : {});
+  for (const item of items) {
+    const parts = item.tokens.filter(isBlock).flatMap((token) => {
+      if (token.type === "checkbox") return [checkbox(token)];
+      // A tight item's text is no paragraph.
+      return token.type === "text" ? inline(token.tokens ?? [token]) : [block(token)];
+    });
+    made.append(element("li", {}, ...parts));
+  }
+  return made;
+}
+
+const checkbox = ({checked}) => element("input", {type: "checkbox", checked, disabled: true, "aria-label": checked ? "done" : "to do"});
+
+function table({header, rows}) {
+  const row = (name, cells) =>
+    element("tr", {}, ...cells.map((cell) => element(name, {className: cell.align ?? ""}, ...inline(cell.tokens))));
+  const head = element("thead", {}, row("th", header));
+  const body = element("tbody", {}, ...rows.map((cells) => row("td", cells)));
+  return element("div", {className: "table", tabIndex: 0}, element("table", {}, head, body));
+}
+
+function inline(tokens) {
+  return tokens.flatMap((token) => {
+    switch (token.type) {
+      case "strong":
+      case "em":
+      case "del":
+        return [element(token.type, {}, ...inline(token.tokens))];
+      case "codespan":
+        return [element("code", {textContent: token.text})];
+      case "br":
+        return [element("br")];
+      case "link":
+        return [link(token.href, inline(token.tokens))];
+      case "image":
+        // An image would be fetched from elsewhere: its address stands for it.
+        return [link(token.href, [token.text || token.href])];
+      case "checkbox":
+        return [checkbox(token)];
+      case "html":
+        return /^<br\s*\/?>$/i.test(token.raw) ? [element("br")] : [token.raw];
+      default:
+        return token.tokens ? inline(token.tokens) : [unescape(token.text ?? token.raw)];
+    }
+  });
+}
+
+function link(href, children) {
+  const url = URL.parse?.(href) ?? null;
+  if (!url || !LINKS.has(url.protocol)) return element("span", {}, ...children);
+  return element("a", {href: url.href, rel: "noopener noreferrer", target: "_blank"}, ...children);
+}
+
+const ENTITIES = {amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0"};
+
+/** The characters that entities stand for; the parser leaves them to HTML. */
+function unescape(text) {
+  return text.replace(/&(?:#(\d{1,7})|#x([\da-f]{1,6})|(\w+));/gi, (whole, decimal, hex, name) => {
+    if (name) return ENTITIES[name] ?? whole;
+    const point = decimal ? Number(decimal) : parseInt(hex, 16);
+    return point > 0 && point <= 0x10ffff ? String.fromCodePoint(point) : whole;
+  });
+}

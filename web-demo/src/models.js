@@ -1,0 +1,200 @@
+// From a file, an address or a name to a model that runs: downloaded, quantized and kept as needed.
+
+import {KIND_BYTES, looksLike, modelKind} from "./kind.js";
+import {notify, report} from "./notices.js";
+import {Problem, isAbort} from "./problem.js";
+import * as store from "./store.js";
+import {Task} from "./task.js";
+import {size} from "./units.js";
+
+const LAST = "edgellm-last";
+const SUFFIX = ".tmac2.bin";
+
+/** All ways to a model. Says `change` when what is kept is another. */
+export class Models extends EventTarget {
+  /** `askFormat(name, signal)` asks for the format to quantize to; null if nobody wants it. */
+  constructor(engine, settings, askFormat) {
+    super();
+    this.engine = engine;
+    this.settings = settings;
+    this.askFormat = askFormat;
+    /** Name of the kept file that runs. */
+    this.current = null;
+  }
+
+  /** Runs `work(task)`, and shows it and what goes wrong. `doing` is as in "Could not load the model". */
+  async #during(label, doing, work) {
+    const task = new Task(label);
+    try {
+      return await work(task);
+    } catch (error) {
+      report(error, doing);
+      return null;
+    } finally {
+      task.end();
+      this.dispatchEvent(new Event("change"));
+    }
+  }
+
+  /** A file that somebody chose or dropped. It runs at once and is kept behind the scenes. */
+  async fromFile(file) {
+    await this.#during(`Opening ${file.name}`, "open the file", async (task) => {
+      const kind = await kindOf(file);
+      if (kind === "gguf") return this.#quantize(task, file, file.name);
+      const name = store.fileName(file.name);
+      await this.#run(task, file, name);
+      if (store.canKeep()) await this.#keep(task, file, name);
+    });
+  }
+
+  /** A model of the catalogue. */
+  fromCatalogue({name, url, bytes, sha256, headers}) {
+    const ending = url.split(/[?#]/)[0].endsWith(".gguf") ? ".gguf" : SUFFIX;
+    return this.fromUrl(url, {name: name + ending, bytes, sha256, headers});
+  }
+
+  /** The file at an address: kept if the browser can, otherwise only run. */
+  async fromUrl(url, {name = new URL(url, document.baseURI).pathname.split("/").at(-1), bytes, sha256, headers} = {}) {
+    const file = store.fileName(name);
+    await this.#during(`Downloading ${file}`, "download the model", async (task) => {
+      if (!store.canKeep()) return this.#runFrom(task, url, headers);
+      await this.#checkRoom(bytes, url, headers);
+      const onProgress = ({done, total, checking}) => {
+        if (checking) task.step(`Checking what is there of ${file}`);
+        else task.step(`Downloading ${file}`);
+        task.bytes(done, total ?? bytes ?? null);
+      };
+      const kept = await store.keep({url, bytes, sha256, headers}, file, {onProgress, signal: task.signal}).catch((error) => {
+        throw error.name === "QuotaExceededError" ? this.#noRoom(url, headers) : error;
+      });
+      store.persist();
+      if ((await kindOf(kept)) === "gguf") await this.#quantize(task, kept, file);
+      else await this.#run(task, kept, file);
+    });
+  }
+
+  /** Refuses a download that cannot fit, before it begins. */
+  async #checkRoom(bytes, url, headers) {
+    const {usage, quota} = await store.quota();
+    if (bytes && quota && usage + bytes > quota) throw this.#noRoom(url, headers, {bytes, free: Math.max(0, quota - usage)});
+  }
+
+  #noRoom(url, headers, sizes) {
+    const why = sizes ? `it has ${size(sizes.bytes)}, and the browser gives this page ${size(sizes.free)} more` : "the browser gives this page no more room";
+    const action = () => this.#during("Loading without keeping", "load the model", (task) => this.#runFrom(task, url, headers));
+    return new Problem(`This model cannot be kept: ${why}. Delete a model that is kept, or run this one without keeping it.`, {
+      remedy: {label: "Run without keeping", action},
+    });
+  }
+
+  /** Goes on with a download. */
+  resume({name, origin}, headers) {
+    return this.fromUrl(origin.url, {name, bytes: origin.total ?? undefined, sha256: origin.sha256 ?? undefined, headers});
+  }
+
+  /** Runs a kept model. */
+  async fromKept(name) {
+    await this.#during(`Loading ${name}`, "load the model", async (task) => {
+      const file = await store.open(name);
+      if ((await kindOf(file)) === "gguf") return this.#quantize(task, file, name);
+      await this.#run(task, file, name);
+    });
+  }
+
+  /** Runs the model that ran last, if it is kept. */
+  async restore() {
+    const last = localStorage.getItem(LAST);
+    if (last && store.canKeep() && (await store.list()).some(({name, part}) => name === last && !part)) await this.fromKept(last);
+  }
+
+  /** Deletes a kept model; the one that runs goes on running. */
+  async remove(name) {
+    try {
+      await store.remove(name);
+      if (this.current === name) this.current = null;
+    } catch (error) {
+      report(error, "delete the model");
+    }
+    this.dispatchEvent(new Event("change"));
+  }
+
+  async #run(task, file, name) {
+    task.step(`Loading ${name}`);
+    const onProgress = ({loaded, total}) => task.bytes(loaded, total);
+    try {
+      await this.engine.load(file, {onProgress, signal: task.signal, ...this.settings.forLoad});
+    } catch (error) {
+      throw await this.#loadProblem(error, name);
+    }
+    this.current = name;
+    localStorage.setItem(LAST, name);
+  }
+
+  async #runFrom(task, url, headers) {
+    const onProgress = ({loaded, total}) => task.bytes(loaded, total);
+    await this.engine.load({url}, {onProgress, signal: task.signal, request: {headers}, ...this.settings.forLoad});
+    this.current = null;
+  }
+
+  /** A damaged file that is kept should go. */
+  async #loadProblem(error, name) {
+    if (isAbort(error) || !["damaged", "not_a_model", "unsupported_model"].includes(error.code)) return error;
+    const kept = (await store.list()).some((row) => row.name === name && !row.part);
+    const remedy = kept ? {label: "Delete the file", action: () => this.remove(name)} : undefined;
+    return new Problem(`${name} cannot be used: ${error.message}`, {cause: error, remedy});
+  }
+
+  /** Keeps a file that runs already. Where there is no room, it runs all the same. */
+  async #keep(task, file, name) {
+    task.step(`Keeping ${name} for the next visit`);
+    const onProgress = ({done, total}) => task.bytes(done, total);
+    try {
+      await store.keep({blob: file}, name, {onProgress, signal: task.signal});
+      store.persist();
+    } catch (error) {
+      if (isAbort(error)) return;
+      if (error.name !== "QuotaExceededError") throw error;
+      notify(`${name} runs, but is not kept for the next visit: the browser gives this page no more room.`);
+    }
+  }
+
+  async #quantize(task, file, name) {
+    const format = await this.askFormat(name, task.signal);
+    if (!format) return;
+    const output = `${name.replace(/\.gguf$/i, "")}-${format}${SUFFIX}`;
+    const onProgress = ({stage, done, total}) => {
+      task.step(stage === "read" ? `Reading ${name}` : `Quantizing ${name} to ${format}`);
+      task.part(done, total);
+    };
+    // Two models and a conversion need not fit into memory together.
+    this.engine.close();
+    const {memoryLimit} = this.settings.forLoad;
+    const made = await this.engine.quantize(file, {format, onProgress, signal: task.signal, memoryLimit});
+    for (const warning of made.warnings) notify(warning);
+    if (store.canKeep()) await this.#keep(task, made.file, output);
+    await this.#run(task, made.file, output);
+    const bits = made.bitsPerWeight.toFixed(1);
+    notify(`${name} is now ${output}: ${size(made.file.size)}, ${bits} bits a weight.`, {
+      remedy: {label: "Save the file", action: () => save(made.file, output)},
+    });
+    // The source has served its purpose.
+    if (store.canKeep() && (await store.list()).some((row) => row.name === name)) await store.remove(name);
+  }
+}
+
+/** `tmac2` or `gguf`. */
+async function kindOf(file) {
+  const bytes = new Uint8Array(await file.slice(0, KIND_BYTES).arrayBuffer());
+  const kind = modelKind(bytes);
+  if (!kind) throw new Problem(`${file.name} is no model file but ${looksLike(bytes)}. A .tmac2.bin or a .gguf file is wanted.`);
+  return kind;
+}
+
+/** Hands a file to the browser's downloads. */
+export function save(file, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

@@ -1,0 +1,40 @@
+// Keeps the page and the engine for use without a network: each file is asked for as ever, and what was kept answers where
+// nobody else does. Model files are the page's own affair (src/store.js), and a server's answers are never kept.
+
+const CACHE = "edgellm";
+const SCOPE = self.registration.scope;
+/** After so many milliseconds a kept file is better than a late one. */
+const PATIENCE = 3000;
+
+self.addEventListener("install", (event) => event.waitUntil(keepPage().then(() => self.skipWaiting())));
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+
+/** Keeps all that index.html names: it is the list. */
+async function keepPage() {
+  const cache = await caches.open(CACHE);
+  const page = await fetch(SCOPE);
+  const text = await page.clone().text();
+  const files = [...text.matchAll(/ (?:href|src)="([^"#:]+)"/g)].map((match) => match[1]);
+  await Promise.all([cache.put(SCOPE, page), cache.addAll(["site.json", ...files])]);
+}
+
+self.addEventListener("fetch", (event) => {
+  const {request} = event;
+  const path = request.url.startsWith(SCOPE) ? request.url.slice(SCOPE.length) : null;
+  if (request.method !== "GET" || request.headers.has("range") || path === null) return;
+  const ours = path === "" || /^(src|vendor|engine)\//.test(path) || (/^[\w.]+$/.test(path) && path.includes("."));
+  if (ours && path !== "sw.js" && path !== "openapi.json") event.respondWith(answer(request));
+});
+
+async function answer(request) {
+  const cache = await caches.open(CACHE);
+  const kept = await cache.match(request, {ignoreSearch: true});
+  const asked = fetch(request).then((response) => {
+    if (response.ok && response.type === "basic") cache.put(request, response.clone());
+    return response;
+  });
+  if (!kept) return asked;
+  asked.catch(() => {});
+  const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE));
+  return Promise.race([asked, patience]).then((response) => response ?? kept, () => kept);
+}

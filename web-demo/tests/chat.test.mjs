@@ -1,0 +1,119 @@
+// The first five minutes: get a model, talk, stop, again, and come back without a network.
+
+import assert from "node:assert/strict";
+import {after, before, test} from "node:test";
+import {entry, servePage} from "./model.mjs";
+import {launch, visit} from "./visitor.mjs";
+
+const GREEDY = {temperature: 0, maxTokens: 24};
+/** Most milliseconds from opening the page to the first token, with the model kept. */
+const FIRST_TOKEN = 2000;
+
+let browser, site, visitor, first;
+before(async () => {
+  browser = await launch();
+  site = await servePage();
+  visitor = await visit(browser, site.url);
+});
+after(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+test("a model of the catalogue is downloaded, kept and answers", async () => {
+  await visitor.getModel();
+  assert.match(await visitor.kept().first().innerText(), new RegExp(`${entry.name}.*Running`, "s"));
+  await visitor.settings(GREEDY);
+  first = await visitor.ask("What is the capital of France?");
+  assert.match(first, /Paris/);
+  assert.match(await visitor.page.locator(".stats").last().innerText(), /^\d+ tokens · [\d.]+ tokens\/s · first after/);
+  assert.match(await visitor.page.locator("#meters").innerText(), /MB of memory · relaxed SIMD, \d+ thread/);
+  visitor.calm();
+});
+
+test("the next turn knows what was said, and does not read it again", async () => {
+  await visitor.ask("And of Italy?");
+  const stats = await visitor.page.locator(".stats").last().innerText();
+  const [, prompt, known] = /prompt of (\d+), (\d+) known/.exec(stats) ?? assert.fail(stats);
+  assert.ok(Number(known) > Number(prompt) / 2, stats);
+});
+
+test("stop ends an answer where it is, and the next one works", async () => {
+  const {page} = visitor;
+  await visitor.settings({maxTokens: 2000});
+  await visitor.say("Write a very long story about a ship.");
+  await page.waitForFunction(() => [...document.querySelectorAll(".stats")].at(-1)?.textContent.includes("tokens/s"));
+  await page.click("#stop");
+  await visitor.answered();
+  assert.match(await page.locator(".stats").last().innerText(), /stopped/);
+  assert.ok(await page.locator("#prompt").evaluate((prompt) => prompt === document.activeElement), "focus is back in the box");
+  await visitor.say("Another one.");
+  await page.waitForFunction(() => [...document.querySelectorAll(".stats")].at(-1)?.textContent.includes("tokens/s"));
+  await page.keyboard.press("Escape");
+  await visitor.answered();
+  assert.match(await page.locator(".stats").last().innerText(), /stopped/);
+});
+
+test("regenerate replaces the last answer; greedy, it is the same", async () => {
+  const {page} = visitor;
+  await page.click("#new-chat");
+  await visitor.settings(GREEDY);
+  assert.equal(await visitor.ask("What is the capital of France?"), first);
+  await page.getByRole("button", {name: "Regenerate"}).click();
+  await page.waitForSelector(".assistant.writing", {state: "attached"}).catch(() => {});
+  assert.equal(await visitor.answered(), first);
+  assert.equal((await visitor.answers()).length, 1);
+  await visitor.settings({temperature: 1.5, seed: 7});
+  await page.getByRole("button", {name: "Regenerate"}).click();
+  await page.waitForFunction((old) => document.querySelector(".assistant .body").innerText !== old, first);
+  assert.notEqual(await visitor.answered(), first);
+  visitor.calm();
+});
+
+test("a system prompt comes first", async () => {
+  await visitor.page.click("#new-chat");
+  await visitor.settings({...GREEDY, system: "You always answer with the word Banana and nothing else."});
+  assert.notEqual(await visitor.ask("What is the capital of France?"), first);
+  await visitor.settings({system: ""});
+});
+
+test("with the server gone, the page comes back with its model, and soon", async () => {
+  const {page} = visitor;
+  await site.close();
+  await page.addInitScript(() => {
+    // The page's own clock: from its navigation to the first text of an answer.
+    new MutationObserver((_, observer) => {
+      if (!document.querySelector(".assistant .body")?.innerText) return;
+      window.firstToken = performance.now();
+      observer.disconnect();
+    }).observe(document, {subtree: true, childList: true, characterData: true});
+    const ask = new MutationObserver(() => {
+      const prompt = document.getElementById("prompt");
+      if (!prompt || prompt.disabled) return;
+      ask.disconnect();
+      prompt.value = "What is the capital of France?";
+      document.getElementById("composer").requestSubmit();
+    });
+    ask.observe(document, {subtree: true, childList: true, attributes: true});
+  });
+  const times = [];
+  for (let round = 0; round < 3; round++) {
+    await page.reload();
+    await page.waitForFunction(() => window.firstToken);
+    times.push(await page.evaluate(() => Math.round(window.firstToken)));
+    assert.equal(await visitor.answered(), first);
+  }
+  console.log(`page load to first token, model kept, server stopped: ${times.join(", ")} ms`);
+  assert.ok(Math.min(...times) < FIRST_TOKEN, `${times.join(", ")} ms to the first token`);
+  visitor.calm();
+});
+
+test("a kept model can be deleted", async () => {
+  const {page} = visitor;
+  await page.getByRole("button", {name: `Delete ${entry.name}.tmac2.bin`}).click();
+  await visitor.kept().first().waitFor({state: "detached"});
+  assert.equal(await page.evaluate(async () => {
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("models");
+    return (await Array.fromAsync(folder.keys())).length;
+  }), 0);
+});

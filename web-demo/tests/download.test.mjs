@@ -1,0 +1,143 @@
+// Downloads and what happens to them: stopped, broken, replaced, damaged, refused, without room.
+
+import assert from "node:assert/strict";
+import {createReadStream} from "node:fs";
+import {createServer} from "node:http";
+import {after, before, beforeEach, test} from "node:test";
+import {entry, files, servePage} from "./model.mjs";
+import {launch, visit} from "./visitor.mjs";
+
+const FILE = "model.tmac2.bin";
+
+let browser, site, visitor;
+/** Another site that has the model, and trouble: `behave(request, response)` decides, `seen` are the ranges asked for. */
+const other = {behave: null, seen: []};
+
+before(async () => {
+  browser = await launch();
+  site = await servePage();
+  other.server = createServer((request, response) => {
+    response.setHeader("access-control-allow-origin", "*");
+    response.setHeader("access-control-expose-headers", "content-range, etag");
+    other.seen.push(request.headers.range ?? "all");
+    other.behave(request, response);
+  });
+  await new Promise((resolve) => other.server.listen(0, "127.0.0.1", resolve));
+  other.url = `http://127.0.0.1:${other.server.address().port}/${FILE}`;
+});
+after(async () => {
+  await browser?.close();
+  await site?.close();
+  other.server?.closeAllConnections();
+  other.server?.close();
+});
+beforeEach(async () => {
+  await visitor?.leave();
+  other.seen = [];
+  // Chromium itself says so of every request that fails.
+  visitor = await visit(browser, site.url, {expected: [/Failed to load resource/]});
+  await visitor.getButton().waitFor();
+});
+
+/** Sends the model from where the request wants it, `most` bytes of it, with `etag`. */
+function send(request, response, {most = Infinity, etag = '"one"', pause = 0} = {}) {
+  const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+  const headers = {etag, "content-length": entry.bytes - start};
+  if (request.headers.range) headers["content-range"] = `bytes ${start}-${entry.bytes - 1}/${entry.bytes}`;
+  response.writeHead(request.headers.range ? 206 : 200, headers);
+  const stream = createReadStream(files.tmac2, {start, end: Math.min(start + most, entry.bytes) - 1});
+  stream.on("end", () => setTimeout(() => (most < Infinity ? response.destroy() : response.end()), pause));
+  stream.pipe(response, {end: false});
+  response.on("close", () => stream.destroy());
+}
+
+test("a download that is stopped can be taken up, even by another visit", async () => {
+  const {page} = visitor;
+  const half = Math.floor(entry.bytes / 2);
+  other.behave = (request, response) => send(request, response, {most: half, pause: 60_000});
+  await visitor.download(other.url);
+  await page.waitForFunction(() => document.querySelector("#downloads progress")?.value > 30e6);
+  await page.getByRole("button", {name: /^Stop: Downloading/}).click();
+  const row = visitor.kept().filter({hasText: "interrupted"});
+  assert.match(await row.innerText(), /\d+ MB of \d+ MB, interrupted/);
+  await page.reload();
+  other.behave = (request, response) => send(request, response);
+  await row.getByRole("button", {name: "Resume"}).click();
+  await visitor.ready();
+  assert.match(other.seen.at(-1), /^bytes=[1-9]\d+-$/);
+  assert.match(await visitor.ask("What is the capital of France?"), /Paris/);
+  visitor.calm();
+});
+
+test("a connection that breaks is made again", async () => {
+  let attempt = 0;
+  other.behave = (request, response) => send(request, response, attempt++ === 0 ? {most: 20e6} : {});
+  await visitor.download(other.url);
+  await visitor.ready();
+  assert.equal(other.seen[0], "all");
+  assert.match(other.seen[1], /^bytes=\d+-$/);
+});
+
+test("a file that is another one by now is not joined to the old one", async () => {
+  let attempt = 0;
+  other.behave = (request, response) =>
+    attempt++ === 0 ? send(request, response, {most: 20e6}) : send(request, response, {etag: '"two"'});
+  await visitor.download(other.url);
+  await visitor.ready();
+  assert.deepEqual([other.seen[0], other.seen.at(-1)], ["all", "all"]);
+});
+
+test("a connection that stays broken leaves what has arrived", async () => {
+  other.behave = (request, response) => (request.headers.range ? response.destroy() : send(request, response, {most: 20e6}));
+  await visitor.download(other.url);
+  assert.match(await visitor.notice(/connection broke/), /kept/);
+  await visitor.kept().filter({hasText: "interrupted"}).getByRole("button", {name: "Discard"}).click();
+  await visitor.kept().first().waitFor({state: "detached"});
+  await visitor.getModel();
+  visitor.calm();
+});
+
+test("what cannot be downloaded is explained, and the page goes on working", async () => {
+  other.behave = (_, response) => response.writeHead(404).end();
+  await visitor.download(other.url);
+  assert.match(await visitor.notice(/no file at this address/), /404/);
+  other.behave = (_, response) => response.writeHead(403).end();
+  await visitor.download(other.url);
+  await visitor.notice(/does not hand out/);
+  other.behave = (_, response) => response.writeHead(200).end("<!doctype html><title>Sign in</title>");
+  await visitor.download(other.url);
+  await visitor.notice(/no model file but a web page/);
+  await visitor.download("http://127.0.0.1:9/model.tmac2.bin");
+  await visitor.notice(/Nothing can be downloaded from there/);
+  assert.equal(await visitor.kept().count(), 0);
+  await visitor.getModel();
+  visitor.calm();
+});
+
+test("a wrong checksum refuses the file", async () => {
+  await visitor.leave();
+  const wrong = {...entry, sha256: "0".repeat(64)};
+  const damaged = await servePage({catalogue: [wrong]});
+  visitor = await visit(browser, damaged.url);
+  await visitor.getButton().click();
+  assert.match(await visitor.notice(/checksum/), /Download it again/);
+  assert.equal(await visitor.kept().count(), 0);
+  visitor.calm();
+  await damaged.close();
+});
+
+test("without room, a model can still run", async () => {
+  const {page, context} = visitor;
+  const session = await context.newCDPSession(page);
+  await session.send("Storage.overrideQuotaForOrigin", {origin: new URL(site.url).origin, quotaSize: 40e6});
+  await visitor.getButton().click();
+  assert.match(await visitor.notice(/cannot be kept/), /gives this page/);
+  // An address tells no length in advance: the room ends on the way.
+  other.behave = (request, response) => send(request, response);
+  await visitor.download(other.url);
+  await visitor.notice(/no more room/);
+  await page.getByRole("button", {name: "Run without keeping"}).first().click();
+  await visitor.ready();
+  assert.match(await visitor.ask("What is the capital of France?"), /Paris/);
+  visitor.calm();
+});

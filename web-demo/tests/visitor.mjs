@@ -1,0 +1,112 @@
+// The page in a real Chromium, and what visitors do with it.
+
+import assert from "node:assert/strict";
+import {chromium} from "playwright-core";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+/** For what takes a model's time, on a busy machine. */
+const PATIENCE = 120_000;
+
+/** A browser for one test file. */
+export const launch = (more = []) => chromium.launch({executablePath: CHROMIUM, args: [...ARGUMENTS, ...more]});
+
+/**
+ * A new visitor's page, in a browser context of its own. What the page's console says of errors, and what it throws, fails
+ * the test in `calm`; `expected` are messages that belong to the test.
+ */
+export async function visit(browser, url, {context: options, expected = []} = {}) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error.stack ?? error.message));
+  page.on("console", (message) => {
+    const text = message.text();
+    if (["error", "warning"].includes(message.type()) && !expected.some((known) => known.test(text))) errors.push(text);
+  });
+  await page.goto(url);
+  return Object.assign(new Visit(), {context, page, errors});
+}
+
+/** A visitor, and what visitors do. */
+class Visit {
+  /** Nothing has gone wrong unseen. */
+  calm() {
+    assert.deepEqual(this.errors, []);
+  }
+
+  async leave() {
+    await this.context.close();
+  }
+
+  /** Waits until a model runs. */
+  ready() {
+    return this.page.waitForSelector("#prompt:not([disabled])");
+  }
+
+  /** What gets the catalogue's model, in the middle of the page. */
+  getButton() {
+    return this.page.locator(".greeting").getByRole("button", {name: /^Get smollm2/});
+  }
+
+  /** Gets the catalogue's model. */
+  async getModel() {
+    await this.getButton().click();
+    await this.ready();
+  }
+
+  /** Greedy answers of so many tokens, so that they can be compared; further settings by id. */
+  async settings(values) {
+    await this.page.evaluate((wanted) => {
+      document.getElementById("settings").open = true;
+      for (const [id, value] of Object.entries(wanted)) {
+        const input = document.getElementById(`set-${id}`);
+        input.value = value;
+        input.dispatchEvent(new Event("change", {bubbles: true}));
+      }
+    }, values);
+  }
+
+  /** Sends a message; does not wait for the answer. */
+  async say(text) {
+    await this.page.fill("#prompt", text);
+    await this.page.press("#prompt", "Enter");
+  }
+
+  /** Waits for the answer to the last message; its text. */
+  async answered() {
+    await this.page.waitForSelector("#stop", {state: "hidden"});
+    return (await this.answers()).at(-1);
+  }
+
+  async ask(text) {
+    await this.say(text);
+    await this.page.waitForSelector(".assistant");
+    return this.answered();
+  }
+
+  /** Texts of all answers. */
+  answers() {
+    return this.page.locator(".assistant .body").allInnerTexts();
+  }
+
+  /** Waits for a message above the conversation; its text. */
+  async notice(pattern) {
+    const notice = this.page.locator(".notice p", {hasText: pattern}).first();
+    await notice.waitFor();
+    return notice.innerText();
+  }
+
+  /** Rows of the models that are kept. */
+  kept() {
+    return this.page.locator("#kept .row");
+  }
+
+  /** Follows an address. */
+  async download(url) {
+    await this.page.click("#url-button");
+    await this.page.fill("#url", url);
+    await this.page.press("#url", "Enter");
+  }
+}
