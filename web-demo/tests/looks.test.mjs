@@ -1,9 +1,11 @@
 // What the page shows and for whom: hostile markdown, screen readers, keyboards, narrow windows. Needs no model.
 
 import assert from "node:assert/strict";
+import {execFileSync} from "node:child_process";
 import {readFile, readdir} from "node:fs/promises";
 import {createRequire} from "node:module";
 import {after, before, test} from "node:test";
+import {fileURLToPath} from "node:url";
 import {engine} from "../scripts/models.mjs";
 import {serve} from "../scripts/serve.mjs";
 import {launch, visit} from "./visitor.mjs";
@@ -28,6 +30,10 @@ test("index.html names every module, so that the service worker keeps them", asy
     missing.push(...names.map((name) => `${folder}/${name}`).filter((name) => !html.includes(`href="${name}"`)));
   }
   assert.deepEqual(missing, []);
+});
+
+test("the libraries in vendor/ are those of package-lock.json", () => {
+  execFileSync(process.execPath, [fileURLToPath(new URL("scripts/vendor.mjs", PAGE)), "--check"], {stdio: "inherit"});
 });
 
 /** Markdown and the HTML that it becomes. */

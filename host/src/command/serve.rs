@@ -24,8 +24,8 @@ Examples:
     \"messages\": [{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}], \"max_tokens\": 100}'
 
 OpenAI clients take the address http://127.0.0.1:8080/v1 and any API key, or one of the server's.
-http://127.0.0.1:8080/docs lists the endpoints and lets you try them; /health and /metrics are for
-machines. Ctrl-C or SIGTERM finishes what is under way and ends the server.")]
+http://127.0.0.1:8080/ is a page to talk to the models, /docs lists the endpoints and lets you try them;
+/health and /metrics are for machines. Ctrl-C or SIGTERM finishes what is under way and ends the server.")]
 pub(crate) struct Args {
     /// A name that `edgellm list` shows, or the path of a model; may be given several times. Requests
     /// choose by the name, or by the file's name without its ending
