@@ -20,21 +20,29 @@ async function keepPage() {
 
 self.addEventListener("fetch", (event) => {
   const {request} = event;
-  const path = request.url.startsWith(SCOPE) ? request.url.slice(SCOPE.length) : null;
-  if (request.method !== "GET" || request.headers.has("range") || path === null) return;
-  const ours = path === "" || /^(src|vendor|engine)\//.test(path) || (/^[\w.]+$/.test(path) && path.includes("."));
-  if (ours && path !== "sw.js" && path !== "openapi.json") event.respondWith(answer(request));
+  const url = new URL(request.url);
+  url.search = "";
+  if (request.method !== "GET" || request.headers.has("range") || !isOurs(url.href)) return;
+  event.respondWith(answer(request, url.href, (work) => event.waitUntil(work)));
 });
 
-async function answer(request) {
+/** Whether it is a file of the page, and no answer of a server. */
+function isOurs(url) {
+  if (!url.startsWith(SCOPE)) return false;
+  const path = url.slice(SCOPE.length);
+  if (path === "sw.js" || path === "openapi.json") return false;
+  return path === "" || /^(src|vendor|engine)\//.test(path) || /^[\w-]+\.\w+$/.test(path);
+}
+
+async function answer(request, url, also) {
   const cache = await caches.open(CACHE);
-  const kept = await cache.match(request, {ignoreSearch: true});
+  const kept = await cache.match(url);
   const asked = fetch(request).then((response) => {
-    if (response.ok && response.type === "basic") cache.put(request, response.clone());
+    if (response.ok && response.type === "basic") also(cache.put(url, response.clone()));
     return response;
   });
   if (!kept) return asked;
-  asked.catch(() => {});
+  also(asked.catch(() => {}));
   const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE));
   return Promise.race([asked, patience]).then((response) => response ?? kept, () => kept);
 }

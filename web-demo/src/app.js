@@ -149,8 +149,10 @@ async function start() {
   }
   greet();
   facts();
+  // A link may name a model, but only a person downloads it.
   const wanted = new URLSearchParams(location.search).get("model");
-  await (wanted ? models.fromUrl(wanted) : models.restore());
+  if (wanted) panel.propose(wanted);
+  else await models.restore();
   await panel.show();
 }
 

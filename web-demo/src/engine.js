@@ -91,9 +91,15 @@ export class PageBackend {
     const session = await this.#sessionFor(model, settings);
     const {maxTokens, temperature, topK, topP, minP, seed} = settings;
     const generation = session.generate(messages, {maxTokens, temperature, topK, topP, minP, seed, signal});
-    for await (const token of generation) yield token.text;
-    const {finishReason, timings} = await generation.result;
-    return {finishReason, timings};
+    try {
+      for await (const token of generation) yield token.text;
+      const {finishReason, timings} = await generation.result;
+      return {finishReason, timings};
+    } catch (error) {
+      // An engine that has crashed answers nothing any more.
+      await model.memory().catch(() => this.engine.model === model && this.engine.close());
+      throw error;
+    }
   }
 
   /** The session of this conversation: what it has processed already is not processed again. */

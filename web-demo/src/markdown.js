@@ -105,7 +105,7 @@ function inline(tokens) {
 }
 
 function link(href, children) {
-  const url = URL.parse?.(href) ?? null;
+  const url = URL.canParse(href) && new URL(href);
   if (!url || !LINKS.has(url.protocol)) return element("span", {}, ...children);
   return element("a", {href: url.href, rel: "noopener noreferrer", target: "_blank"}, ...children);
 }

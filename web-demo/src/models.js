@@ -54,11 +54,11 @@ export class Models extends EventTarget {
   }
 
   /** The file at an address: kept if the browser can, otherwise only run. */
-  async fromUrl(url, {name = new URL(url, document.baseURI).pathname.split("/").at(-1), bytes, sha256, headers} = {}) {
+  async fromUrl(url, {name = lastPart(url), bytes, sha256, headers} = {}) {
     const file = store.fileName(name);
     await this.#during(`Downloading ${file}`, "download the model", async (task) => {
       if (!store.canKeep()) return this.#runFrom(task, url, headers);
-      await this.#checkRoom(bytes, url, headers);
+      await this.#checkRoom(file, bytes, url, headers);
       const onProgress = ({done, total, checking}) => {
         if (checking) task.step(`Checking what is there of ${file}`);
         else task.step(`Downloading ${file}`);
@@ -74,9 +74,11 @@ export class Models extends EventTarget {
   }
 
   /** Refuses a download that cannot fit, before it begins. */
-  async #checkRoom(bytes, url, headers) {
+  async #checkRoom(name, bytes, url, headers) {
     const {usage, quota} = await store.quota();
-    if (bytes && quota && usage + bytes > quota) throw this.#noRoom(url, headers, {bytes, free: Math.max(0, quota - usage)});
+    const there = (await store.list()).find((row) => row.name === name && row.part)?.bytes ?? 0;
+    const free = Math.max(0, quota - usage + there);
+    if (bytes && quota && bytes > free) throw this.#noRoom(url, headers, {bytes, free});
   }
 
   #noRoom(url, headers, sizes) {
@@ -188,6 +190,16 @@ async function kindOf(file) {
   const kind = modelKind(bytes);
   if (!kind) throw new Problem(`${file.name} is no model file but ${looksLike(bytes)}. A .tmac2.bin or a .gguf file is wanted.`);
   return kind;
+}
+
+/** The name of the file at an address. */
+function lastPart(url) {
+  const part = new URL(url, document.baseURI).pathname.split("/").at(-1);
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** Hands a file to the browser's downloads. */

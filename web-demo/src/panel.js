@@ -101,6 +101,14 @@ export class Panel {
     };
   }
 
+  /** Fills an address in, for somebody to confirm. */
+  propose(url) {
+    document.body.classList.add("panel-open");
+    if (byId("url-form").hidden) byId("url-button").click();
+    byId("url").value = url;
+    byId("url-form").querySelector("button").focus();
+  }
+
   #drop() {
     const cover = byId("drop");
     const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");

@@ -70,7 +70,7 @@ export const persist = () => navigator.storage.persist?.().catch(() => false);
 
 /** A name under which a file can be kept: letters, digits and `. _ -`. */
 export function fileName(name) {
-  const clean = decodeURIComponent(name).replace(/[^\w.-]+/g, "-").replace(/^[.-]+/, "");
+  const clean = name.replace(/[^\w.-]+/g, "-").replace(/^[.-]+/, "");
   return clean.slice(-120) || "model";
 }
 
