@@ -122,14 +122,17 @@ async function start() {
   const models = new Models(engine, settings, askFormat);
   const panel = new Panel(models, site, server);
   const chat = new Chat(engine, server, settings);
-  new Benchmark(engine, settings);
+  new Benchmark(engine);
   const greet = () => {
     chat.welcome = welcome(panel, models, engine, side);
   };
   const facts = () => showFacts(engine).catch(() => {});
   engine.addEventListener("change", () => {
     facts();
-    if (engine.model) side.close();
+    if (!engine.model) return;
+    side.close();
+    // Whoever waited for it can type at once; on a phone that would raise the keyboard.
+    if (!narrow.matches && !document.activeElement.matches("input, select, textarea")) byId("prompt").focus();
   });
   // Memory grows with the conversation.
   setInterval(() => chat.busy && facts(), 1000);

@@ -1,27 +1,25 @@
 // The standard benchmark: prompts of 128 and of 512 tokens, then 128 tokens, always the likeliest, in several rounds. The
-// hash tells whether two machines wrote the same answer, as they must.
+// hash tells whether two machines wrote the same answer, as they must; prompts and hash are those of `edgellm benchmark`.
 
 import {byId, element} from "./element.js";
 import {save} from "./models.js";
 import {report} from "./notices.js";
 import {isAbort} from "./problem.js";
+import {LONG, MEDIUM} from "./prompts.js";
 import {median} from "./units.js";
 
-const PROMPTS = [128, 512];
+/** Texts by the number of tokens that they are cut to. */
+const TEXTS = {128: MEDIUM, 512: LONG};
+const PROMPTS = Object.keys(TEXTS).map(Number);
 const GENERATED = 128;
 const ROUNDS = 3;
-/** The prompt is this text again and again, cut to so many tokens. */
-const TEXT =
-  "The lighthouse keeper wrote down the weather every evening: wind from the west, rain before midnight, and a single " +
-  "ship far out, which showed no light. ";
 
 /** Shows the benchmark's part of the page. */
 export class Benchmark {
   #abort = null;
 
-  constructor(engine, settings) {
+  constructor(engine) {
     this.engine = engine;
-    this.settings = settings;
     this.result = null;
     byId("benchmark-run").onclick = () => (this.#abort ? this.#abort.abort() : this.#run());
     byId("benchmark-export").onclick = () => {
@@ -60,9 +58,7 @@ export class Benchmark {
 
 /** Runs the benchmark on `model`. */
 export async function measure(model, {signal, state, rounds = ROUNDS}) {
-  const longest = Math.max(...PROMPTS);
-  const prompt = await promptTokens(model, longest);
-  const session = await model.session({contextLength: longest + GENERATED});
+  const session = await model.session({contextLength: Math.max(...PROMPTS) + GENERATED});
   const measured = [];
   try {
     // The first answer warms caches up and does not count.
@@ -70,10 +66,11 @@ export async function measure(model, {signal, state, rounds = ROUNDS}) {
       for (const length of PROMPTS) {
         signal?.throwIfAborted();
         state?.(round === 0 ? "Warming up…" : `Round ${round} of ${rounds}: a prompt of ${length} tokens…`);
+        const prompt = await promptTokens(model, length);
         await session.reset();
         // Writing is measured once a round, after the short prompt.
         const maxTokens = length === PROMPTS[0] ? GENERATED : 1;
-        const {timings, tokenIds, finishReason} = await session.generate(prompt.subarray(0, length), {
+        const {timings, tokenIds, finishReason} = await session.generate(prompt, {
           temperature: 0,
           maxTokens,
           ignoreEos: true,
@@ -90,10 +87,12 @@ export async function measure(model, {signal, state, rounds = ROUNDS}) {
   return summary(model, await model.memory(), measured);
 }
 
+/** The beginning of the text, which is repeated if it is too short. */
 async function promptTokens(model, count) {
-  const tokens = await model.tokenize(TEXT.repeat(Math.ceil(count / 16)), {addSpecial: true});
-  if (tokens.length < count) throw new Error(`the prompt has only ${tokens.length} tokens`);
-  return tokens.slice(0, count);
+  for (let text = TEXTS[count]; ; text += TEXTS[count]) {
+    const tokens = await model.tokenize(text, {addSpecial: true});
+    if (tokens.length >= count) return tokens.slice(0, count);
+  }
 }
 
 /** FNV-1a in 64 bits over the tokens, four bytes each, the lowest first. */

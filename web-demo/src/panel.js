@@ -8,6 +8,8 @@ import {size} from "./units.js";
 
 /** Shows the models. `server` is null where the page is only files. */
 export class Panel {
+  #turn = 0;
+
   constructor(models, site, server) {
     this.models = models;
     this.catalogue = site.catalogue;
@@ -27,13 +29,20 @@ export class Panel {
 
   /** Shows what is there now. */
   async show() {
+    const turn = ++this.#turn;
     try {
       const kept = await store.list();
+      const quota = await this.#quota();
+      // Another change has come meanwhile, and shows it all.
+      if (turn !== this.#turn) return;
+      const focused = document.activeElement.closest(".rows");
       byId("kept").replaceChildren(...kept.map((row) => (row.part ? this.#partRow(row) : this.#keptRow(row))));
       const names = new Set(kept.map(({name}) => name.replace(/\.(tmac2\.bin|gguf)$/, "")));
       const offers = this.offers.filter(({name}) => !names.has(store.fileName(name)));
       byId("catalogue").replaceChildren(...offers.map((entry) => this.#offerRow(entry)));
-      byId("quota").textContent = await this.#quota();
+      byId("quota").textContent = quota;
+      // The button that was pressed is gone: the next one on is near.
+      if (focused) byId("file-button").focus({preventScroll: true});
     } catch (error) {
       report(error, "list the models that are kept");
     }
@@ -124,7 +133,8 @@ export class Panel {
       if (!carriesFiles(event)) return;
       event.preventDefault();
       cover.hidden = true;
-      this.models.fromFile(event.dataTransfer.files[0]);
+      const [file] = event.dataTransfer.files;
+      if (file) this.models.fromFile(file);
     });
   }
 }
