@@ -14,8 +14,9 @@ async function keepPage() {
   const cache = await caches.open(CACHE);
   const page = await fetch(SCOPE);
   const text = await page.clone().text();
-  const files = [...text.matchAll(/ (?:href|src)="([^"#:]+)"/g)].map((match) => match[1]);
-  await Promise.all([cache.put(SCOPE, page), cache.addAll(["site.json", ...files])]);
+  const named = text.matchAll(/ (?:href|src)="([^"#:]+)"/g);
+  const files = new Set(["site.json", ...Array.from(named, ([, file]) => file)]);
+  await Promise.all([cache.put(SCOPE, page), cache.addAll([...files])]);
 }
 
 self.addEventListener("fetch", (event) => {

@@ -143,7 +143,7 @@ export class Models extends EventTarget {
     if (isAbort(error) || !["damaged", "not_a_model", "unsupported_model"].includes(error.code)) return error;
     const kept = (await store.list()).some((row) => row.name === name && !row.part);
     const remedy = kept ? {label: "Delete the file", action: () => this.remove(name)} : undefined;
-    return new Problem(`${name} cannot be used: ${error.message}`, {cause: error, remedy});
+    return new Problem(`${name}: ${error.message}.`, {cause: error, remedy});
   }
 
   /** Keeps a file that runs already. Where there is no room, it runs all the same. */

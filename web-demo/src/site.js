@@ -26,7 +26,7 @@ export async function workOffline() {
   const workers = navigator.serviceWorker;
   if (!workers) return;
   try {
-    await workers.register("sw.js", {type: "module", updateViaCache: "none"});
+    await workers.register("sw.js", {updateViaCache: "none"});
     if (workers.controller) return;
     await new Promise((resolve) => {
       workers.addEventListener("controllerchange", resolve, {once: true});

@@ -59,21 +59,23 @@ test("regenerate replaces the last answer; greedy, it is the same", async () => 
   await page.click("#new-chat");
   await visitor.settings(GREEDY);
   assert.equal(await visitor.ask("What is the capital of France?"), first);
-  await page.getByRole("button", {name: "Regenerate"}).click();
-  await page.waitForSelector(".assistant.writing", {state: "attached"}).catch(() => {});
-  assert.equal(await visitor.answered(), first);
+  assert.equal(await visitor.regenerate(), first);
   assert.equal((await visitor.answers()).length, 1);
   await visitor.settings({temperature: 1.5, seed: 7});
-  await page.getByRole("button", {name: "Regenerate"}).click();
-  await page.waitForFunction((old) => document.querySelector(".assistant .body").innerText !== old, first);
-  assert.notEqual(await visitor.answered(), first);
+  assert.notEqual(await visitor.regenerate(), first);
   visitor.calm();
 });
 
 test("a system prompt comes first", async () => {
-  await visitor.page.click("#new-chat");
-  await visitor.settings({...GREEDY, system: "You always answer with the word Banana and nothing else."});
-  assert.notEqual(await visitor.ask("What is the capital of France?"), first);
+  const promptTokens = async (system) => {
+    await visitor.page.click("#new-chat");
+    await visitor.settings({...GREEDY, system});
+    await visitor.ask("What is the capital of France?");
+    return Number(/prompt of (\d+)/.exec(await visitor.page.locator(".stats").last().innerText())[1]);
+  };
+  const [long, short] = [await promptTokens("You are a pirate. ".repeat(10)), await promptTokens("You are a pirate.")];
+  // 9 times "You are a pirate. ", of four or five tokens.
+  assert.ok(long - short >= 36, `${long} and ${short} tokens`);
   await visitor.settings({system: ""});
 });
 

@@ -53,15 +53,15 @@ test("files that are no models are told apart", async () => {
 
 test("a truncated and a damaged model are refused in words", async () => {
   await choose(await beginning("truncated.tmac2.bin", 1_000_000));
-  await visitor.notice(/truncated\.tmac2\.bin cannot be used/);
+  await visitor.notice(/truncated\.tmac2\.bin: .*1000000 bytes long/);
   await choose(await beginning("header-only.tmac2.bin", 20));
-  await visitor.notice(/header-only\.tmac2\.bin cannot be used/);
+  await visitor.notice(/header-only\.tmac2\.bin: /);
   const whole = await beginning("damaged.tmac2.bin", entry.bytes);
   const damaged = await open(whole, "r+");
-  await damaged.write(Buffer.from([1, 2, 3, 4]), 0, 4, entry.bytes - 1000);
+  await damaged.write(Buffer.from([1, 2, 3, 4]), 0, 4, entry.bytes >> 1);
   await damaged.close();
   await choose(whole);
-  await visitor.notice(/damaged\.tmac2\.bin cannot be used/);
+  await visitor.notice(/damaged\.tmac2\.bin: .*checksum/);
   await rm(whole);
   assert.equal(await visitor.kept().count(), 0);
   visitor.calm();

@@ -6,7 +6,7 @@ import {chromium} from "playwright-core";
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 /** For what takes a model's time, on a busy machine. */
-const PATIENCE = 120_000;
+const PATIENCE = 60_000;
 
 /** A browser for one test file. */
 export const launch = (more = []) => chromium.launch({executablePath: CHROMIUM, args: [...ARGUMENTS, ...more]});
@@ -83,6 +83,15 @@ class Visit {
   async ask(text) {
     await this.say(text);
     await this.page.waitForSelector(".assistant");
+    return this.answered();
+  }
+
+  /** Has the last answer written anew; its text. */
+  async regenerate() {
+    const last = this.page.locator(".assistant").last();
+    await last.evaluate((answer) => answer.classList.add("old"));
+    await last.getByRole("button", {name: "Regenerate"}).click();
+    await this.page.waitForSelector(".assistant:not(.old)");
     return this.answered();
   }
 
