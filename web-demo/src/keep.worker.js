@@ -68,14 +68,18 @@ class Part {
     this.total = bytes ?? null;
     this.worthless = false;
     this.reported = 0;
-    this.restart();
+    this.begin();
   }
 
-  /** Begins anew. */
-  restart() {
-    this.file.truncate(0);
+  begin() {
     this.position = 0;
     this.hash = this.expected ? sha256.create() : null;
+  }
+
+  /** Begins anew, with an empty file. */
+  restart() {
+    this.file.truncate(0);
+    this.begin();
   }
 
   /** Takes up what an earlier attempt wrote. */
@@ -109,6 +113,7 @@ class Part {
   }
 
   async copy(blob) {
+    this.restart();
     this.total = blob.size;
     for (let at = 0; at < blob.size; at += CHUNK) {
       this.write(new Uint8Array(await blob.slice(at, at + CHUNK).arrayBuffer()));
