@@ -1,18 +1,31 @@
 #!/usr/bin/env python3
 """EdgeLLM against llama.cpp on the same weights, in turn (A B A B ...), on this machine.
 
-    python3 benches/llama_cpp.py --gguf MODEL.gguf [--rounds 7] [--threads 1,2] [--llama BUILD_BIN_FOLDER]
+    python3 benches/llama_cpp.py --gguf MODEL.gguf [--large RANDOM-1B-F16.gguf] [--comparisons decode-int4,...]
+                                 [--rounds 7] [--threads 1,2] [--avx2] [--llama BUILD_BIN_FOLDER]
 
-llama.cpp comes from the source distribution of llama-cpp-python (its pinned version below), built natively
-into target/llama.cpp, unless --llama names a folder with llama-bench and llama-quantize. EdgeLLM's program is
-`speed` of this folder. Ratios are taken pair by pair, each EdgeLLM run against the llama.cpp run next to it.
-Writes benches/results/llama_cpp.json and prints a Markdown table.
+Each comparison runs llama.cpp's files and ours one after the other in every round. A ratio is ours to the fastest of
+llama.cpp's in the same round; figures are medians with quartiles. Comparisons can be measured in several calls: each
+replaces its own rows of benches/results/llama_cpp.json, and the tables of all are printed at the end of each call.
+
+llama.cpp comes from the source distribution of llama-cpp-python (its pinned version below), built natively into
+target/llama.cpp, or without AVX-512 into target/llama.cpp-avx2, unless --llama names a folder with llama-bench and
+llama-quantize. EdgeLLM's program is `speed` of this folder. `random_model.py` makes the large model.
 """
 import argparse, json, os, platform, statistics, subprocess, sys, tarfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "llama-cpp-python==0.3.36"
+# Name: whose model, what is measured, tokens, llama.cpp's files, ours, and the goal.
+COMPARISONS = {
+    "decode-int4": ("gguf", "decode", 128, ["Q4_0"], ["int4", "int4 from Q4_0", "int4, int4 head"], 1.6),
+    "decode-ternary": ("gguf", "decode", 128, ["TQ2_0", "Q4_0"], ["int2, int4 head", "bitnet, int4 head",
+                                                                "bitnet, int4 head, fast"], 3.5),
+    "decode-large": ("large", "decode", 64, ["TQ2_0 pure"], ["bitnet, int4 head", "bitnet, int4 head, fast"], 2),
+    "prefill-int4": ("gguf", "prefill", 512, ["Q4_0"], ["int4", "int4 from Q4_0"], 2),
+    "prefill-large": ("large", "prefill", 512, ["TQ2_0 pure", "Q2_K"], ["bitnet, int4 head"], 2.5),
+}  # fmt: skip
 
 
 def run(*command, **options):
@@ -40,122 +53,133 @@ def build_llama(flags, name):
     return binaries
 
 
-def llama_bench(binaries, model, threads, prompt, generate):
-    out = run(binaries / "llama-bench", "-m", model, "-t", threads, "-p", prompt, "-n", generate, "-r", 1, "-o", "json",
+def llama_file(binaries, source, name):
+    """A file of llama.cpp's format `name`, made from the weights of `source` in half precision."""
+    work = ROOT / "target" / "bench-models"
+    work.mkdir(parents=True, exist_ok=True)
+    stem = source.stem.removesuffix("-f16")
+    path = work / f"{stem}-{name.lower().replace(' ', '-')}.gguf"
+    if not path.exists():
+        given = source if name == "F16" or source.stem.endswith("-f16") else llama_file(binaries, source, "F16")
+        options = ["--allow-requantize", *(["--pure"] if name.endswith(" pure") else [])]
+        run(binaries / "llama-quantize", *options, given, path, name.split()[0], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+    return path
+
+
+def our_file(binaries, source, name):
+    """Our file: from the GGUF itself, or from llama.cpp's Q4_0, that one's very weights without loss."""
+    parts = name.removesuffix(", fast").split(", ")
+    format_, _, given = parts[0].partition(" from ")
+    path = ROOT / "target" / "bench-models" / f"{source.stem}-{'-'.join(parts).replace(' ', '-').lower()}.tmac2.bin"
+    if not path.exists():
+        head = ["--head", "int4"] if "int4 head" in parts else []
+        given = llama_file(binaries, source, given) if given else source
+        run(ROOT / "target/release/edgellm", "quantize", "--input", given, "--format", format_, "--output", path, *head,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return path
+
+
+def llama_rate(binaries, path, threads, what, tokens):
+    sizes = ["-p", tokens, "-n", 0] if what == "prefill" else ["-p", 0, "-n", tokens]
+    out = run(binaries / "llama-bench", "-m", path, "-t", threads, *sizes, "-r", 1, "-o", "json",
               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-    rows = json.loads(out)
-    return {("prefill" if row["n_prompt"] else "decode"): row["avg_ts"] for row in rows}
+    (row,) = json.loads(out)
+    return row["avg_ts"]
 
 
-def edgellm(model, threads, prompt, generate, kernel):
-    command = [ROOT / "target/release/speed", model, "--threads", threads, "--prompt", prompt, "--generate", generate]
-    out = json.loads(run(*command, *(["--kernel", kernel] if kernel else []), stdout=subprocess.PIPE).stdout)
-    return out | {"prefill": out["prefill_tokens_per_second"], "decode": out["decode_tokens_per_second"]}
+def our_rate(path, threads, what, tokens, precision, kernel, hashes):
+    sizes = ["--prompt", tokens, "--generate", 1] if what == "prefill" else ["--prompt", 1, "--generate", tokens]
+    options = ["--precision", precision, *(["--kernel", kernel] if kernel else [])]
+    out = run(ROOT / "target/release/speed", path, "--threads", threads, *sizes, *options, stdout=subprocess.PIPE)
+    result = json.loads(out.stdout)
+    known = hashes.setdefault((path, what, precision), result["answer_hash"])
+    assert known == result["answer_hash"], f"{path.name}: another answer with {threads} threads"
+    return result[f"{what}_tokens_per_second"], result["weights"]
 
 
 def spread(values):
     values = sorted(values)
     quarter = lambda q: values[round((len(values) - 1) * q)]
-    return {"median": statistics.median(values), "lower_quartile": quarter(0.25), "upper_quartile": quarter(0.75),
-            "min": values[0], "max": values[-1], "n": len(values)}
+    return {"median": statistics.median(values), "quartiles": [quarter(0.25), quarter(0.75)], "n": len(values)}
+
+
+def compare(name, args, binaries, threads):
+    """Rows of one comparison with so many threads."""
+    model, what, tokens, theirs, ours, goal = COMPARISONS[name]
+    source = getattr(args, model)
+    kernel = "avx2" if args.avx2 else None
+    files = {peer: llama_file(binaries, source, peer) for peer in theirs}
+    mine = {own: our_file(binaries, source, own) for own in ours}
+    rates, hashes, places = {key: [] for key in (*theirs, *ours)}, {}, {}
+    for round_ in range(args.rounds + 1):
+        for peer in theirs:
+            rate = llama_rate(binaries, files[peer], threads, what, tokens)
+            rates[peer].append(rate)
+        for own in ours:
+            precision = "fast" if own.endswith(", fast") else "standard"
+            rate, places[own] = our_rate(mine[own], threads, what, tokens, precision, kernel, hashes)
+            rates[own].append(rate)
+        print(f"{name}, {threads} thread(s), round {round_} of {args.rounds}", file=sys.stderr)
+    rates = {key: values[1:] for key, values in rates.items()}  # the first round warms up
+    fastest = [max(values) for values in zip(*(rates[peer] for peer in theirs))]
+    common = {"comparison": name, "what": f"{what} {tokens}", "threads": threads, "avx2": args.avx2, "goal": goal}
+    rows = [common | {"side": "llama.cpp", "format": peer, "bytes": files[peer].stat().st_size, "rate": spread(rates[peer]),
+                      "runs": rates[peer]} for peer in theirs]
+    rows += [common | {"side": "edgellm", "format": own, "bytes": mine[own].stat().st_size, "rate": spread(rates[own]),
+                       "runs": rates[own], "weights": places[own],
+                       "ratio": spread([a / b for a, b in zip(rates[own], fastest)])} for own in ours]
+    return rows
+
+
+def table(rows):
+    print("| comparison | threads | engine | format | tokens per second | ratio (quartiles) | goal |")
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        rate, ratio = row["rate"], row.get("ratio")
+        name = f"{row['comparison']}{', AVX2' if row['avx2'] else ''}"
+        rate = f"{rate['median']:.1f} ({rate['quartiles'][0]:.1f} to {rate['quartiles'][1]:.1f})"
+        low, high = ratio["quartiles"] if ratio else (0, 0)
+        ratio = f"{ratio['median']:.2f} ({low:.2f} to {high:.2f})" if ratio else ""
+        goal = f"{row['goal']}" if ratio else ""
+        print(f"| {name} | {row['threads']} | {row['side']} | {row['format']} | {rate} | {ratio} | {goal} |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", required=True, type=Path)
+    parser.add_argument("--large", type=Path, help="the model of a billion random weights, F16")
+    parser.add_argument("--comparisons", default=",".join(COMPARISONS), help=f"of {', '.join(COMPARISONS)}")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--generate", type=int, default=128)
-    parser.add_argument("--llama", type=Path, help="folder with llama-bench and llama-quantize")
-    parser.add_argument("--kernel", help="EdgeLLM's kernel; the fastest where not given")
+    parser.add_argument("--llama", type=Path, help="folder with llama-bench (and llama-quantize, if files are missing)")
     parser.add_argument("--avx2", action="store_true", help="AVX2 on both sides: llama.cpp built without AVX-512")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=Path, default=ROOT / "benches/results/llama_cpp.json")
     args = parser.parse_args()
 
-    if args.avx2:
-        args.kernel = "avx2"
-        flags = ["-DGGML_NATIVE=OFF", "-DGGML_AVX2=ON", "-DGGML_FMA=ON", "-DGGML_F16C=ON", "-DGGML_BMI2=ON"]
-        binaries = args.llama or build_llama(flags, "llama.cpp-avx2")
-    else:
-        binaries = args.llama or build_llama(["-DGGML_NATIVE=ON"], "llama.cpp")
-    run("cargo", "build", "--release", "-p", "edgellm-benches", "-p", "edgellm-host", cwd=ROOT)
-    work = ROOT / "target" / "bench-models"
-    work.mkdir(parents=True, exist_ok=True)
-
-    # llama.cpp's formats, all made from the same float weights.
-    peers = {}
-    f16 = work / f"{args.gguf.stem}-f16.gguf"
-    for name in ["F16", "Q4_0", "TQ2_0"]:
-        path = work / f"{args.gguf.stem}-{name.lower()}.gguf"
-        if not path.exists():
-            source = args.gguf if name == "F16" else f16
-            run(binaries / "llama-quantize", "--allow-requantize", source, path, name, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL)
-        peers[name] = path
-    peers["as given"] = args.gguf
-    del peers["F16"]
-    # Ours, from the GGUF itself, and from llama.cpp's Q4_0: that one's very weights, without loss.
-    ours = {}
-    for name, source, options in [
-        ("int4", args.gguf, []), ("int4 from Q4_0", peers["Q4_0"], []), ("int4, int4 head", args.gguf, ["--head", "int4"]),
-        ("int2, int4 head", args.gguf, ["--head", "int4"]), ("bitnet, int4 head", args.gguf, ["--head", "int4"]),
-    ]:
-        path = work / f"{args.gguf.stem}-{name.replace(', ', '-').replace(' ', '-').lower()}.tmac2.bin"
-        if not path.exists():
-            run(ROOT / "target/release/edgellm", "quantize", "--input", source, "--format", name.split()[0].strip(","), "--output",
-                path, *options, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        ours[name] = path
-
-    runs, hashes = [], {}
-    for threads in [int(t) for t in args.threads.split(",")]:
-        for round_ in range(args.rounds + 1):
-            for side, models in (("llama.cpp", peers), ("edgellm", ours)):
-                for name, model in models.items():
-                    if side == "llama.cpp":
-                        result = llama_bench(binaries, model, threads, args.prompt, args.generate)
-                    else:
-                        result = edgellm(model, threads, args.prompt, args.generate, args.kernel)
-                        known = hashes.setdefault(name, result["answer_hash"])
-                        assert known == result["answer_hash"], f"{name}: another answer with {threads} threads"
-                    if round_:  # the first round warms up
-                        runs.append({"side": side, "format": name, "threads": threads, "round": round_,
-                                     "bytes": model.stat().st_size} | result)
-            print(f"{threads} thread(s), round {round_} of {args.rounds}", file=sys.stderr)
-
-    def series(side, name, threads, what):
-        return [run[what] for run in runs if (run["side"], run["format"], run["threads"]) == (side, name, threads)]
-
-    summary = []
-    for threads in sorted({run["threads"] for run in runs}):
-        for side, models in (("llama.cpp", peers), ("edgellm", ours)):
-            for name in models:
-                row = {"side": side, "format": name, "threads": threads}
-                for what in ("decode", "prefill"):
-                    row[what] = spread(series(side, name, threads, what))
-                    if side == "edgellm":
-                        best = {peer: series("llama.cpp", peer, threads, what) for peer in peers}
-                        row[f"{what}_ratio"] = {
-                            peer: spread([a / b for a, b in zip(series(side, name, threads, what), values)])
-                            for peer, values in best.items()
-                        }
-                summary.append(row)
+    avx2 = ["-DGGML_NATIVE=OFF", "-DGGML_AVX2=ON", "-DGGML_FMA=ON", "-DGGML_F16C=ON", "-DGGML_BMI2=ON"]
+    flags, folder = (avx2, "llama.cpp-avx2") if args.avx2 else (["-DGGML_NATIVE=ON"], "llama.cpp")
+    binaries = args.llama or build_llama(flags, folder)
+    run("cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host", cwd=ROOT)
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     commit = run("git", "rev-parse", "--short", "HEAD", cwd=ROOT, stdout=subprocess.PIPE).stdout.strip()
-    report = {"machine": {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()}, "commit": commit,
-              "llama_cpp": PACKAGE, "avx2": args.avx2, "kernel": args.kernel or "fastest", "date": time.strftime("%Y-%m-%d"),
-              "load_average": os.getloadavg(), "prompt": args.prompt, "generate": args.generate, "summary": summary, "runs": runs}
-    output = args.output or ROOT / "benches/results" / ("llama_cpp_avx2.json" if args.avx2 else "llama_cpp.json")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(report, indent=1) + "\n")
-
-    print(f"| engine | format | threads | decode tok/s | ratio to Q4_0 | to TQ2_0 | prefill {args.prompt} tok/s | ratio to Q4_0 |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in summary:
-        cell = lambda s: f"{s['median']:.1f} ({s['lower_quartile']:.1f} to {s['upper_quartile']:.1f})"
-        ratio = lambda what, peer: f"{row[what][peer]['median']:.2f}" if what in row else ""
-        print(f"| {row['side']} | {row['format']} | {row['threads']} | {cell(row['decode'])} | {ratio('decode_ratio', 'Q4_0')} "
-              f"| {ratio('decode_ratio', 'TQ2_0')} | {cell(row['prefill'])} | {ratio('prefill_ratio', 'Q4_0')} |")
+    report = json.loads(args.output.read_text()) if args.output.exists() else {}
+    rows = report.get("rows", [])
+    for name in args.comparisons.split(","):
+        if not getattr(args, COMPARISONS[name][0]):
+            print(f"{name}: not measured, it takes --large", file=sys.stderr)
+            continue
+        for threads in (int(threads) for threads in args.threads.split(",")):
+            measured = compare(name, args, binaries, threads)
+            when = {"commit": commit, "date": time.strftime("%Y-%m-%d"), "load_average": os.getloadavg()}
+            same = lambda row: (row["comparison"], row["threads"], row["avx2"]) == (name, threads, args.avx2)
+            rows = [row for row in rows if not same(row)] + [row | when for row in measured]
+            order = list(COMPARISONS)
+            rows.sort(key=lambda row: (row["avx2"], order.index(row["comparison"]), row["threads"]))
+            report = {"machine": {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()},
+                      "llama_cpp": PACKAGE, "rows": rows}
+            args.output.write_text(json.dumps(report, indent=1) + "\n")
+    table(rows)
 
 
 if __name__ == "__main__":

@@ -37,9 +37,8 @@ impl Cache {
 
     /// Takes pages for `positions` in all.
     pub(crate) fn reserve(&mut self, positions: usize) {
-        while self.pages.len() * PAGE_POSITIONS < positions {
-            self.pages.push(Page::new(self.page_bytes));
-        }
+        let more = positions.div_ceil(PAGE_POSITIONS).saturating_sub(self.pages.len());
+        self.pages.extend(Page::take(more, self.page_bytes));
     }
 
     /// Forgets all positions from `len` on; the pages stay for later.

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use edgellm::sampler::{Sampler, SamplerOptions};
 use edgellm::{CacheFormat, Compute, Model, Precision, SessionOptions, available_kernels};
+use edgellm_memory::Placement;
 use edgellm_quantize::{Format, HeadFormat};
 use std::path::PathBuf;
 
@@ -38,6 +39,10 @@ pub(crate) struct RunArgs {
     /// What the KV cache holds keys and values in: int8 takes about half the memory
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = CacheArg::F16)]
     pub(crate) kv_cache: CacheArg,
+    /// Where the weights are: `auto` maps the file where the page cache has it in huge pages, and else copies it into
+    /// some if memory is ample
+    #[arg(long, value_enum, value_name = "PLACE", default_value_t = WeightsArg::Auto)]
+    pub(crate) weights: WeightsArg,
 }
 
 /// How to choose tokens. The defaults are the engine's, and they are llama.cpp's.
@@ -107,6 +112,28 @@ pub(crate) enum CacheArg {
     Int8,
 }
 
+/// [`Placement`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum WeightsArg {
+    /// What is faster, as far as memory allows
+    Auto,
+    /// In the file's own pages, which the system shares and can take back
+    Mapped,
+    /// In memory of this process
+    Copied,
+}
+
+impl WeightsArg {
+    /// The same.
+    pub(crate) fn placement(self) -> Placement {
+        match self {
+            WeightsArg::Auto => Placement::Auto,
+            WeightsArg::Mapped => Placement::Mapped,
+            WeightsArg::Copied => Placement::Copied,
+        }
+    }
+}
+
 impl ModelArgs {
     /// The model file, downloaded and converted if need be.
     pub(crate) fn locate(&self, cache: &Cache) -> Result<PathBuf> {
@@ -117,7 +144,7 @@ impl ModelArgs {
     pub(crate) fn open(&self, run: &RunArgs, cache: &Cache) -> Result<Model> {
         // First, so that a wrong kernel name costs no download.
         let compute = run.compute()?;
-        open::open(&self.locate(cache)?, compute)
+        open::open(&self.locate(cache)?, compute, run.weights.placement())
     }
 }
 

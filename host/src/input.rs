@@ -2,11 +2,12 @@
 
 use crate::draft::Draft;
 use crate::error::{Error, Result};
-use crate::mmap::MappedFile;
+use crate::mmap;
 use crate::progress;
+use edgellm_memory::{MappedFile, PageWriter};
 use edgellm_quantize::{QuantizeError, QuantizeOptions, Report, Source};
 use std::fs;
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -34,7 +35,7 @@ impl Input {
         if path.is_dir() {
             return open_folder(path).map(Input::Folder);
         }
-        let file = MappedFile::open(path)?;
+        let file = mmap::map(path)?;
         if file.as_ref().starts_with(GGUF_MAGIC) { Ok(Input::Gguf(file)) } else { Ok(Input::ModelFile(file)) }
     }
 }
@@ -49,7 +50,7 @@ fn open_folder(path: &Path) -> Result<Vec<(String, MappedFile)>> {
         let entry = entry.map_err(Error::file("read", path))?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         if FOLDER_FILES.iter().any(|ending| name.ends_with(ending)) && entry.path().is_file() {
-            files.push((name, MappedFile::open(&entry.path())?));
+            files.push((name, mmap::map(&entry.path())?));
         }
     }
     files.sort_by(|a, b| a.0.cmp(&b.0));
@@ -101,7 +102,7 @@ pub(crate) fn convert(
     }
     let mut draft = Draft::new(output)?;
     let bar = progress::share(1, &format!("converting to {}", options.format));
-    let mut writer = BufWriter::with_capacity(1 << 20, draft.file());
+    let mut writer = PageWriter::new(draft.file()).map_err(Error::file("write", output))?;
     let report = edgellm_quantize::quantize(&source, options, &mut writer, &mut |progress| {
         bar.set_total(progress.total);
         bar.set(progress.done);

@@ -1,5 +1,5 @@
 //! `edgellm`: the command line of EdgeLLM.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod args;
 mod cache;
@@ -21,6 +21,9 @@ mod system;
 
 use clap::Parser as _;
 use std::process::ExitCode;
+
+#[global_allocator]
+static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
 
 fn main() -> ExitCode {
     // Ends with code 2 and the usage if the words make no sense.

@@ -6,10 +6,11 @@ use crate::draft;
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::input::{self, Input};
-use crate::mmap::MappedFile;
+use crate::mmap;
 use crate::progress;
 use edgellm::format::Header;
 use edgellm::{Compute, Model};
+use edgellm_memory::{ModelBytes, Placement};
 use edgellm_quantize::{Format, QuantizeOptions};
 use sha2::{Digest as _, Sha256};
 use std::fs;
@@ -72,8 +73,22 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
 ///
 /// # Errors
 /// If it is missing or damaged.
-pub(crate) fn open(path: &Path, compute: Compute) -> Result<Model> {
-    let bytes = MappedFile::open(path)?;
+pub(crate) fn open(path: &Path, compute: Compute, placement: Placement) -> Result<Model> {
+    verified(path, load(path, placement)?, compute)
+}
+
+/// As [`open`], and says where the weights are and why.
+pub(crate) fn open_described(path: &Path, placement: Placement) -> Result<(Model, String)> {
+    let bytes = load(path, placement)?;
+    let description = bytes.to_string();
+    Ok((verified(path, bytes, Compute::default())?, description))
+}
+
+fn load(path: &Path, placement: Placement) -> Result<ModelBytes> {
+    ModelBytes::load(&mmap::regular(path)?, placement).map_err(Error::file("load", path))
+}
+
+fn verified(path: &Path, bytes: ModelBytes, compute: Compute) -> Result<Model> {
     Model::with_compute(bytes, compute).map_err(|source| Error::Model { path: path.to_path_buf(), source })
 }
 
@@ -90,7 +105,7 @@ fn output_name(stem: &str, options: &QuantizeOptions) -> String {
 /// Whether `path` is a model file of the version that this program reads. One of another version, left by
 /// another edgellm, is made anew.
 fn is_usable(path: &Path) -> bool {
-    let Ok(file) = MappedFile::open(path) else { return false };
+    let Ok(file) = mmap::map(path) else { return false };
     let bytes = file.as_ref();
     Header::parse(bytes).is_ok_and(|header| header.file_length == bytes.len() as u64)
 }

@@ -8,7 +8,12 @@
 
 use edgellm::testing::{HASH_START, logits_hash};
 use edgellm::{CacheFormat, Compute, Model, Session, SessionOptions, available_kernels};
+use edgellm_memory::{ModelBytes, Placement};
+use std::fs::File;
 use std::time::Instant;
+
+#[global_allocator]
+static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -28,7 +33,10 @@ fn main() -> Result<(), Failure> {
     let contexts = text("--contexts").map_or("128,4096", String::as_str);
     let contexts: Vec<usize> = contexts.split(',').map(str::parse).collect::<Result<_, _>>()?;
 
-    let model = Model::with_compute(std::fs::read(path)?, Compute::new(kernels, threads))?;
+    let model = Model::with_compute(
+        ModelBytes::load(&File::open(path)?, Placement::default())?,
+        Compute::new(kernels, threads),
+    )?;
     let vocab = model.config().vocab_size as u32;
     let formats = [("f16", CacheFormat::F16), ("int8", CacheFormat::Int8)];
     let wanted = text("--kv-cache").map_or("f16,int8", String::as_str);

@@ -1,6 +1,6 @@
 //! Prefill and decode speed of a model file, as one line of JSON:
 //! `speed MODEL.tmac2.bin [--threads N] [--kernel NAME] [--prompt TOKENS] [--generate TOKENS] [--batch N]
-//! [--precision fast|standard|high] [--context TOKENS] [--kv-cache f16|int8]`.
+//! [--precision fast|standard|high] [--context TOKENS] [--kv-cache f16|int8] [--weights auto|mapped|copied]`.
 //!
 //! Prefill runs from an empty session; decoding starts from one token, greedily, as `llama-bench` does, or after
 //! `--context` tokens. The hash of the generated ids lets the caller check that all kernels and threads gave the same answer.
@@ -9,7 +9,12 @@ use edgellm::testing::{HASH_START, logits_hash};
 use edgellm::{
     Batch, BatchRun, CacheFormat, Compute, Model, Precision, Session, SessionOptions, available_kernels,
 };
+use edgellm_memory::{ModelBytes, Placement};
+use std::fs::File;
 use std::time::Instant;
+
+#[global_allocator]
+static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -47,8 +52,16 @@ fn main() -> Result<(), Failure> {
     let context = option("--context", 0)?;
     let options = || SessionOptions { precision, kv_cache, ..SessionOptions::default() };
 
-    // A private copy, not a map, so that the file system is out of the measurement.
-    let model = Model::with_compute(std::fs::read(path)?, Compute::new(kernels, threads))?;
+    let placement = match args.iter().position(|arg| arg == "--weights").and_then(|at| args.get(at + 1)) {
+        None => Placement::default(),
+        Some(name) => *[Placement::Auto, Placement::Mapped, Placement::Copied]
+            .iter()
+            .find(|placement| format!("{placement:?}").eq_ignore_ascii_case(name))
+            .ok_or("placements: auto, mapped, copied")?,
+    };
+    let bytes = ModelBytes::load(&File::open(path)?, placement)?;
+    let weights = bytes.to_string();
+    let model = Model::with_compute(bytes, Compute::new(kernels, threads))?;
     let mut session = Session::new(&model, options())?;
     let vocab = model.config().vocab_size as u32;
     let ids: Vec<u32> = (0..prompt as u32).map(|i| (100 + i * 37) % vocab).collect();
@@ -85,7 +98,7 @@ fn main() -> Result<(), Failure> {
     gaps.sort_by(f64::total_cmp);
     let at = |q: f64| gaps[((gaps.len() - 1) as f64 * q).round() as usize] * 1e3;
     println!(
-        r#"{{"kernel":"{}","threads":{threads},"batch":{batch},"context":{context},"kv_cache":"{kv_cache:?}","file_bytes":{},"prefill_tokens_per_second":{prefill:.2},"decode_tokens_per_second":{decode:.2},"inter_token_ms":{{"p50":{:.3},"p95":{:.3},"p99":{:.3},"max":{:.3}}},"answer_hash":"{hash:016x}"}}"#,
+        r#"{{"kernel":"{}","threads":{threads},"batch":{batch},"context":{context},"kv_cache":"{kv_cache:?}","weights":"{weights}","file_bytes":{},"prefill_tokens_per_second":{prefill:.2},"decode_tokens_per_second":{decode:.2},"inter_token_ms":{{"p50":{:.3},"p95":{:.3},"p99":{:.3},"max":{:.3}}},"answer_hash":"{hash:016x}"}}"#,
         kernels.name(),
         model.file_bytes(),
         at(0.5),

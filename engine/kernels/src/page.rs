@@ -5,6 +5,8 @@
 //! products of attention need no horizontal sums, and their order of operations does not depend on the width.
 
 use crate::half::{f16_to_f32, f32_to_f16};
+use std::cell::UnsafeCell;
+use std::sync::Arc;
 
 /// Positions of a page.
 pub const PAGE_POSITIONS: usize = 64;
@@ -170,9 +172,22 @@ fn quantize(x: &[f32]) -> ([i8; CACHE_BLOCK], u16) {
     (codes, scale)
 }
 
-/// Memory of a page, zeros at first, at a multiple of 64 bytes.
-#[derive(Clone, Debug)]
-pub struct Page(Box<[Line]>);
+/// Memory of a page, zeros at first, at a multiple of 64 bytes. Pages that are taken together lie together, so
+/// that the memory of many can be huge pages, which attention to 4,096 positions needs (docs/benchmarks.md).
+#[derive(Debug)]
+pub struct Page {
+    /// What holds this page, and those taken with it.
+    block: Arc<Block>,
+    /// Where it begins.
+    first: usize,
+    lines: usize,
+}
+
+#[derive(Debug)]
+struct Block(Box<[UnsafeCell<Line>]>);
+
+// SAFETY: a line is reached only through the one page that it belongs to, under the rules of borrowing that page.
+unsafe impl Sync for Block {}
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -181,21 +196,50 @@ struct Line([u8; 64]);
 impl Page {
     /// A page of `bytes`, rounded up to a multiple of 64.
     pub fn new(bytes: usize) -> Self {
-        Page(vec![Line([0; 64]); bytes.div_ceil(64)].into_boxed_slice())
+        match Page::take(1, bytes).next() {
+            Some(page) => page,
+            None => unreachable!("one page was taken"),
+        }
+    }
+
+    /// `count` pages of `bytes` each, rounded up to a multiple of 64.
+    pub fn take(count: usize, bytes: usize) -> impl Iterator<Item = Page> {
+        let lines = bytes.div_ceil(64);
+        let block = (0..count * lines).map(|_| UnsafeCell::new(Line([0; 64]))).collect();
+        let block = Arc::new(Block(block));
+        (0..count).map(move |index| Page { block: Arc::clone(&block), first: index * lines, lines })
+    }
+
+    /// Its lines.
+    #[inline(always)]
+    fn cells(&self) -> &[UnsafeCell<Line>] {
+        &self.block.0[self.first..self.first + self.lines]
     }
 
     /// Its bytes.
     #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: a line is 64 bytes without padding.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), 64 * self.0.len()) }
+        // SAFETY: a line is 64 bytes without padding; while `self` is borrowed nobody writes its lines.
+        unsafe { std::slice::from_raw_parts(self.cells().as_ptr().cast(), 64 * self.lines) }
     }
 
     /// Its bytes.
     #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: a line is 64 bytes without padding.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), 64 * self.0.len()) }
+        // SAFETY: a line is 64 bytes without padding; its cell may be written, and while `self` is borrowed so,
+        // nobody else reaches it.
+        unsafe {
+            std::slice::from_raw_parts_mut(UnsafeCell::raw_get(self.cells().as_ptr()).cast(), 64 * self.lines)
+        }
+    }
+}
+
+impl Clone for Page {
+    /// A page of its own with the same bytes.
+    fn clone(&self) -> Self {
+        let mut page = Page::new(64 * self.lines);
+        page.bytes_mut().copy_from_slice(self.bytes());
+        page
     }
 }
 
@@ -248,5 +292,21 @@ mod tests {
             let (key, value) = layout.read(page.bytes(), 0);
             assert!(key.iter().chain(&value).all(|x| x.is_finite()), "{bad}: {key:?} {value:?}");
         }
+    }
+
+    #[test]
+    fn pages_taken_together_are_apart() {
+        let mut pages: Vec<Page> = Page::take(5, 100).collect();
+        for (index, page) in pages.iter_mut().enumerate() {
+            assert!(page.bytes().as_ptr().addr().is_multiple_of(64));
+            assert_eq!(page.bytes(), [0; 128]);
+            page.bytes_mut().fill(index as u8 + 1);
+        }
+        let copy = pages[2].clone();
+        pages[2].bytes_mut().fill(9);
+        drop(pages.remove(0));
+        let firsts: Vec<u8> = pages.iter().map(|page| page.bytes()[127]).collect();
+        assert_eq!((firsts, copy.bytes()), (vec![2, 9, 4, 5], &[3; 128][..]));
+        assert_eq!(Page::take(0, 100).count(), 0);
     }
 }

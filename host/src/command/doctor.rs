@@ -31,6 +31,7 @@ struct Report {
     logical_cores: usize,
     memory_bytes: Option<u64>,
     memory_available_bytes: Option<u64>,
+    huge_pages: Option<String>,
     cache: Option<PathBuf>,
 }
 
@@ -45,6 +46,7 @@ struct Kernel {
     name: &'static str,
     available: bool,
     needs: &'static str,
+    why: &'static str,
 }
 
 impl Args {
@@ -63,6 +65,7 @@ fn examine(cache: Option<&Cache>) -> Report {
             name: candidate.name,
             available: candidate.kernels.is_some(),
             needs: candidate.needs,
+            why: candidate.why,
         })
         .collect();
     let chosen = kernels.iter().position(|kernel| kernel.available);
@@ -71,8 +74,8 @@ fn examine(cache: Option<&Cache>) -> Report {
             let passed: Vec<_> =
                 kernels[..index].iter().map(|k| format!("{} needs {}", k.name, k.needs)).collect();
             let reason = match passed[..] {
-                [] => "the fastest of this architecture, and the CPU has what it needs".to_string(),
-                _ => format!("the fastest this CPU can run; {}", passed.join("; ")),
+                [] => format!("the fastest of this architecture: {}", kernels[index].why),
+                _ => format!("the fastest this CPU can run: {}; {}", kernels[index].why, passed.join("; ")),
             };
             (kernels[index].name, reason)
         }
@@ -93,6 +96,7 @@ fn examine(cache: Option<&Cache>) -> Report {
         logical_cores: system::logical_cores(),
         memory_bytes,
         memory_available_bytes,
+        huge_pages: edgellm_memory::setting(),
         cache: cache.map(|cache| cache.root().to_path_buf()),
     }
 }
@@ -115,6 +119,14 @@ fn describe(report: &Report) -> String {
     );
     let (all, free) = (memory(report.memory_bytes), memory(report.memory_available_bytes));
     line("memory", &format!("{all}, of which {free} are available"));
+    let huge_pages = match report.huge_pages.as_deref() {
+        None => "none on this system",
+        Some("never") => "never given; weights and caches take small pages, which costs speed",
+        Some(_) => {
+            "given to weights and caches, which ask for them; `edgellm info` says how many a model gets"
+        }
+    };
+    line("huge pages", huge_pages);
     let features: Vec<_> = report
         .features
         .iter()

@@ -5,8 +5,9 @@ use crate::cache::Cache;
 use crate::error::Result;
 use crate::open;
 use crate::output::{self, human_bytes};
+use edgellm::Model;
 use edgellm::format::{Metadata, TensorEncoding, TensorEntry};
-use edgellm::{Compute, Model};
+use edgellm_memory::Placement;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,7 +22,7 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Print one JSON object: path, bytes, parameters, and the file's metadata with every tensor
+    /// Print one JSON object: path, bytes, parameters, weights (where they are), and the file's metadata with every tensor
     #[arg(long)]
     json: bool,
     /// List every tensor with its distance from the source
@@ -33,16 +34,17 @@ impl Args {
     /// Prints it.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let path = self.model.locate(cache)?;
-        let model = open::open(&path, Compute::default())?;
+        let (model, weights) = open::open_described(&path, Placement::Auto)?;
         let metadata = model.metadata();
         if self.json {
             let mut object = json!(metadata);
             object["path"] = json!(path);
             object["bytes"] = json!(model.file_bytes());
+            object["weights"] = json!(weights);
             object["parameters"] = json!(parameters(metadata));
             return output::print_json(&object);
         }
-        output::print(&describe(&path, &model, self.tensors))
+        output::print(&describe(&path, &model, &weights, self.tensors))
     }
 }
 
@@ -70,7 +72,7 @@ pub(crate) fn encoding_name(encoding: TensorEncoding) -> String {
     }
 }
 
-fn describe(path: &Path, model: &Model, tensors: bool) -> String {
+fn describe(path: &Path, model: &Model, weights: &str, tensors: bool) -> String {
     let (metadata, config) = (model.metadata(), model.config());
     let mut text = String::new();
     let mut line = |key: &str, value: String| {
@@ -82,6 +84,7 @@ fn describe(path: &Path, model: &Model, tensors: bool) -> String {
     line("name", metadata.name.clone());
     line("path", path.display().to_string());
     line("size", format!("{} ({bits:.2} bits a weight, all included)", human_bytes(bytes)));
+    line("in memory", weights.to_string());
     line("parameters", format!("{:.1} million", parameters as f64 / 1e6));
     line("format", format!("{}, head {}, {}", quantization.format, quantization.head, quantization.method));
     line("made from", format!("{} by {}", quantization.source, quantization.tool));

@@ -3,7 +3,7 @@
 use crate::cache::{self, Cache};
 use crate::catalogue::{self, Entry};
 use crate::error::{Error, Result};
-use crate::mmap::MappedFile;
+use crate::mmap;
 use crate::output::{self, human_bytes};
 use crate::{fetch, progress};
 use edgellm::format::ModelFile;
@@ -131,7 +131,7 @@ fn rows(cache: &Cache) -> Vec<Row> {
 }
 
 fn row_of(name: String, path: PathBuf) -> Row {
-    let format = MappedFile::open(&path)
+    let format = mmap::map(&path)
         .ok()
         .and_then(|file| ModelFile::parse_metadata(file.as_ref()).ok())
         .map_or_else(|| "damaged".to_string(), |file| file.metadata().quantization.format.clone());

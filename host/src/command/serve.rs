@@ -206,14 +206,16 @@ impl Args {
     fn source(&self, model: &str, compute: &Compute, cache: &Cache) -> Result<ModelSource> {
         let path = open::locate(model, self.format, cache)?;
         let options = self.run.session_options(None);
-        let compute = compute.clone();
+        let (compute, placement) = (compute.clone(), self.run.weights.placement());
         Ok(ModelSource {
             id: id(model, &path),
             created: modified(&path),
             precision: options.precision,
             kv_cache: options.kv_cache,
             file: self.network.allow_download.then(|| path.clone()),
-            open: Box::new(move || open::open(&path, compute.clone()).map_err(|error| error.one_line())),
+            open: Box::new(move || {
+                open::open(&path, compute.clone(), placement).map_err(|error| error.one_line())
+            }),
         })
     }
 

@@ -7,6 +7,7 @@ use crate::open;
 use crate::output;
 use edgellm::tokenizer::Tokenizer;
 use edgellm::{Compute, TokenId};
+use edgellm_memory::Placement;
 use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ pub(crate) struct Args {
 impl Args {
     /// Prints the tokens.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let model = open::open(&self.model.locate(cache)?, Compute::default())?;
+        let model = open::open(&self.model.locate(cache)?, Compute::default(), Placement::Mapped)?;
         let tokenizer = model.tokenizer();
         match (&self.text, &self.file) {
             (_, Some(file)) => lines(tokenizer, file),
