@@ -2,7 +2,7 @@
 """What a table of rates does not show: cold start, batches, a busy core, jitter, memory.
 
     python3 benches/properties.py --model MODEL.tmac2.bin [--gguf MODEL-q4_0.gguf --llama BUILD_BIN_FOLDER]
-                                  [--large MODEL.tmac2.bin] [--rounds 7]
+                                  [--large MODEL.tmac2.bin] [--rounds 7] [--parts cold_start,jitter]
 
 Every comparison is between runs next to each other in the same round; medians and quartiles. With --gguf and
 --llama, llama.cpp's jitter is measured beside ours; --large names the model whose memory is measured with 2,048
@@ -32,18 +32,21 @@ def spread(values):
 
 
 def cold_start(args):
-    """Milliseconds from starting the process to its end, after the first token of a 16-token prompt."""
+    """Milliseconds from starting the process to its end, after the first token of a 16-token prompt, for each place
+    of the weights."""
     command = [EDGELLM, "generate", "--model", args.model, "--prompt", PROMPT, "--raw", "--max-tokens", 1,
                "--temperature", 0, "--json"]
     answer = json.loads(run(*command))
     count = len(answer["prompt_token_ids"])
     assert count == 16, f"the prompt has {count} tokens"
-    times = []
+    times = {place: [] for place in ("auto", "mapped", "copied")}
     for _ in range(3 * args.rounds):
-        start = time.perf_counter()
-        assert json.loads(run(*command))["token_ids"] == answer["token_ids"]
-        times.append((time.perf_counter() - start) * 1e3)
-    return {"milliseconds": spread(times), "limit": 150}
+        for place, taken in times.items():
+            start = time.perf_counter()
+            assert json.loads(run(*command, "--weights", place))["token_ids"] == answer["token_ids"]
+            taken.append((time.perf_counter() - start) * 1e3)
+    described = json.loads(run(EDGELLM, "info", "--model", args.model, "--json"))["weights"]
+    return {"milliseconds": {place: spread(taken) for place, taken in times.items()}, "auto": described, "limit": 150}
 
 
 def batches(args):
@@ -103,11 +106,14 @@ def main():
     parser.add_argument("--gguf", type=Path)
     parser.add_argument("--llama", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--parts", default="cold_start,batches,busy_core,jitter,memory", help="which to measure anew")
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/properties.json")
     args = parser.parse_args()
     subprocess.run(["cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host"], cwd=ROOT, check=True)
-    report = {"model": args.model.name, "date": time.strftime("%Y-%m-%d")}
-    for part in (cold_start, batches, busy_core, jitter, memory):
+    report = json.loads(args.output.read_text()) if args.output.exists() else {}
+    report |= {"model": args.model.name, "date": time.strftime("%Y-%m-%d")}
+    parts = {part.__name__: part for part in (cold_start, batches, busy_core, jitter, memory)}
+    for part in (parts[name] for name in args.parts.split(",")):
         report[part.__name__] = part(args)
         print(part.__name__, json.dumps(report[part.__name__]))
     args.output.write_text(json.dumps(report, indent=1) + "\n")

@@ -11,6 +11,10 @@ use edgellm::kernels::testing::{Random, random_matrix};
 use edgellm::kernels::{Activations, Product, reference};
 use std::time::Instant;
 
+// Huge pages, as the program has for weights.
+#[global_allocator]
+static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
+
 /// Bytes that no cache here holds.
 const COLD_BYTES: usize = 160 << 20;
 
