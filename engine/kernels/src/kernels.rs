@@ -1,11 +1,12 @@
 //! [`Kernels`]: one instruction set's kernels, chosen once at start.
 
-use crate::activations::{self, Activations};
+use crate::activations::Activations;
 use crate::attention::{AttendJob, Attention, MergeJob, SEGMENT_PAGES, SegmentJob};
 use crate::isa::{Isa, Job};
 use crate::layout::{Encoding, Matrix};
 use crate::matmul::{MatmulJob, UNPACK_TOKENS};
 use crate::pool::Pool;
+use crate::quantize;
 use std::fmt;
 
 /// One product of a call: a matrix and where its result goes.
@@ -263,8 +264,8 @@ unsafe impl Sync for Targets<'_> {}
 trait KernelSet: Send + Sync {
     fn name(&self) -> &'static str;
     /// # Safety
-    /// See [`activations::Target::quantize_token`].
-    unsafe fn quantize(&self, target: &activations::Target, first: usize, input: &[f32], cols: usize);
+    /// See [`quantize::Target::quantize_token`].
+    unsafe fn quantize(&self, target: &quantize::Target, first: usize, input: &[f32], cols: usize);
     /// # Safety
     /// See [`MatmulJob`].
     unsafe fn matmul(&self, job: MatmulJob<'_>);
@@ -281,7 +282,7 @@ impl<I: Isa> KernelSet for I {
         I::NAME
     }
 
-    unsafe fn quantize(&self, target: &activations::Target, first: usize, input: &[f32], cols: usize) {
+    unsafe fn quantize(&self, target: &quantize::Target, first: usize, input: &[f32], cols: usize) {
         self.enter(QuantizeJob { target, first, input, cols });
     }
 
@@ -314,9 +315,9 @@ impl<I: Isa> KernelSet for I {
     }
 }
 
-/// Some tokens to quantize. Whoever makes one vouches for what [`activations::Target::quantize_token`] asks.
+/// Some tokens to quantize. Whoever makes one vouches for what [`quantize::Target::quantize_token`] asks.
 struct QuantizeJob<'a> {
-    target: &'a activations::Target,
+    target: &'a quantize::Target,
     first: usize,
     input: &'a [f32],
     cols: usize,
@@ -325,10 +326,10 @@ struct QuantizeJob<'a> {
 impl<I: Isa> Job<I> for QuantizeJob<'_> {
     type Output = ();
     #[inline(always)]
-    fn run(self, _: I) {
+    fn run(self, isa: I) {
         for (index, row) in self.input.chunks_exact(self.cols).enumerate() {
             // SAFETY: see the type.
-            unsafe { self.target.quantize_token(self.first + index, row) };
+            unsafe { self.target.quantize_token(isa, self.first + index, row) };
         }
     }
 }
