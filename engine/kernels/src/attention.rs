@@ -322,7 +322,13 @@ fn walk<I: Isa, const QUERIES: usize>(isa: I, attention: Attention<'_>, index: u
     assert_eq!(partial.len(), QUERIES * stride);
     let mut transposed = halves::Transposed::uninit();
     let queries = match layout.format() {
-        CacheFormat::F16 => transposed.fill(layout.head_dim(), |query| attention.values(query)),
+        CacheFormat::F16 => {
+            let mut queries: [&[f32]; QUERIES] = [&[]; QUERIES];
+            for (index, query) in queries.iter_mut().enumerate() {
+                *query = attention.values(index);
+            }
+            transposed.fill(layout.head_dim(), queries)
+        }
         CacheFormat::Int8 => &[],
     };
     let mut numbers = [0; QUERIES];
@@ -342,17 +348,19 @@ fn walk<I: Isa, const QUERIES: usize>(isa: I, attention: Attention<'_>, index: u
             CacheFormat::F16 => halves::scores::<I, QUERIES>(isa, queries, count, layout, part),
             CacheFormat::Int8 => bytes::scores::<I, QUERIES>(isa, quantized, numbers, count, layout, part),
         };
-        let mut correction = [0.0; QUERIES];
+        let before = highest;
         for query in 0..QUERIES {
             let scores = &mut scores[query];
             let count = count.min(positions + query / attention.heads - index * PAGE_POSITIONS);
             scores[count..].fill(f32::NEG_INFINITY);
-            let before = highest[query];
             let page_max = max(scores);
-            highest[query] = if page_max > before { page_max } else { before };
-            correction[query] = exp(before - highest[query]);
+            highest[query] = if page_max > before[query] { page_max } else { before[query] };
         }
         // Loops apart: the chains of operations of a query are long, those of several queries run side by side.
+        let mut correction = [0.0; QUERIES];
+        for query in 0..QUERIES {
+            correction[query] = exp(before[query] - highest[query]);
+        }
         for (scores, highest) in scores.iter_mut().zip(highest) {
             for score in scores.iter_mut() {
                 *score = exp(*score - highest);

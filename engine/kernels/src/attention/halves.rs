@@ -27,15 +27,11 @@ impl<const QUERIES: usize> Transposed<QUERIES> {
 
     /// Copies the queries, (head_dim) each.
     #[inline(always)]
-    pub(super) fn fill<'a>(
-        &mut self,
-        head_dim: usize,
-        query: impl Fn(usize) -> &'a [f32],
-    ) -> &[[f32; QUERIES]] {
+    pub(super) fn fill(&mut self, head_dim: usize, queries: [&[f32]; QUERIES]) -> &[[f32; QUERIES]] {
         let rows = &mut self.0[..head_dim];
-        for index in 0..QUERIES {
-            for (row, &x) in rows.iter_mut().zip(&query(index)[..head_dim]) {
-                row[index].write(x);
+        for (d, row) in rows.iter_mut().enumerate() {
+            for (to, query) in row.iter_mut().zip(&queries) {
+                to.write(query[d]);
             }
         }
         // SAFETY: all of them were just written.
