@@ -1,8 +1,7 @@
 //! The key-value cache: pages of 64 positions, taken as a sequence grows.
 
 use crate::config::ModelConfig;
-use edgellm_kernels::Activations;
-use edgellm_kernels::attention::Attention;
+use edgellm_kernels::attention::Place;
 use edgellm_kernels::page::{CacheFormat, HeadLayout, PAGE_POSITIONS, Page};
 
 /// Keys and values of one sequence.
@@ -79,17 +78,8 @@ impl Cache {
         }
     }
 
-    /// Attention of `queries`, all of key-value head `head`, to the first `positions` positions. `quantized`
-    /// holds the same queries from row `first` on, where the format needs that.
-    pub(crate) fn attention<'a>(
-        &'a self,
-        (layer, head): (usize, usize),
-        queries: &'a [f32],
-        quantized: &'a Activations,
-        first: usize,
-        positions: usize,
-    ) -> Attention<'a> {
-        let part = self.part(layer, head);
-        Attention { queries, quantized, first, layout: self.layout, pages: &self.pages, part, positions }
+    /// What the first of `rows` tokens that follow each other attends to in a layer, if that is `positions`.
+    pub(crate) fn place(&self, layer: usize, positions: usize, rows: usize) -> Place<'_> {
+        Place { layout: self.layout, pages: &self.pages, part: self.part(layer, 0), positions, rows }
     }
 }

@@ -4,6 +4,7 @@ use crate::TokenId;
 use crate::cache::Cache;
 use crate::model::{Model, Weight};
 use crate::rope::rotate;
+use edgellm_kernels::attention::Queries;
 use edgellm_kernels::layout::Encoding;
 use edgellm_kernels::page::CacheFormat;
 use edgellm_kernels::{Activations, Product};
@@ -200,31 +201,28 @@ fn attend<R: Run + Sync>(
     out: &mut [f32],
 ) {
     let config = model.config();
-    let (heads, head_dim, q_dim) = (config.num_attention_heads, config.head_dim, config.q_dim());
-    let group = heads / config.num_key_value_heads;
+    let (kv_heads, head_dim) = (config.num_key_value_heads, config.head_dim);
     let compute = model.compute();
-    let tokens = q.len() / q_dim;
     if runs.iter().any(|run| run.cache().format() == CacheFormat::Int8) {
         // Every block refined, 14 bits: then what the cache costs is the rounding of keys and values alone.
         compute.kernels().quantize(compute.pool(), quantized, q, head_dim, false, 0.0);
     }
-    let (quantized, kv_heads) = (&*quantized, config.num_key_value_heads);
-    // The heads of a group share their keys and values.
-    let job = |index: usize| {
-        let (mut token, head) = (index / kv_heads, index % kv_heads);
-        let first = token * heads + head * group;
-        let queries = &q[first * head_dim..][..group * head_dim];
+    let group = config.num_attention_heads / kv_heads;
+    let queries = Queries { values: q, quantized, kv_heads, group, head_dim };
+    let place = |mut row: usize| {
         let mut runs = runs.iter();
-        let (cache, position) = loop {
+        loop {
             match runs.next() {
-                Some(run) if token < run.tokens().len() => break (run.cache(), run.cache().len() + token),
-                Some(run) => token -= run.tokens().len(),
+                Some(run) if row < run.tokens().len() => {
+                    let (cache, rows) = (run.cache(), run.tokens().len() - row);
+                    break cache.place(layer, cache.len() + row + 1, rows);
+                }
+                Some(run) => row -= run.tokens().len(),
                 None => unreachable!("every row belongs to a run"),
             }
-        };
-        cache.attention((layer, head), queries, quantized, first, position + 1)
+        }
     };
-    compute.kernels().attend(compute.pool(), tokens * kv_heads, &job, out, partials);
+    compute.kernels().attend(compute.pool(), queries, &place, out, partials);
 }
 
 /// a += b

@@ -174,8 +174,20 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     unsafe fn load_signed_bytes(self, from: *const i8) -> Self::Floats;
     /// Lane-wise sum.
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Lane-wise difference.
+    fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// Lane-wise product.
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Lane by lane `a` where it is larger, else `b`, which so is the result where one is NaN.
+    fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Lane by lane `a` where it is smaller, else `b`, which so is the result where one is NaN.
+    fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// In each lane the sum of the 4 lanes of its 128-bit part: of neighbours first, then of the two sums.
+    fn sum_parts(self, a: Self::Floats) -> Self::Floats;
+    /// Stores the lowest byte of the bits of each lane, of the first `128 / WIDTH` registers.
+    /// # Safety
+    /// 32 bytes are writable.
+    unsafe fn store_low_bytes(self, to: *mut i8, values: &[Self::Floats; 8]);
     /// Integers as floats, rounded to nearest, ties to even (exactly below a magnitude of 2^24).
     fn to_floats(self, ints: Self::Ints) -> Self::Floats;
 }

@@ -1,11 +1,12 @@
 //! [`Kernels`]: one instruction set's kernels, chosen once at start.
 
-use crate::activations::{self, Activations};
-use crate::attention::{AttendJob, Attention, MergeJob, SEGMENT_PAGES, SegmentJob};
+use crate::activations::Activations;
+use crate::attention::{AttendJob, MergeJob, SegmentJob};
 use crate::isa::{Isa, Job};
 use crate::layout::{Encoding, Matrix};
 use crate::matmul::{MatmulJob, UNPACK_TOKENS};
 use crate::pool::Pool;
+use crate::quantize;
 use std::fmt;
 
 /// One product of a call: a matrix and where its result goes.
@@ -156,103 +157,17 @@ impl Kernels {
         total.into_inner()
     }
 
-    /// Computes `count` attentions on all threads of the pool; number `index`, made by `job(index)`, goes to the
-    /// `index`-th of `count` equal parts of `output`. All have the same layout.
-    ///
-    /// Where these are too few to keep the threads busy, threads share the segments of each, and `partials` holds
-    /// what they give: it grows with the number of pages.
-    ///
-    /// # Panics
-    /// If a part's length is not that of the attention's queries, or its pages are too few or too short.
-    pub fn attend<'a>(
-        &self,
-        pool: &Pool,
-        count: usize,
-        job: &(dyn Fn(usize) -> Attention<'a> + Sync),
-        output: &mut [f32],
-        partials: &mut Vec<f32>,
-    ) {
-        if count == 0 {
-            return;
-        }
-        if pool.threads() > 1 && count < FEW_ATTENTIONS * pool.threads() {
-            return self.attend_shared(pool, count, job, output, partials);
-        }
-        let part = output.len() / count;
-        assert_eq!(output.len(), count * part, "output is not {count} equal parts");
-        let target = Target(output.as_mut_ptr());
-        let target = &target;
-        pool.for_each_range(count, &|range| {
-            for index in range {
-                // SAFETY: the parts do not overlap, and every index is handed out once.
-                let output = unsafe { std::slice::from_raw_parts_mut(target.0.add(index * part), part) };
-                self.0.attend(job(index), output);
-            }
-        });
-    }
-
-    /// [`Kernels::attend`] with the segments of each attention apart.
-    pub(crate) fn attend_shared<'a>(
-        &self,
-        pool: &Pool,
-        count: usize,
-        job: &(dyn Fn(usize) -> Attention<'a> + Sync),
-        output: &mut [f32],
-        partials: &mut Vec<f32>,
-    ) {
-        let part = output.len() / count;
-        assert_eq!(output.len(), count * part, "output is not {count} equal parts");
-        let (mut segments, mut room, mut len) = (0, 0, 0);
-        for attention in (0..count).map(job) {
-            segments = segments.max(attention.segments());
-            // For all pages, not for those in use, so that decoding with memory reserved allocates nothing.
-            room = room.max(attention.pages.len().div_ceil(SEGMENT_PAGES));
-            len = len.max(attention.partial_len());
-        }
-        assert!(segments <= room, "pages are too few");
-        if partials.len() < count * room * len {
-            partials.resize(count * room * len, 0.0);
-        }
-        let target = Target(partials.as_mut_ptr());
-        let target = &target;
-        pool.for_each_range(count * segments, &|range| {
-            for at in range {
-                let (index, segment) = (at / segments, at % segments);
-                let attention = job(index);
-                if segment < attention.segments() {
-                    let from = (index * room + segment) * len;
-                    // SAFETY: there is room for `room`, so at least `segments`, times `len` floats of each
-                    // attention, checked for its length here; every index is handed out once.
-                    let partial = unsafe {
-                        assert!(attention.partial_len() <= len);
-                        std::slice::from_raw_parts_mut(target.0.add(from), attention.partial_len())
-                    };
-                    self.0.attend_segment(attention, segment, partial);
-                }
-            }
-        });
-        let (partials, target) = (&partials[..], Target(output.as_mut_ptr()));
-        let target = &target;
-        pool.for_each_range(count, &|range| {
-            for index in range {
-                // SAFETY: the parts do not overlap, and every index is handed out once.
-                let output = unsafe { std::slice::from_raw_parts_mut(target.0.add(index * part), part) };
-                let partials = &partials[index * room * len..][..room * len];
-                self.0.merge_segments(job(index), partials, len, output);
-            }
-        });
+    pub(crate) fn set(&self) -> &dyn KernelSet {
+        self.0
     }
 }
-
-/// Attentions a thread that leave it idle for too long at the end, when others are not done yet.
-const FEW_ATTENTIONS: usize = 4;
 
 /// Elements that are too few to share.
 const SILU_PIECE: usize = 4096;
 
 /// Where the parts of an output begin, shared by the threads of one call.
 struct Target(*mut f32);
-// SAFETY: `Kernels::attend` lets every thread write parts of its own only.
+// SAFETY: every thread writes parts of its own only.
 unsafe impl Sync for Target {}
 
 /// Pointers into products, shared by the threads of one call.
@@ -260,20 +175,20 @@ struct Targets<'a>(*mut Product<'a>, usize);
 // SAFETY: `Kernels::matmul` lets every thread write rows of its own only.
 unsafe impl Sync for Targets<'_> {}
 
-trait KernelSet: Send + Sync {
+pub(crate) trait KernelSet: Send + Sync {
     fn name(&self) -> &'static str;
     /// # Safety
-    /// See [`activations::Target::quantize_token`].
-    unsafe fn quantize(&self, target: &activations::Target, first: usize, input: &[f32], cols: usize);
+    /// See [`quantize::Target::quantize_token`].
+    unsafe fn quantize(&self, target: &quantize::Target, first: usize, input: &[f32], cols: usize);
     /// # Safety
     /// See [`MatmulJob`].
     unsafe fn matmul(&self, job: MatmulJob<'_>);
     fn rms_norm(&self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]);
     fn silu_mul(&self, gate: &mut [f32], up: &[f32]);
     fn stream(&self, data: &[u64]) -> u64;
-    fn attend(&self, attention: Attention<'_>, output: &mut [f32]);
-    fn attend_segment(&self, attention: Attention<'_>, index: usize, partial: &mut [f32]);
-    fn merge_segments(&self, attention: Attention<'_>, partials: &[f32], len: usize, output: &mut [f32]);
+    fn attend(&self, job: AttendJob<'_>);
+    fn attend_segment(&self, job: SegmentJob<'_>);
+    fn merge_segments(&self, job: MergeJob<'_>);
 }
 
 impl<I: Isa> KernelSet for I {
@@ -281,7 +196,7 @@ impl<I: Isa> KernelSet for I {
         I::NAME
     }
 
-    unsafe fn quantize(&self, target: &activations::Target, first: usize, input: &[f32], cols: usize) {
+    unsafe fn quantize(&self, target: &quantize::Target, first: usize, input: &[f32], cols: usize) {
         self.enter(QuantizeJob { target, first, input, cols });
     }
 
@@ -301,22 +216,22 @@ impl<I: Isa> KernelSet for I {
         self.enter(StreamJob(data))
     }
 
-    fn attend(&self, attention: Attention<'_>, output: &mut [f32]) {
-        self.enter(AttendJob { attention, output });
+    fn attend(&self, job: AttendJob<'_>) {
+        self.enter(job);
     }
 
-    fn attend_segment(&self, attention: Attention<'_>, index: usize, partial: &mut [f32]) {
-        self.enter(SegmentJob { attention, index, partial });
+    fn attend_segment(&self, job: SegmentJob<'_>) {
+        self.enter(job);
     }
 
-    fn merge_segments(&self, attention: Attention<'_>, partials: &[f32], len: usize, output: &mut [f32]) {
-        self.enter(MergeJob { attention, partials, len, output });
+    fn merge_segments(&self, job: MergeJob<'_>) {
+        self.enter(job);
     }
 }
 
-/// Some tokens to quantize. Whoever makes one vouches for what [`activations::Target::quantize_token`] asks.
+/// Some tokens to quantize. Whoever makes one vouches for what [`quantize::Target::quantize_token`] asks.
 struct QuantizeJob<'a> {
-    target: &'a activations::Target,
+    target: &'a quantize::Target,
     first: usize,
     input: &'a [f32],
     cols: usize,
@@ -325,10 +240,10 @@ struct QuantizeJob<'a> {
 impl<I: Isa> Job<I> for QuantizeJob<'_> {
     type Output = ();
     #[inline(always)]
-    fn run(self, _: I) {
+    fn run(self, isa: I) {
         for (index, row) in self.input.chunks_exact(self.cols).enumerate() {
             // SAFETY: see the type.
-            unsafe { self.target.quantize_token(self.first + index, row) };
+            unsafe { self.target.quantize_token(isa, self.first + index, row) };
         }
     }
 }

@@ -24,6 +24,7 @@ mod matmul;
 pub mod page;
 pub mod pool;
 pub mod portable;
+mod quantize;
 pub mod reference;
 #[cfg(target_arch = "wasm32")]
 pub mod simd128;

@@ -102,9 +102,10 @@ impl MatmulJob<'_> {
         let layout = self.matrix.layout();
         let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
         let block_bytes = layout.encoding().block_bytes();
-        let mut unpacked = [0u8; BLOCK_WEIGHTS];
-        let mut totals = [[0.0f32; STRIP]; TOKEN_TILE];
-        let mut inners = [[0.0f32; STRIP]; TOKEN_TILE];
+        let mut unpacked = Aligned([0u8; BLOCK_WEIGHTS]);
+        let mut totals = Aligned([[0.0f32; STRIP]; TOKEN_TILE]);
+        let mut inners = Aligned([[0.0f32; STRIP]; TOKEN_TILE]);
+        let (unpacked, totals, inners) = (&mut unpacked.0, &mut totals.0, &mut inners.0);
         for tile in (0..self.activations.tokens()).step_by(TOKEN_TILE) {
             let count = TOKEN_TILE.min(self.activations.tokens() - tile);
             totals[..count].fill([0.0; STRIP]);
@@ -119,7 +120,7 @@ impl MatmulJob<'_> {
                     let codes = if layout.encoding() == Encoding::Bytes {
                         codes.as_ptr()
                     } else {
-                        unpack_block(isa, layout.encoding(), codes, &mut unpacked);
+                        unpack_block(isa, layout.encoding(), codes, unpacked);
                         unpacked.as_ptr()
                     };
                     let step = Step { scales: scales.as_ptr(), codes, first, block, last, tile };
@@ -237,6 +238,10 @@ unsafe fn step_sums<I: Isa, const SMALL: bool>(
         }
     }
 }
+
+/// At the beginning of a line of the cache, so that no register's load or store takes two.
+#[repr(C, align(64))]
+struct Aligned<T>(T);
 
 /// A register's rows of an unpacked block, with their scales.
 struct RowWeights<I: Isa> {

@@ -4,11 +4,15 @@
 //! one, and the caller waits only for workers that are inside. So a worker that the system has put aside costs
 //! nothing but its help, where a barrier would wait for its next time slice.
 //!
+//! A worker that the system puts aside in the middle of a piece does hold up the region, until another process's
+//! time slice is over. Beside a process that keeps its core busy that would happen again and again, and cost more
+//! than the help between; so such a worker is left out for a while, which grows if it happens again.
+//!
 //! This module starts no threads. Whoever has some (std::thread natively, Web Workers in a browser) calls
 //! [`Pool::work`] in each.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Turns of the waiting loop before a worker parks: about 100 µs, longer than the gaps while decoding.
@@ -18,7 +22,17 @@ const CALLER_SPINS: u32 = 2000;
 /// Pieces of a region for each thread, so that a slow thread delays the end by little.
 const PIECES: usize = 4;
 
-const OPEN: u64 = 1 << 31;
+/// Turns of the caller's waiting that tell a worker put aside from one at work: about a millisecond, longer than a
+/// piece, shorter than the time slice of another process.
+const STALL: u32 = 30_000;
+/// Regions without a worker that was put aside: at first, and at most. While decoding 5 to 40 milliseconds.
+const LEAVE_OUT: Range<u32> = 256..2048;
+/// Regions after which that is forgotten.
+const FORGET: u32 = 4096;
+
+/// Workers that can take part.
+const MAX_WORKERS: u32 = 31;
+const OPEN: u64 = 1 << MAX_WORKERS;
 const INSIDE: u64 = OPEN - 1;
 const EPOCH: u64 = 1 << 32;
 
@@ -46,14 +60,21 @@ impl Region {
 /// Threads that share the work of regions.
 #[derive(Debug, Default)]
 pub struct Pool {
-    /// Epoch (upper 32 bits), whether a region is open, and how many workers are inside it.
+    /// Epoch (upper 32 bits), whether a region is open, and which workers are inside it, a bit each.
     state: AtomicU64,
     region: AtomicPtr<Region>,
     busy: AtomicBool,
     closed: AtomicBool,
     panicked: AtomicBool,
     workers: AtomicUsize,
-    parked: AtomicUsize,
+    numbers: AtomicU32,
+    /// Which workers are parked, and which are left out.
+    parked: AtomicU32,
+    left_out: AtomicU32,
+    /// Regions until nobody is left out any more, regions that it will be next time, and regions since the last time.
+    countdown: AtomicU32,
+    patience: AtomicU32,
+    smooth: AtomicU32,
     mutex: Mutex<()>,
     wake: Condvar,
 }
@@ -68,7 +89,12 @@ impl Pool {
             closed: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             workers: AtomicUsize::new(0),
-            parked: AtomicUsize::new(0),
+            numbers: AtomicU32::new(0),
+            parked: AtomicU32::new(0),
+            left_out: AtomicU32::new(0),
+            countdown: AtomicU32::new(0),
+            patience: AtomicU32::new(LEAVE_OUT.start),
+            smooth: AtomicU32::new(0),
             mutex: Mutex::new(()),
             wake: Condvar::new(),
         }
@@ -101,8 +127,9 @@ impl Pool {
         let region = Region { work, next: AtomicUsize::new(0), end: count, piece };
         self.region.store(std::ptr::from_ref(&region).cast_mut(), Ordering::Relaxed);
         let epoch = (self.state.load(Ordering::Relaxed) & !(EPOCH - 1)).wrapping_add(EPOCH);
+        self.recall();
         self.state.store(epoch | OPEN, Ordering::SeqCst);
-        if self.parked.load(Ordering::SeqCst) > 0 {
+        if self.parked.load(Ordering::SeqCst) & !self.left_out.load(Ordering::Relaxed) != 0 {
             drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
             self.wake.notify_all();
         }
@@ -112,15 +139,46 @@ impl Pool {
         assert!(!self.panicked.swap(false, Ordering::Relaxed), "a worker thread panicked in a region");
     }
 
-    /// What a worker thread runs: takes part in regions until [`Pool::close`].
+    /// Counts a region, and lets workers take part again that were left out for long enough.
+    fn recall(&self) {
+        // One caller at a time is here, so loads and stores do.
+        let smooth = self.smooth.load(Ordering::Relaxed).saturating_add(1);
+        self.smooth.store(smooth, Ordering::Relaxed);
+        if smooth == FORGET {
+            self.patience.store(LEAVE_OUT.start, Ordering::Relaxed);
+        }
+        let countdown = self.countdown.load(Ordering::Relaxed);
+        if countdown > 0 {
+            self.countdown.store(countdown - 1, Ordering::Relaxed);
+            if countdown == 1 {
+                self.left_out.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Leaves out the workers inside a region that all others have left for long.
+    fn leave_out(&self, inside: u64) {
+        self.left_out.fetch_or(inside as u32, Ordering::Relaxed);
+        let patience = self.patience.load(Ordering::Relaxed);
+        self.countdown.store(patience, Ordering::Relaxed);
+        self.patience.store((2 * patience).min(LEAVE_OUT.end), Ordering::Relaxed);
+        self.smooth.store(0, Ordering::Relaxed);
+    }
+
+    /// What a worker thread runs: takes part in regions until [`Pool::close`]. At once over for the 32nd.
     pub fn work(&self) {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        if number >= MAX_WORKERS {
+            return;
+        }
+        let own = 1 << number;
         self.workers.fetch_add(1, Ordering::Relaxed);
         let mut seen = 0;
-        while let Some(state) = self.wait(seen) {
+        while let Some(state) = self.wait(own, seen) {
             seen = state & !(EPOCH - 1);
             // Entering succeeds only while the region is open, and keeps it alive from then on.
             let entered = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-                (now & OPEN != 0).then_some(now + 1)
+                (now & OPEN != 0).then_some(now | u64::from(own))
             });
             if let Ok(state) = entered {
                 seen = state & !(EPOCH - 1);
@@ -130,17 +188,18 @@ impl Pool {
                 if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| region.help())).is_err() {
                     self.panicked.store(true, Ordering::Relaxed);
                 }
-                self.state.fetch_sub(1, Ordering::Release);
+                self.state.fetch_and(!u64::from(own), Ordering::Release);
             }
         }
         self.workers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Waits for a region after epoch `seen`; `None` once the pool is closed.
-    fn wait(&self, seen: u64) -> Option<u64> {
+    /// Waits for a region after epoch `seen` that worker `own` takes part in; `None` once the pool is closed.
+    fn wait(&self, own: u32, seen: u64) -> Option<u64> {
         let ready = || {
             let state = self.state.load(Ordering::SeqCst);
-            (state & OPEN != 0 && state & !(EPOCH - 1) != seen).then_some(state)
+            let new = state & OPEN != 0 && state & !(EPOCH - 1) != seen;
+            (new && self.left_out.load(Ordering::Relaxed) & own == 0).then_some(state)
         };
         for _ in 0..SPINS {
             if let Some(state) = ready() {
@@ -152,7 +211,7 @@ impl Pool {
             std::hint::spin_loop();
         }
         let mut guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
-        self.parked.fetch_add(1, Ordering::SeqCst);
+        self.parked.fetch_or(own, Ordering::SeqCst);
         let state = loop {
             if let Some(state) = ready() {
                 break Some(state);
@@ -162,7 +221,7 @@ impl Pool {
             }
             guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
         };
-        self.parked.fetch_sub(1, Ordering::SeqCst);
+        self.parked.fetch_and(!own, Ordering::SeqCst);
         state
     }
 
@@ -180,10 +239,17 @@ struct Finish<'a>(&'a Pool);
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
         self.0.state.fetch_and(!OPEN, Ordering::AcqRel);
-        let mut spins = 0;
-        while self.0.state.load(Ordering::Acquire) & INSIDE != 0 {
-            spins += 1;
-            if spins < CALLER_SPINS {
+        let mut turns = 0u32;
+        loop {
+            let inside = self.0.state.load(Ordering::Acquire) & INSIDE;
+            if inside == 0 {
+                break;
+            }
+            turns = turns.saturating_add(1);
+            if turns == STALL {
+                self.0.leave_out(inside);
+            }
+            if turns < CALLER_SPINS {
                 std::hint::spin_loop();
             } else {
                 std::thread::yield_now();
@@ -236,6 +302,31 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn a_worker_put_aside_is_left_out_and_comes_back() {
+        with_workers(1, |pool| {
+            let caller = std::thread::current().id();
+            let helps = || {
+                let helped = AtomicBool::new(false);
+                pool.for_each_range(8, &|_| {
+                    helped.fetch_or(std::thread::current().id() != caller, Ordering::Relaxed);
+                    std::thread::sleep(std::time::Duration::from_micros(200)); // time for the other to come
+                });
+                helped.into_inner()
+            };
+            assert!((0..100).any(|_| helps()));
+            // Too long in one piece, as if another process had its core.
+            while pool.left_out.load(Ordering::Relaxed) == 0 {
+                pool.for_each_range(8, &|_| {
+                    let worker = std::thread::current().id() != caller;
+                    std::thread::sleep(std::time::Duration::from_millis(if worker { 100 } else { 1 }));
+                });
+            }
+            assert!((1..LEAVE_OUT.start).all(|_| !helps()), "takes part although left out");
+            assert!((0..100).any(|_| helps()), "does not come back");
+        });
     }
 
     #[test]

@@ -162,6 +162,34 @@ unsafe impl Isa for Portable {
     }
 
     #[inline(always)]
+    fn sub(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] - b[lane])
+    }
+
+    #[inline(always)]
+    fn max(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| if a[lane] > b[lane] { a[lane] } else { b[lane] })
+    }
+
+    #[inline(always)]
+    fn min(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| if a[lane] < b[lane] { a[lane] } else { b[lane] })
+    }
+
+    #[inline(always)]
+    fn sum_parts(self, [a, b, c, d]: [f32; 4]) -> [f32; 4] {
+        [(a + b) + (c + d); 4]
+    }
+
+    #[inline(always)]
+    unsafe fn store_low_bytes(self, to: *mut i8, values: &[[f32; 4]; 8]) {
+        for (i, value) in values.iter().flatten().enumerate() {
+            // SAFETY: the caller vouches for 32 bytes.
+            unsafe { to.add(i).write(value.to_bits() as i8) };
+        }
+    }
+
+    #[inline(always)]
     fn mul(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|lane| a[lane] * b[lane])
     }

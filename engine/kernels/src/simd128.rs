@@ -227,6 +227,38 @@ unsafe impl Isa for Simd128 {
     }
 
     #[inline(always)]
+    fn sub(self, a: v128, b: v128) -> v128 {
+        f32x4_sub(a, b)
+    }
+
+    #[inline(always)]
+    fn max(self, a: v128, b: v128) -> v128 {
+        f32x4_pmax(b, a) // b < a ? a : b
+    }
+
+    #[inline(always)]
+    fn min(self, a: v128, b: v128) -> v128 {
+        f32x4_pmin(b, a) // a < b ? a : b
+    }
+
+    #[inline(always)]
+    fn sum_parts(self, a: v128) -> v128 {
+        let pairs = f32x4_add(a, i32x4_shuffle::<1, 0, 3, 2>(a, a));
+        f32x4_add(pairs, i32x4_shuffle::<2, 3, 0, 1>(pairs, pairs))
+    }
+
+    #[inline(always)]
+    unsafe fn store_low_bytes(self, to: *mut i8, values: &[v128; 8]) {
+        for (half, [a, b, c, d]) in values.as_chunks::<4>().0.iter().enumerate() {
+            let ab = i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(*a, *b);
+            let cd = i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(*c, *d);
+            let bytes = i8x16_shuffle::<0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30>(ab, cd);
+            // SAFETY: the caller vouches for 32 bytes.
+            unsafe { v128_store(to.add(16 * half).cast(), bytes) };
+        }
+    }
+
+    #[inline(always)]
     fn mul(self, a: v128, b: v128) -> v128 {
         f32x4_mul(a, b)
     }

@@ -175,6 +175,39 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            neon!(vsubq_f32(a, b))
+        }
+
+        #[inline(always)]
+        fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            neon!(vbslq_f32(vcgtq_f32(a, b), a, b)) // `fmax` would give NaN
+        }
+
+        #[inline(always)]
+        fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            neon!(vbslq_f32(vcltq_f32(a, b), a, b))
+        }
+
+        #[inline(always)]
+        fn sum_parts(self, a: float32x4_t) -> float32x4_t {
+            neon!({
+                let pairs = vaddq_f32(a, vrev64q_f32(a));
+                vaddq_f32(pairs, vextq_f32::<2>(pairs, pairs))
+            })
+        }
+
+        #[inline(always)]
+        unsafe fn store_low_bytes(self, to: *mut i8, values: &[float32x4_t; 8]) {
+            neon!(for (half, [a, b, c, d]) in values.as_chunks::<4>().0.iter().enumerate() {
+                let ab = vuzp1q_u16(vreinterpretq_u16_f32(*a), vreinterpretq_u16_f32(*b));
+                let cd = vuzp1q_u16(vreinterpretq_u16_f32(*c), vreinterpretq_u16_f32(*d));
+                let bytes = vuzp1q_u8(vreinterpretq_u8_u16(ab), vreinterpretq_u8_u16(cd));
+                vst1q_u8(to.add(16 * half).cast(), bytes);
+            })
+        }
+
+        #[inline(always)]
         fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
             neon!(vmulq_f32(a, b))
         }

@@ -185,6 +185,43 @@ unsafe impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sum_parts(self, a: __m256) -> __m256 {
+        avx2!({
+            let pairs = _mm256_add_ps(a, _mm256_permute_ps::<0b10_11_00_01>(a));
+            _mm256_add_ps(pairs, _mm256_permute_ps::<0b01_00_11_10>(pairs))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn store_low_bytes(self, to: *mut i8, values: &[__m256; 8]) {
+        avx2!({
+            let low = _mm256_set1_epi32(255);
+            let a = _mm256_and_si256(_mm256_castps_si256(values[0]), low);
+            let b = _mm256_and_si256(_mm256_castps_si256(values[1]), low);
+            let c = _mm256_and_si256(_mm256_castps_si256(values[2]), low);
+            let d = _mm256_and_si256(_mm256_castps_si256(values[3]), low);
+            let bytes = _mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
+            let in_order = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+            _mm256_storeu_si256(to.cast(), in_order)
+        })
+    }
+
+    #[inline(always)]
     fn mul(self, a: __m256, b: __m256) -> __m256 {
         avx2!(_mm256_mul_ps(a, b))
     }

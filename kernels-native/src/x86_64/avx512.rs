@@ -189,6 +189,39 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        fn sub(self, a: __m512, b: __m512) -> __m512 {
+            avx512!(_mm512_sub_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn max(self, a: __m512, b: __m512) -> __m512 {
+            avx512!(_mm512_max_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn min(self, a: __m512, b: __m512) -> __m512 {
+            avx512!(_mm512_min_ps(a, b))
+        }
+
+        #[inline(always)]
+        fn sum_parts(self, a: __m512) -> __m512 {
+            avx512!({
+                let pairs = _mm512_add_ps(a, _mm512_permute_ps::<0b10_11_00_01>(a));
+                _mm512_add_ps(pairs, _mm512_permute_ps::<0b01_00_11_10>(pairs))
+            })
+        }
+
+        #[inline(always)]
+        unsafe fn store_low_bytes(self, to: *mut i8, values: &[__m512; 8]) {
+            avx512!({
+                let first = _mm512_cvtepi32_epi8(_mm512_castps_si512(values[0]));
+                let last = _mm512_cvtepi32_epi8(_mm512_castps_si512(values[1]));
+                // One store of both, because `vpmovdb` to memory is slow on Zen 4.
+                _mm256_storeu_si256(to.cast(), _mm256_set_m128i(last, first))
+            })
+        }
+
+        #[inline(always)]
         fn mul(self, a: __m512, b: __m512) -> __m512 {
             avx512!(_mm512_mul_ps(a, b))
         }

@@ -1,5 +1,6 @@
 //! Both products of attention over pages in 8 bits: keys by dot products with quantized queries, values as floats.
 
+use super::halves::registers;
 use super::{EXTRA, Scores};
 use crate::activations::Activations;
 use crate::isa::Isa;
@@ -34,33 +35,41 @@ fn block_of(quantized: &Activations, query: usize, block: usize) -> Block {
     }
 }
 
-/// Queries `first..first + HEADS` of `quantized` times the part's keys, (padded / 4, 64, 4).
+/// The queries with these numbers in `quantized` times the first `count` of the part's keys, (padded / 4, 64, 4). What
+/// is behind `count` is arbitrary.
 #[inline(always)]
-pub(super) fn scores<I: Isa, const HEADS: usize>(
+pub(super) fn scores<I: Isa, const QUERIES: usize>(
     isa: I,
     quantized: &Activations,
-    first: usize,
+    numbers: [usize; QUERIES],
+    count: usize,
     layout: HeadLayout,
     part: &[u8],
-) -> Scores<HEADS> {
+) -> Scores<QUERIES> {
     let lanes = I::WIDTH / 4;
     let blocks = layout.padded() / CACHE_BLOCK;
     let (keys, scales) = (part.as_ptr(), part[layout.scales()..].as_ptr());
     assert_eq!(part.len(), layout.bytes());
-    // Sums for two digits of each head.
+    // Sums for two digits of each query.
     let registers = if I::REGISTERS == 32 { 4 } else { 2 };
-    let registers = (if HEADS > 2 { registers / 2 } else { registers }).min(PAGE_POSITIONS / lanes);
-    let mut scores = [[0.0f32; PAGE_POSITIONS]; HEADS];
+    let registers = match QUERIES {
+        ..=2 => registers,
+        3..=4 => registers / 2,
+        _ => 1,
+    };
+    let registers = registers.min(PAGE_POSITIONS / lanes);
+    assert!(count <= PAGE_POSITIONS);
+    let mut scores = [[0.0f32; PAGE_POSITIONS]; QUERIES];
     for block in 0..blocks {
-        let mut queries = [Block { digits: [NO_DIGIT.as_ptr(); 2], sums: [0; 2], scale: 0.0 }; HEADS];
-        for (head, query) in queries.iter_mut().enumerate() {
-            *query = block_of(quantized, first + head, block);
+        let mut queries = [Block { digits: [NO_DIGIT.as_ptr(); 2], sums: [0; 2], scale: 0.0 }; QUERIES];
+        for (query, &number) in queries.iter_mut().zip(&numbers) {
+            *query = block_of(quantized, number, block);
         }
-        for at in (0..PAGE_POSITIONS).step_by(registers * lanes) {
+        for at in (0..count).step_by(registers * lanes) {
             // SAFETY: block < blocks and at + registers * lanes <= 64, so the part's length covers keys, scales and
             // scores; a digit has 32 values.
             unsafe {
-                let mut sums = [[[isa.byte_zero(); 2]; 4]; HEADS];
+                let mut sums = [[[isa.byte_zero(); 2]; 4]; QUERIES];
                 for group in 0..GROUPS_PER_BLOCK {
                     let row = (block * GROUPS_PER_BLOCK + group) * PAGE_POSITIONS + at;
                     // The values, as many bytes, come next.
@@ -69,25 +78,25 @@ pub(super) fn scores<I: Isa, const HEADS: usize>(
                     }
                     for r in 0..registers {
                         let codes = isa.load(keys.add(LUT_GROUP * (row + r * lanes)));
-                        for head in 0..HEADS {
+                        for query in 0..QUERIES {
                             for digit in 0..2 {
-                                let quad = isa.quad(queries[head].digits[digit].add(LUT_GROUP * group));
-                                sums[head][r][digit] = isa.byte_dot(sums[head][r][digit], codes, quad);
+                                let quad = isa.quad(queries[query].digits[digit].add(LUT_GROUP * group));
+                                sums[query][r][digit] = isa.byte_dot(sums[query][r][digit], codes, quad);
                             }
                         }
                     }
                 }
                 for r in 0..registers {
                     let scale = isa.load_halves(scales.add(2 * (block * PAGE_POSITIONS + at + r * lanes)));
-                    for head in 0..HEADS {
-                        let Block { sums: [coarse, fine], scale: unit, .. } = queries[head];
+                    for query in 0..QUERIES {
+                        let Block { sums: [coarse, fine], scale: unit, .. } = queries[query];
                         // A key's code is 128 less than its byte.
                         let offset = 128 + I::BYTE_OFFSET;
-                        let coarse = isa.byte_total(sums[head][r][0], -offset * coarse);
-                        let fine = isa.byte_total(sums[head][r][1], -offset * fine);
+                        let coarse = isa.byte_total(sums[query][r][0], -offset * coarse);
+                        let fine = isa.byte_total(sums[query][r][1], -offset * fine);
                         let product = isa.to_floats(isa.refine(coarse, fine));
                         let product = isa.mul(isa.mul(product, scale), isa.splat(unit));
-                        let score = scores[head].as_mut_ptr().add(at + r * lanes);
+                        let score = scores[query].as_mut_ptr().add(at + r * lanes);
                         isa.store_floats(score, isa.add(isa.load_floats(score), product));
                     }
                 }
@@ -97,15 +106,15 @@ pub(super) fn scores<I: Isa, const HEADS: usize>(
     scores
 }
 
-/// `totals = totals * correction + weights (HEADS, count) x values (count, padded)`. What is at `next`, the keys
+/// `totals = totals * correction + weights (QUERIES, count) x values (count, padded)`. What is at `next`, the keys
 /// of the next page, is wanted soon.
 #[inline(always)]
 #[expect(clippy::too_many_arguments)]
-pub(super) fn accumulate<I: Isa, const HEADS: usize>(
+pub(super) fn accumulate<I: Isa, const QUERIES: usize>(
     isa: I,
-    weights: &Scores<HEADS>,
+    weights: &Scores<QUERIES>,
     count: usize,
-    correction: [f32; HEADS],
+    correction: [f32; QUERIES],
     layout: HeadLayout,
     part: &[u8],
     next: *const u8,
@@ -115,29 +124,28 @@ pub(super) fn accumulate<I: Isa, const HEADS: usize>(
     let stride = padded + EXTRA;
     let values = &part[layout.values()..];
     let scales = &values[layout.scales()..];
-    assert!(count <= PAGE_POSITIONS && part.len() == layout.bytes() && totals.len() == HEADS * stride);
-    let budget = I::REGISTERS / 2;
-    let registers = (budget / HEADS.next_power_of_two()).min(CACHE_BLOCK / lanes);
+    assert!(count <= PAGE_POSITIONS && part.len() == layout.bytes() && totals.len() == QUERIES * stride);
+    let registers = registers::<I, QUERIES>().min(CACHE_BLOCK / lanes);
     for block in 0..padded / CACHE_BLOCK {
         // SAFETY: block * 32 + at + registers * lanes <= padded, so values, scales and totals are long enough.
         unsafe {
             // The scales of the block's values, put into the weights.
-            let mut scaled = [[0.0f32; PAGE_POSITIONS]; HEADS];
+            let mut scaled = [[0.0f32; PAGE_POSITIONS]; QUERIES];
             for position in (0..PAGE_POSITIONS).step_by(lanes) {
                 let scale = isa.load_halves(scales.as_ptr().add(2 * (block * PAGE_POSITIONS + position)));
-                for head in 0..HEADS {
-                    let weight = isa.load_floats(weights[head].as_ptr().add(position));
-                    isa.store_floats(scaled[head].as_mut_ptr().add(position), isa.mul(weight, scale));
+                for query in 0..QUERIES {
+                    let weight = isa.load_floats(weights[query].as_ptr().add(position));
+                    isa.store_floats(scaled[query].as_mut_ptr().add(position), isa.mul(weight, scale));
                 }
             }
             let values = values.as_ptr().add(block * PAGE_POSITIONS * CACHE_BLOCK);
             for at in (0..CACHE_BLOCK).step_by(registers * lanes) {
                 let totals = totals.as_mut_ptr().add(block * CACHE_BLOCK + at);
-                let mut sums = [[isa.splat(0.0); 8]; HEADS];
-                for head in 0..HEADS {
+                let mut sums = [[isa.splat(0.0); 8]; QUERIES];
+                for query in 0..QUERIES {
                     for r in 0..registers {
-                        let total = isa.load_floats(totals.add(head * stride + r * lanes));
-                        sums[head][r] = isa.mul(total, isa.splat(correction[head]));
+                        let total = isa.load_floats(totals.add(query * stride + r * lanes));
+                        sums[query][r] = isa.mul(total, isa.splat(correction[query]));
                     }
                 }
                 for position in 0..count {
@@ -146,15 +154,15 @@ pub(super) fn accumulate<I: Isa, const HEADS: usize>(
                     for r in 0..registers {
                         let value =
                             isa.load_signed_bytes(values.add(position * CACHE_BLOCK + at + r * lanes).cast());
-                        for head in 0..HEADS {
-                            let weight = isa.splat(*scaled[head].get_unchecked(position));
-                            sums[head][r] = isa.add(sums[head][r], isa.mul(weight, value));
+                        for query in 0..QUERIES {
+                            let weight = isa.splat(*scaled[query].get_unchecked(position));
+                            sums[query][r] = isa.add(sums[query][r], isa.mul(weight, value));
                         }
                     }
                 }
-                for head in 0..HEADS {
+                for query in 0..QUERIES {
                     for r in 0..registers {
-                        isa.store_floats(totals.add(head * stride + r * lanes), sums[head][r]);
+                        isa.store_floats(totals.add(query * stride + r * lanes), sums[query][r]);
                     }
                 }
             }

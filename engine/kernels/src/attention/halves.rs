@@ -1,43 +1,78 @@
 //! Both products of attention over pages in half precision.
 
-use super::{EXTRA, Scores};
+use super::{EXTRA, MAX_HEAD_DIM, Scores};
 use crate::isa::Isa;
 use crate::page::{HeadLayout, PAGE_POSITIONS};
+use std::mem::MaybeUninit;
 
-/// Registers that sums take: half of those there are.
-const fn budget<I: Isa>() -> usize {
-    I::REGISTERS / 2
+/// Registers of sums that each query gets: of those there are, about half. One for many queries: then the product's
+/// operand is broadcast as it is loaded, where `vbroadcastss` for two takes half a cycle of Zen 4's multipliers.
+#[inline(always)]
+pub(super) const fn registers<I: Isa, const QUERIES: usize>() -> usize {
+    match (I::REGISTERS == 32, QUERIES) {
+        (_, 5..) => 1,
+        (true, _) => 16 / QUERIES.next_power_of_two(),
+        (false, _) => 8 / QUERIES.next_power_of_two(),
+    }
 }
 
-/// `queries` (HEADS, head_dim) times the part's keys, (padded, 64).
+/// Room for queries, (head_dim, QUERIES): then a loop over the elements has one pointer for all queries.
+pub(super) struct Transposed<const QUERIES: usize>([[MaybeUninit<f32>; QUERIES]; MAX_HEAD_DIM]);
+
+impl<const QUERIES: usize> Transposed<QUERIES> {
+    #[inline(always)]
+    pub(super) const fn uninit() -> Self {
+        Transposed([[const { MaybeUninit::uninit() }; QUERIES]; MAX_HEAD_DIM])
+    }
+
+    /// Copies the queries, (head_dim) each.
+    #[inline(always)]
+    pub(super) fn fill(&mut self, head_dim: usize, queries: [&[f32]; QUERIES]) -> &[[f32; QUERIES]] {
+        let rows = &mut self.0[..head_dim];
+        for (d, row) in rows.iter_mut().enumerate() {
+            for (to, query) in row.iter_mut().zip(&queries) {
+                to.write(query[d]);
+            }
+        }
+        // SAFETY: all of them were just written.
+        unsafe { std::slice::from_raw_parts(rows.as_ptr().cast(), head_dim) }
+    }
+}
+
+/// `queries`, (head_dim, QUERIES), times the first `count` of the part's keys, (padded, 64). What is behind `count`
+/// is arbitrary.
 #[inline(always)]
-pub(super) fn scores<I: Isa, const HEADS: usize>(
+pub(super) fn scores<I: Isa, const QUERIES: usize>(
     isa: I,
-    queries: &[f32],
+    queries: &[[f32; QUERIES]],
+    count: usize,
     layout: HeadLayout,
     part: &[u8],
-) -> Scores<HEADS> {
+) -> Scores<QUERIES> {
     let lanes = I::WIDTH / 4;
     let head_dim = layout.head_dim();
     let keys: *const u8 = part.as_ptr();
-    // A power of two of registers a head, so that runs divide 64 positions.
-    let registers = (budget::<I>() / HEADS.next_power_of_two()).min(PAGE_POSITIONS / lanes);
-    let mut scores = [[0.0; PAGE_POSITIONS]; HEADS];
-    assert!(queries.len() == HEADS * head_dim && 2 * head_dim * PAGE_POSITIONS <= part.len());
-    for at in (0..PAGE_POSITIONS).step_by(registers * lanes) {
-        let mut sums = [[isa.splat(0.0); 16]; HEADS];
-        for d in 0..head_dim {
+    // A power of two of registers a query, so that runs divide 64 positions.
+    let registers = registers::<I, QUERIES>().min(PAGE_POSITIONS / lanes);
+    let mut scores = [[0.0; PAGE_POSITIONS]; QUERIES];
+    assert!(queries.len() == head_dim && 2 * head_dim * PAGE_POSITIONS <= part.len());
+    assert!(count <= PAGE_POSITIONS);
+    for at in (0..count).step_by(registers * lanes) {
+        let mut sums = [[isa.splat(0.0); 16]; QUERIES];
+        for (d, queries) in queries.iter().enumerate() {
             // The values, of which a row is as long, come next.
             for line in (0..2 * registers * lanes).step_by(64) {
                 isa.prefetch(keys.wrapping_add(layout.values() + 2 * (d * PAGE_POSITIONS + at) + line));
             }
+            let mut loaded = [isa.splat(0.0); 16];
             for r in 0..registers {
                 // SAFETY: at + registers * lanes <= 64 and d < head_dim, so the part's length covers it.
-                let key = unsafe { isa.load_halves(keys.add(2 * (d * PAGE_POSITIONS + at + r * lanes))) };
-                for (head, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: d < head_dim, and there are HEADS queries.
-                    let query = isa.splat(unsafe { *queries.get_unchecked(head * head_dim + d) });
-                    sums[r] = isa.add(sums[r], isa.mul(query, key));
+                loaded[r] = unsafe { isa.load_halves(keys.add(2 * (d * PAGE_POSITIONS + at + r * lanes))) };
+            }
+            for (query, sums) in queries.iter().zip(sums.iter_mut()) {
+                let query = isa.splat(*query);
+                for r in 0..registers {
+                    sums[r] = isa.add(sums[r], isa.mul(query, loaded[r]));
                 }
             }
         }
@@ -51,15 +86,15 @@ pub(super) fn scores<I: Isa, const HEADS: usize>(
     scores
 }
 
-/// `totals = totals * correction + weights (HEADS, count) x values (count, padded)`. What is at `next`, the keys
+/// `totals = totals * correction + weights (QUERIES, count) x values (count, padded)`. What is at `next`, the keys
 /// of the next page, is wanted soon.
 #[inline(always)]
 #[expect(clippy::too_many_arguments)]
-pub(super) fn accumulate<I: Isa, const HEADS: usize>(
+pub(super) fn accumulate<I: Isa, const QUERIES: usize>(
     isa: I,
-    weights: &Scores<HEADS>,
+    weights: &Scores<QUERIES>,
     count: usize,
-    correction: [f32; HEADS],
+    correction: [f32; QUERIES],
     layout: HeadLayout,
     part: &[u8],
     next: *const u8,
@@ -68,8 +103,8 @@ pub(super) fn accumulate<I: Isa, const HEADS: usize>(
     let (lanes, padded) = (I::WIDTH / 4, layout.padded());
     let values = &part[layout.values()..];
     assert!(count <= PAGE_POSITIONS && 2 * count * padded <= values.len());
-    assert!(padded.is_multiple_of(lanes) && totals.len() == HEADS * (padded + EXTRA));
-    let wide = budget::<I>() / HEADS.next_power_of_two();
+    assert!(padded.is_multiple_of(lanes) && totals.len() == QUERIES * (padded + EXTRA));
+    let wide = registers::<I, QUERIES>();
     let mut at = 0;
     // SAFETY: at + registers * lanes <= padded in every run, the length of each row of `values` and `totals`.
     unsafe {
@@ -98,15 +133,15 @@ pub(super) fn accumulate<I: Isa, const HEADS: usize>(
 /// Elements `at..at + registers * lanes` of [`accumulate`].
 ///
 /// # Safety
-/// At most 64 rows; `padded` elements of each of their values are readable, and `padded + EXTRA` totals a head
+/// At most 64 rows; `padded` elements of each of their values are readable, and `padded + EXTRA` totals a query
 /// writable; the elements are below `padded`.
 #[inline(always)]
 #[expect(clippy::too_many_arguments)]
-unsafe fn run<I: Isa, const HEADS: usize>(
+unsafe fn run<I: Isa, const QUERIES: usize>(
     isa: I,
-    weights: &Scores<HEADS>,
+    weights: &Scores<QUERIES>,
     count: usize,
-    correction: [f32; HEADS],
+    correction: [f32; QUERIES],
     padded: usize,
     values: *const u8,
     next: *const u8,
@@ -117,28 +152,31 @@ unsafe fn run<I: Isa, const HEADS: usize>(
     let (lanes, stride) = (I::WIDTH / 4, padded + EXTRA);
     // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[isa.splat(0.0); 16]; HEADS];
-        for head in 0..HEADS {
+        let mut sums = [[isa.splat(0.0); 16]; QUERIES];
+        for query in 0..QUERIES {
             for r in 0..registers {
-                let total = isa.load_floats(totals.add(head * stride + at + r * lanes));
-                sums[head][r] = isa.mul(total, isa.splat(correction[head]));
+                let total = isa.load_floats(totals.add(query * stride + at + r * lanes));
+                sums[query][r] = isa.mul(total, isa.splat(correction[query]));
             }
         }
         for position in 0..count {
             for line in (0..2 * registers * lanes).step_by(64) {
                 isa.prefetch(next.wrapping_add(2 * (position * padded + at) + line));
             }
+            let mut loaded = [isa.splat(0.0); 16];
             for r in 0..registers {
-                let value = isa.load_halves(values.add(2 * (position * padded + at + r * lanes)));
-                for head in 0..HEADS {
-                    let weight = isa.splat(*weights[head].get_unchecked(position));
-                    sums[head][r] = isa.add(sums[head][r], isa.mul(weight, value));
+                loaded[r] = isa.load_halves(values.add(2 * (position * padded + at + r * lanes)));
+            }
+            for query in 0..QUERIES {
+                let weight = isa.splat(*weights[query].get_unchecked(position));
+                for r in 0..registers {
+                    sums[query][r] = isa.add(sums[query][r], isa.mul(weight, loaded[r]));
                 }
             }
         }
-        for head in 0..HEADS {
+        for query in 0..QUERIES {
             for r in 0..registers {
-                isa.store_floats(totals.add(head * stride + at + r * lanes), sums[head][r]);
+                isa.store_floats(totals.add(query * stride + at + r * lanes), sums[query][r]);
             }
         }
     }
