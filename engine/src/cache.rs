@@ -37,7 +37,9 @@ impl Cache {
     /// Takes pages for `positions` in all.
     pub(crate) fn reserve(&mut self, positions: usize) {
         let more = positions.div_ceil(PAGE_POSITIONS).saturating_sub(self.pages.len());
-        self.pages.extend(Page::take(more, self.page_bytes));
+        if more > 0 {
+            self.pages.extend(Page::take(more, self.page_bytes));
+        }
     }
 
     /// Forgets all positions from `len` on; the pages stay for later.
