@@ -1,14 +1,14 @@
 //! Products by dot-product instructions, for 4-bit and 8-bit codes.
 
-use crate::activations::Digit;
-use crate::isa::Isa;
+use crate::activations::Token;
+use crate::isa::{BlockValues, Isa};
 use crate::layout::{BLOCK, GROUPS_PER_BLOCK, LUT_GROUP, Layout, Zero};
-use crate::matmul::BlockSums;
+use crate::strip::BlockSums;
 
 /// What the sums of a block start with: the share of the codes' zero point, where the dot product itself
 /// adds `offset` to each code.
 #[inline(always)]
-pub(crate) fn start(layout: &Layout, offset: i32, sum: i32) -> i32 {
+fn start(layout: &Layout, offset: i32, sum: i32) -> i32 {
     match layout.zero() {
         Zero::Symmetric(zero) => -(i32::from(zero) + offset) * sum,
         Zero::Affine => -offset * sum,
@@ -16,68 +16,141 @@ pub(crate) fn start(layout: &Layout, offset: i32, sum: i32) -> i32 {
 }
 
 /// Sums of blocks of nibbles.
-pub(crate) struct Nibbles<'a> {
-    pub(crate) layout: &'a Layout,
-    pub(crate) digit: Digit<'a>,
+pub(crate) struct Nibbles;
+
+impl<I: Isa> BlockSums<I> for Nibbles {
+    #[inline(always)]
+    unsafe fn sums(
+        isa: I,
+        layout: &Layout,
+        codes: *const u8,
+        block: usize,
+        token: Token<'_>,
+    ) -> [I::Ints; 8] {
+        // SAFETY: the caller vouches for the codes of the block and for the token's values.
+        unsafe { isa.nibble_block(codes, values(layout, 0, block, token)) }
+    }
 }
 
-impl<I: Isa> BlockSums<I> for Nibbles<'_> {
+/// Sums of blocks of bytes.
+pub(crate) struct Bytes;
+
+impl<I: Isa> BlockSums<I> for Bytes {
     #[inline(always)]
-    unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8] {
-        // A tile is 64 bytes; register t holds 4-row runs of the low nibbles, and 16 rows on of the high.
-        let registers = 64 / I::WIDTH;
-        let mut sums = [[isa.small_zero(); 2]; 4];
-        // SAFETY: the caller vouches for the codes of the block and for the digit's values.
-        let start = unsafe {
-            let values = self.digit.values.as_ptr().add(block * BLOCK);
-            for group in 0..GROUPS_PER_BLOCK {
-                let quad = isa.quad(values.add(group * LUT_GROUP));
-                for (t, sums) in sums.iter_mut().enumerate().take(registers) {
-                    let packed = isa.load(codes.add(group * 64 + t * I::WIDTH));
-                    *sums = isa.nibble_dot(*sums, packed, quad);
-                }
+    unsafe fn sums(
+        isa: I,
+        layout: &Layout,
+        codes: *const u8,
+        block: usize,
+        token: Token<'_>,
+    ) -> [I::Ints; 8] {
+        // SAFETY: the caller vouches for the codes of the block and for the token's values.
+        unsafe { isa.byte_block(codes, values(layout, I::BYTE_OFFSET, block, token)) }
+    }
+}
+
+/// The activations of a block, where the dot product itself adds `offset` to each code.
+///
+/// # Safety
+/// The token has the block.
+#[inline(always)]
+pub(crate) unsafe fn values(layout: &Layout, offset: i32, block: usize, token: Token<'_>) -> BlockValues {
+    let Token { coarse, fine, .. } = token;
+    // SAFETY: the caller's.
+    unsafe {
+        BlockValues {
+            digits: [coarse, fine].map(|digit| digit.values.as_ptr().add(block * BLOCK)),
+            starts: [coarse, fine].map(|digit| start(layout, offset, *digit.sums.get_unchecked(block))),
+            refined: *token.refined.get_unchecked(block),
+        }
+    }
+}
+
+/// [`Isa::nibble_block`] and [`Isa::byte_block`] digit by digit.
+///
+/// # Safety
+/// The codes of a block are readable, and 32 values of each of its digits.
+#[inline(always)]
+pub(crate) unsafe fn block_sums<I: Isa, const NIBBLES: bool>(
+    isa: I,
+    codes: *const u8,
+    values: BlockValues,
+) -> [I::Ints; 8] {
+    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
+    // SAFETY: the caller's.
+    unsafe {
+        let mut rows = digit_sums::<I, NIBBLES>(isa, codes, coarse, coarse_start);
+        if refined {
+            let fine = digit_sums::<I, NIBBLES>(isa, codes, fine, fine_start);
+            for (row, fine) in rows.iter_mut().zip(fine).take(128 / I::WIDTH) {
+                *row = isa.refine(*row, fine);
             }
-            start(self.layout, 0, *self.digit.sums.get_unchecked(block))
-        };
-        let mut rows = [isa.small_total(sums[0][0], start); 8];
-        for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
-            rows[t] = isa.small_total(low, start);
-            rows[registers + t] = isa.small_total(high, start);
         }
         rows
     }
 }
 
-/// Sums of blocks of bytes.
-pub(crate) struct Bytes<'a> {
-    pub(crate) layout: &'a Layout,
-    pub(crate) digit: Digit<'a>,
+/// # Safety
+/// The codes of a block and 32 values are readable.
+#[inline(always)]
+unsafe fn digit_sums<I: Isa, const NIBBLES: bool>(
+    isa: I,
+    codes: *const u8,
+    values: *const i8,
+    start: i32,
+) -> [I::Ints; 8] {
+    // SAFETY: the caller's.
+    unsafe {
+        if NIBBLES { nibble_sums(isa, codes, values, start) } else { byte_sums(isa, codes, values, start) }
+    }
 }
 
-impl<I: Isa> BlockSums<I> for Bytes<'_> {
-    #[inline(always)]
-    unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8] {
-        // SAFETY: the caller vouches for the codes of the block and for the digit's values.
-        unsafe {
-            let start = start(self.layout, I::BYTE_OFFSET, *self.digit.sums.get_unchecked(block));
-            let values = self.digit.values.as_ptr().add(block * BLOCK);
-            let registers = 128 / I::WIDTH;
-            let mut sums = [isa.byte_zero(); 8];
-            for group in (0..GROUPS_PER_BLOCK).step_by(2) {
-                let quads = quad_pair(isa, values.add(group * LUT_GROUP));
-                for t in 0..registers {
-                    let code = codes.add(group * 128 + t * I::WIDTH);
-                    let pair = [isa.load(code), isa.load(code.add(128))];
-                    sums[t] = isa.byte_dot_pair(sums[t], pair, quads);
-                }
-            }
-            let mut rows = [isa.byte_total(sums[0], start); 8];
-            for t in 1..registers {
-                rows[t] = isa.byte_total(sums[t], start);
-            }
-            rows
+/// # Safety
+/// 512 bytes of nibbles and 32 values are readable.
+#[inline(always)]
+unsafe fn nibble_sums<I: Isa>(isa: I, codes: *const u8, values: *const i8, start: i32) -> [I::Ints; 8] {
+    // A tile is 64 bytes; register t holds 4-row runs of the low nibbles, and 16 rows on of the high.
+    let registers = 64 / I::WIDTH;
+    let mut sums = [[isa.small_zero(); 2]; 4];
+    for group in 0..GROUPS_PER_BLOCK {
+        // SAFETY: the caller's.
+        let quad = unsafe { isa.quad(values.add(group * LUT_GROUP)) };
+        for (t, sums) in sums.iter_mut().enumerate().take(registers) {
+            // SAFETY: the caller's.
+            let packed = unsafe { isa.load(codes.add(group * 64 + t * I::WIDTH)) };
+            *sums = isa.nibble_dot(*sums, packed, quad);
         }
     }
+    let mut rows = [isa.small_total(sums[0][0], start); 8];
+    for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
+        rows[t] = isa.small_total(low, start);
+        rows[registers + t] = isa.small_total(high, start);
+    }
+    rows
+}
+
+/// # Safety
+/// 1024 bytes of codes and 32 values are readable.
+#[inline(always)]
+unsafe fn byte_sums<I: Isa>(isa: I, codes: *const u8, values: *const i8, start: i32) -> [I::Ints; 8] {
+    let registers = 128 / I::WIDTH;
+    let mut sums = [isa.byte_zero(); 8];
+    for group in (0..GROUPS_PER_BLOCK).step_by(2) {
+        // SAFETY: the caller's.
+        unsafe {
+            let quads = quad_pair(isa, values.add(group * LUT_GROUP));
+            for t in 0..registers {
+                let code = codes.add(group * 128 + t * I::WIDTH);
+                let pair = [isa.load(code), isa.load(code.add(128))];
+                sums[t] = isa.byte_dot_pair(sums[t], pair, quads);
+            }
+        }
+    }
+    let mut rows = [isa.byte_total(sums[0], start); 8];
+    for t in 1..registers {
+        rows[t] = isa.byte_total(sums[t], start);
+    }
+    rows
 }
 
 /// The activations of two neighbouring groups.
@@ -90,12 +163,55 @@ unsafe fn quad_pair<I: Isa>(isa: I, values: *const i8) -> [I::Quad; 2] {
     unsafe { [isa.quad(values), isa.quad(values.add(LUT_GROUP))] }
 }
 
+/// [`Isa::unpacked_block`] digit by digit.
+///
+/// # Safety
+/// 32 values of each digit are readable.
+#[inline(always)]
+pub(crate) unsafe fn unpacked_sums<I: Isa, const SMALL: bool>(
+    isa: I,
+    codes: [&[I::Bytes; GROUPS_PER_BLOCK]; 2],
+    values: BlockValues,
+) -> [I::Ints; 2] {
+    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = unpacked_digit::<I, SMALL>(isa, codes, coarse, coarse_start);
+        if refined {
+            let fine = unpacked_digit::<I, SMALL>(isa, codes, fine, fine_start);
+            for (sum, fine) in sums.iter_mut().zip(fine) {
+                *sum = isa.refine(*sum, fine);
+            }
+        }
+        sums
+    }
+}
+
+/// # Safety
+/// 32 values are readable.
+#[inline(always)]
+unsafe fn unpacked_digit<I: Isa, const SMALL: bool>(
+    isa: I,
+    codes: [&[I::Bytes; GROUPS_PER_BLOCK]; 2],
+    values: *const i8,
+    start: i32,
+) -> [I::Ints; 2] {
+    // SAFETY: the caller's.
+    unsafe {
+        if I::REGISTERS == 32 {
+            pair_sums::<I, SMALL>(isa, codes, values, start)
+        } else {
+            [register_sums::<I, SMALL>(isa, codes[0], values, start); 2]
+        }
+    }
+}
+
 /// The sums of a register's rows over an unpacked block. `SMALL`: the codes are below 16.
 ///
 /// # Safety
 /// 32 values are readable.
 #[inline(always)]
-pub(crate) unsafe fn register_sums<I: Isa, const SMALL: bool>(
+unsafe fn register_sums<I: Isa, const SMALL: bool>(
     isa: I,
     codes: &[I::Bytes; GROUPS_PER_BLOCK],
     values: *const i8,
@@ -119,7 +235,7 @@ pub(crate) unsafe fn register_sums<I: Isa, const SMALL: bool>(
 /// # Safety
 /// 32 values are readable.
 #[inline(always)]
-pub(crate) unsafe fn pair_sums<I: Isa, const SMALL: bool>(
+unsafe fn pair_sums<I: Isa, const SMALL: bool>(
     isa: I,
     codes: [&[I::Bytes; GROUPS_PER_BLOCK]; 2],
     values: *const i8,

@@ -28,10 +28,11 @@ mod quantize;
 pub mod reference;
 #[cfg(target_arch = "wasm32")]
 pub mod simd128;
+mod strip;
 pub mod testing;
 mod unpack;
 
 pub use activations::Activations;
-pub use isa::{Isa, Job};
+pub use isa::{BlockValues, Isa, Job};
 pub use kernels::{Kernels, Product};
 pub use pool::Pool;

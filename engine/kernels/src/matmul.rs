@@ -5,22 +5,14 @@
 //! sum), then `y = y + scale * inner`, or `y = y + (scale * inner + min * sum)` if affine, with `sum` the
 //! group's activations summed block after block. Products of many tokens compute the very same.
 
-use crate::activations::{Activations, Digit, Token};
+use crate::activations::Activations;
 use crate::dot::{self, Bytes, Nibbles};
 use crate::isa::{Isa, Job};
-use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, Layout, Matrix, STRIP, Zero};
+use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, Matrix, STRIP, Zero};
 use crate::lookup::Lookup;
+use crate::strip::{Aligned, OneStrip};
 use crate::unpack::unpack_block;
 use std::ops::Range;
-
-/// The integer sums of one block of a strip, and what they need to know of the token.
-pub(crate) trait BlockSums<I: Isa> {
-    /// Sums of 32 rows, zero point included, in `128 / WIDTH` registers.
-    ///
-    /// # Safety
-    /// `codes` are those of a whole block and `block` is one of the token's.
-    unsafe fn sums(&self, isa: I, codes: *const u8, block: usize) -> [I::Ints; 8];
-}
 
 /// Some strips of a product. Whoever makes one vouches that the activations fit the matrix (with tables if it
 /// needs them), that (tokens, rows) floats are at `out`, and that nobody else writes the strips' rows.
@@ -45,36 +37,36 @@ impl<I: Isa> Job<I> for MatmulJob<'_> {
         for strip in self.strips.clone() {
             if tokens >= UNPACK_TOKENS {
                 match layout.encoding() {
-                    Encoding::Bytes => self.many::<I, false>(isa, strip),
-                    _ => self.many::<I, true>(isa, strip),
+                    Encoding::Bytes => isa.enter(ManyJob::<false>(&self, strip)),
+                    _ => isa.enter(ManyJob::<true>(&self, strip)),
                 }
                 continue;
             }
             for index in 0..tokens {
-                let token = self.activations.token(index);
-                let codes = self.matrix.strip(strip).as_ptr();
-                let layout = &layout;
-                let mut rows = [0.0f32; STRIP];
-                let out = rows.as_mut_ptr();
-                // SAFETY: the strip and the activations fit the layout, as does `rows`.
-                unsafe {
-                    macro_rules! one {
-                        ($sums:expr) => {
-                            one(isa, layout, codes, token, $sums, out)
-                        };
-                    }
-                    match layout.encoding() {
-                        Encoding::Nibbles => one!(|digit| Nibbles { layout, digit }),
-                        Encoding::Bytes => one!(|digit| Bytes { layout, digit }),
-                        Encoding::Planes(1) => one!(|digit| Lookup::<1>::new(layout, digit)),
-                        Encoding::Planes(2) => one!(|digit| Lookup::<2>::new(layout, digit)),
-                        Encoding::Planes(3) => one!(|digit| Lookup::<3>::new(layout, digit)),
-                        Encoding::Planes(_) => one!(|digit| Lookup::<4>::new(layout, digit)),
-                    }
-                }
+                let (bytes, token) = (self.matrix.strip(strip), self.activations.token(index));
+                let one = OneStrip { layout: &layout, bytes, token };
+                let rows = match layout.encoding() {
+                    Encoding::Nibbles => one.rows::<I, Nibbles>(isa),
+                    Encoding::Bytes => one.rows::<I, Bytes>(isa),
+                    Encoding::Planes(1) => one.rows::<I, Lookup<1>>(isa),
+                    Encoding::Planes(2) => one.rows::<I, Lookup<2>>(isa),
+                    Encoding::Planes(3) => one.rows::<I, Lookup<3>>(isa),
+                    Encoding::Planes(_) => one.rows::<I, Lookup<4>>(isa),
+                };
                 self.store(strip, index, &rows);
             }
         }
+    }
+}
+
+/// A strip of a product with many tokens. `SMALL`: the codes are below 16.
+struct ManyJob<'j, 'a, const SMALL: bool>(&'j MatmulJob<'a>, usize);
+
+impl<I: Isa, const SMALL: bool> Job<I> for ManyJob<'_, '_, SMALL> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self, isa: I) {
+        self.0.many::<I, SMALL>(isa, self.1);
     }
 }
 
@@ -173,13 +165,8 @@ impl MatmulJob<'_> {
                 for index in 0..totals.len() {
                     let at = index * blocks + block;
                     let scale = isa.splat(*token.scales.get_unchecked(at));
-                    let mut sums = step_sums::<I, SMALL>(isa, layout, &weights, token.coarse, at);
-                    if *token.refined.get_unchecked(at) {
-                        let fine = step_sums::<I, SMALL>(isa, layout, &weights, token.fine, at);
-                        for (sum, fine) in sums.iter_mut().zip(fine) {
-                            *sum = isa.refine(*sum, fine);
-                        }
-                    }
+                    let values = dot::values(layout, if SMALL { 0 } else { I::BYTE_OFFSET }, at, token);
+                    let sums = isa.unpacked_block::<SMALL>([&weights[0].codes, &weights[1].codes], values);
                     for row in 0..rows {
                         let RowWeights { scale: weight_scale, min: weight_min, .. } = &weights[row];
                         let to = (register + row) * lanes;
@@ -213,35 +200,6 @@ impl MatmulJob<'_> {
         }
     }
 }
-
-/// The sums of the rows of one register, or of two if they are 64 bytes wide, over block `at` of the activations.
-///
-/// # Safety
-/// The digit has the block.
-#[inline(always)]
-unsafe fn step_sums<I: Isa, const SMALL: bool>(
-    isa: I,
-    layout: &Layout,
-    weights: &[RowWeights<I>; 2],
-    digit: Digit<'_>,
-    at: usize,
-) -> [I::Ints; 2] {
-    // SAFETY: the caller's.
-    unsafe {
-        let values = digit.values.as_ptr().add(at * BLOCK);
-        let offset = if SMALL { 0 } else { I::BYTE_OFFSET };
-        let start = dot::start(layout, offset, *digit.sums.get_unchecked(at));
-        if I::REGISTERS == 32 {
-            dot::pair_sums::<I, SMALL>(isa, [&weights[0].codes, &weights[1].codes], values, start)
-        } else {
-            [dot::register_sums::<I, SMALL>(isa, &weights[0].codes, values, start); 2]
-        }
-    }
-}
-
-/// At the beginning of a line of the cache, so that no register's load or store takes two.
-#[repr(C, align(64))]
-struct Aligned<T>(T);
 
 /// A register's rows of an unpacked block, with their scales.
 struct RowWeights<I: Isa> {
@@ -278,105 +236,4 @@ struct Step {
     block: usize,
     last: usize,
     tile: usize,
-}
-
-/// The scaled sum of the activations of blocks `first..=last`.
-///
-/// # Safety
-/// The token has these blocks.
-#[inline(always)]
-unsafe fn group_sum(token: Token<'_>, first: usize, last: usize) -> f32 {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut sum = *token.scaled_sums.get_unchecked(first);
-        for block in first + 1..=last {
-            sum += *token.scaled_sums.get_unchecked(block);
-        }
-        sum
-    }
-}
-
-/// One strip with one token; writes 32 floats to `out`.
-///
-/// # Safety
-/// `strip` has the layout's bytes, `token` its blocks (and tables for bit-planes), 32 floats are at `out`.
-#[inline(always)]
-unsafe fn one<'a, I: Isa, B: BlockSums<I>>(
-    isa: I,
-    layout: &Layout,
-    strip: *const u8,
-    token: Token<'a>,
-    sums: impl Fn(Digit<'a>) -> B,
-    out: *mut f32,
-) {
-    // With 16 registers, the code for groups of one block keeps more than they hold: AVX2 takes 8 % longer for int4.
-    let single = I::REGISTERS == 32 && layout.blocks_per_group() == 1;
-    let sums = [&sums(token.coarse), &sums(token.fine)];
-    // SAFETY: the caller's.
-    unsafe {
-        match (layout.zero() == Zero::Affine, single) {
-            (true, true) => one_of::<I, B, true, true>(isa, layout, strip, token, sums, out),
-            (true, false) => one_of::<I, B, true, false>(isa, layout, strip, token, sums, out),
-            (false, true) => one_of::<I, B, false, true>(isa, layout, strip, token, sums, out),
-            (false, false) => one_of::<I, B, false, false>(isa, layout, strip, token, sums, out),
-        }
-    }
-}
-
-/// [`one`] of a kind of groups. `SINGLE`: a group is one block.
-///
-/// # Safety
-/// As for [`one`].
-#[inline(always)]
-unsafe fn one_of<I: Isa, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool>(
-    isa: I,
-    layout: &Layout,
-    strip: *const u8,
-    token: Token<'_>,
-    [coarse, fine]: [&B; 2],
-    out: *mut f32,
-) {
-    let registers = 128 / I::WIDTH;
-    let (blocks, per_group) = (layout.blocks(), if SINGLE { 1 } else { layout.blocks_per_group() });
-    let (scale_bytes, block_bytes) = (layout.scale_bytes(), layout.encoding().block_bytes());
-    let mut totals = [isa.splat(0.0); 8];
-    let mut at = strip;
-    let mut first = 0;
-    while first < blocks {
-        let last = if SINGLE { first } else { (first + per_group).min(blocks) - 1 };
-        let scales = at;
-        // SAFETY: the groups of a strip follow each other as the layout says, and blocks < layout.blocks().
-        unsafe {
-            at = at.add(scale_bytes);
-            let mut inner = [isa.splat(0.0); 8];
-            for block in first..last + 1 {
-                let mut rows = coarse.sums(isa, at, block);
-                if *token.refined.get_unchecked(block) {
-                    for (row, fine) in rows.iter_mut().zip(fine.sums(isa, at, block)).take(registers) {
-                        *row = isa.refine(*row, fine);
-                    }
-                }
-                at = at.add(block_bytes);
-                let scale = isa.splat(*token.scales.get_unchecked(block));
-                for (inner, rows) in inner.iter_mut().zip(rows).take(registers) {
-                    let sum = isa.mul(scale, isa.to_floats(rows));
-                    *inner = if block > first { isa.add(*inner, sum) } else { sum };
-                }
-            }
-            let offset = isa.splat(if AFFINE { group_sum(token, first, last) } else { 0.0 });
-            for (r, (total, inner)) in totals.iter_mut().zip(inner).enumerate().take(registers) {
-                let mut sum = isa.mul(isa.load_halves(scales.add(r * I::WIDTH / 2)), inner);
-                if AFFINE {
-                    let min = isa.load_halves(scales.add(2 * STRIP + r * I::WIDTH / 2));
-                    sum = isa.add(sum, isa.mul(min, offset));
-                }
-                *total = isa.add(*total, sum);
-            }
-        }
-        first = last + 1;
-    }
-    for (r, total) in totals.into_iter().enumerate().take(registers) {
-        // SAFETY: 32 floats are writable at `out`.
-        unsafe { isa.store_floats(out.add(r * I::WIDTH / 4), total) };
-    }
 }

@@ -4,7 +4,10 @@
 //! are used only where the specification leaves them no choice: the swizzle with indexes below 16, the dot
 //! product with a second operand below 128 whose pair sums fit 16 bits.
 
-use crate::isa::{Isa, Job};
+mod blocks;
+
+use crate::isa::{BlockValues, Isa, Job};
+use crate::layout::GROUPS_PER_BLOCK;
 use std::arch::wasm32::*;
 
 /// SIMD128, which the whole module needs.
@@ -27,6 +30,7 @@ pub struct Quad {
 unsafe impl Isa for Simd128 {
     const NAME: &'static str = if RELAXED { "simd128-relaxed" } else { "simd128" };
     const WIDTH: usize = 16;
+    const SINGLE_BLOCK_GROUPS: bool = true;
     type Bytes = v128;
     type Ints = v128;
     type Floats = v128;
@@ -37,7 +41,8 @@ unsafe impl Isa for Simd128 {
     /// 16-bit sums of both bytes and of the high byte, as in AVX2.
     type LookupSum = [v128; 2];
 
-    #[inline(always)]
+    /// Not inlined: engines compile functions of their own better, and sooner, than one of all kernels.
+    #[inline(never)]
     fn enter<J: Job<Self>>(self, job: J) -> J::Output {
         job.run(self)
     }
@@ -103,26 +108,6 @@ unsafe impl Isa for Simd128 {
     }
 
     #[inline(always)]
-    fn nibble_dot(self, [low, high]: [v128; 2], packed: v128, quad: Quad) -> [v128; 2] {
-        #[cfg(target_feature = "relaxed-simd")]
-        return [
-            self.small_dot(low, self.low_nibbles(packed), quad),
-            self.small_dot(high, self.high_nibbles(packed), quad),
-        ];
-        // As 16-bit lanes, the four nibbles are taken apart without going through bytes.
-        #[cfg(not(target_feature = "relaxed-simd"))]
-        {
-            let mask = u16x8_splat(15);
-            let even = i32x4_dot_i16x8(v128_and(packed, mask), quad.even);
-            let odd = i32x4_dot_i16x8(v128_and(u16x8_shr(packed, 8), mask), quad.odd);
-            let low = i32x4_add(low, i32x4_add(even, odd));
-            let even = i32x4_dot_i16x8(v128_and(u16x8_shr(packed, 4), mask), quad.even);
-            let odd = i32x4_dot_i16x8(u16x8_shr(packed, 12), quad.odd);
-            [low, i32x4_add(high, i32x4_add(even, odd))]
-        }
-    }
-
-    #[inline(always)]
     fn small_total(self, sum: v128, start: i32) -> v128 {
         let sum = if RELAXED { i32x4_dot_i16x8(sum, i16x8_splat(1)) } else { sum };
         i32x4_add(sum, i32x4_splat(start))
@@ -143,6 +128,40 @@ unsafe impl Isa for Simd128 {
     #[inline(always)]
     fn byte_total(self, sum: v128, start: i32) -> v128 {
         i32x4_add(sum, i32x4_splat(start))
+    }
+
+    #[inline(always)]
+    unsafe fn nibble_block(self, codes: *const u8, values: BlockValues) -> [v128; 8] {
+        // SAFETY: the caller's.
+        unsafe {
+            #[cfg(target_feature = "relaxed-simd")]
+            if !values.refined {
+                return blocks::narrow_nibbles(codes, values);
+            }
+            blocks::nibbles(codes, values)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn byte_block(self, codes: *const u8, values: BlockValues) -> [v128; 8] {
+        // SAFETY: the caller's.
+        unsafe { blocks::bytes(codes, values) }
+    }
+
+    #[inline(always)]
+    unsafe fn unpacked_block<const SMALL: bool>(
+        self,
+        codes: [&[v128; GROUPS_PER_BLOCK]; 2],
+        values: BlockValues,
+    ) -> [v128; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            #[cfg(target_feature = "relaxed-simd")]
+            if SMALL {
+                return crate::dot::unpacked_sums::<Self, SMALL>(self, codes, values);
+            }
+            [blocks::unpacked(codes[0], values); 2]
+        }
     }
 
     #[inline(always)]
@@ -188,6 +207,23 @@ unsafe impl Isa for Simd128 {
     }
 
     #[inline(always)]
+    unsafe fn lookup_block<const BITS: usize>(
+        self,
+        codes: *const u8,
+        tables: *const u8,
+        start: i32,
+    ) -> [v128; 8] {
+        // SAFETY: the caller's.
+        unsafe {
+            #[cfg(target_feature = "relaxed-simd")]
+            if BITS == 2 {
+                return blocks::plane_pair(codes, tables, start);
+            }
+            blocks::planes::<BITS>(codes, tables, start)
+        }
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> v128 {
         f32x4_splat(value)
     }
@@ -207,11 +243,11 @@ unsafe impl Isa for Simd128 {
     #[inline(always)]
     unsafe fn load_halves(self, from: *const u8) -> v128 {
         // SAFETY: the caller vouches for 8 bytes.
-        let bits = unsafe { u32x4_load_extend_u16x4(from.cast()) };
-        // As `f16_to_f32`: moved into place, exponent and mantissa are 2^-112 of the value.
-        let magnitude = u32x4_shl(v128_and(bits, u32x4_splat(0x7fff)), 13);
-        let magnitude = f32x4_mul(magnitude, f32x4_splat(f32::from_bits(0x7780_0000)));
-        v128_or(magnitude, u32x4_shl(v128_and(bits, u32x4_splat(0x8000)), 16))
+        let bits = unsafe { i32x4_load_extend_i16x4(from.cast()) };
+        // As `f16_to_f32`: moved into place, exponent and mantissa are 2^-112 of the value. Sign extension has put
+        // the sign in place, too, and copies of it that are cleared.
+        let scaled = v128_and(i32x4_shl(bits, 13), u32x4_splat(0x8fff_ffff));
+        f32x4_mul(scaled, f32x4_splat(f32::from_bits(0x7780_0000)))
     }
 
     #[inline(always)]

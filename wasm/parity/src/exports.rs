@@ -9,14 +9,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 static MODEL: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static REPORT: Mutex<String> = Mutex::new(String::new());
 
-fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a test on all kernels of the module and keeps its lines; the number of failures. A panic is a trap,
-/// and its message is the report then.
-fn run(mut test: impl FnMut(Compute) -> Result<Vec<Line>, Error>) -> u32 {
+/// A panic is a trap, and its message is the report then.
+pub(crate) fn catch_panics() {
     std::panic::set_hook(Box::new(|info| *lock(&REPORT) = info.to_string()));
+}
+
+/// The model that the caller wrote.
+pub(crate) fn take_model() -> Vec<u8> {
+    std::mem::take(&mut *lock(&MODEL))
+}
+
+/// Runs a test on all kernels of the module and keeps its lines; the number of failures.
+fn run(mut test: impl FnMut(Compute) -> Result<Vec<Line>, Error>) -> u32 {
+    catch_panics();
     let mut report = String::new();
     let mut failures = 0;
     for kernels in available_kernels() {

@@ -11,6 +11,8 @@ use std::fmt;
 
 #[cfg(target_arch = "wasm32")]
 pub mod exports;
+#[cfg(target_arch = "wasm32")]
+pub mod speed;
 
 /// A result, and what computed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
