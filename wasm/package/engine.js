@@ -26,23 +26,32 @@ export async function start(variant, wantedThreads = 1, lend = () => {}) {
     glue = build.glue;
     return;
   }
-  let memory;
-  try {
-    ({ memory } = build.glue.initSync({ module, thread_stack_size: THREAD_STACK }));
-  } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) throw error;
-    throw new EdgeLlmError('out_of_memory', `the browser gives no shared memory: ${error.message}`);
-  }
+  const { memory } = startShared(build.glue, module);
   glue = build.glue;
   if (wantedThreads > 1) {
     lend({ module, memory });
+    // Without all of them the engine runs just as well, only slower; `info.threads` tells how many came.
     const end = performance.now() + 10_000;
-    while (glue.threads() < wantedThreads) {
-      if (performance.now() > end) {
-        throw new EdgeLlmError('engine', `only ${glue.threads()} of ${wantedThreads} threads started`);
-      }
+    while (glue.threads() < wantedThreads && performance.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
+  }
+}
+
+/** Starts the build with threads, on as much memory as the browser sets aside. */
+function startShared(glue, module) {
+  const options = { module, thread_stack_size: THREAD_STACK };
+  try {
+    return glue.initSync(options);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+  // Some devices refuse the 4 GiB of addresses that the glue asks for.
+  try {
+    const memory = new WebAssembly.Memory({ initial: 64, maximum: 16384, shared: true });
+    return glue.initSync({ ...options, memory });
+  } catch (error) {
+    throw new EdgeLlmError('out_of_memory', `the browser gives no shared memory: ${error.message}`);
   }
 }
 

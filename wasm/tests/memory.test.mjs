@@ -87,3 +87,17 @@ test('a model that does not fit is told, and the page loads another way', async 
   assert.equal(typeof found.short, 'string');
   await close();
 });
+
+test('a browser that gives little memory', async () => {
+  // 1,200 pages are 75 MiB: less than the model.
+  const small = await launch('--js-flags=--wasm-max-mem-pages=1200');
+  const { page } = await openPage(small, server.url);
+  for (const variant of ['simd', 'relaxed', 'threads']) {
+    const error = await page.evaluate(
+      (variant) => edgellm.Model.fromUrl('/model.tmac2.bin', { variant }).catch(({ code, message }) => ({ code, message })),
+      variant,
+    );
+    assert.equal(error.code, 'out_of_memory', `${variant}: ${error.message}`);
+  }
+  await small.close();
+});
