@@ -81,7 +81,24 @@ for (const [index, file] of sources.entries()) {
   for (const threads of threadCounts) rows.push({ name: `wllama ${format} ${threads}T`, engine: 'wllama', file, format, threads });
 }
 
+/** Page load to first token, in fresh pages of one origin that has the model. */
+async function measureStarts() {
+  const context = await browser.newContext();
+  const starts = [];
+  for (let visit = -2; visit < rounds; visit++) {
+    const page = await context.newPage();
+    await page.goto(`${server.url}/start`);
+    await page.waitForFunction(() => globalThis.start, undefined, { timeout: 120_000 });
+    // The first visit stores the model, the second one compiles the module for the first time.
+    if (visit >= 0) starts.push(await page.evaluate(() => globalThis.start));
+    await page.close();
+  }
+  await context.close();
+  return starts;
+}
+
 const roots = {
+  '/models/start': files[formats[0]],
   '/wllama/': join(import.meta.dirname, 'node_modules', '@wllama', 'wllama', 'esm'),
   '/bench/': import.meta.dirname,
 };
@@ -89,7 +106,13 @@ rows.forEach((row, index) => {
   row.url = `/models/${index}`;
   roots[row.url] = row.file;
 });
-const server = await servePackage({ roots });
+const routes = {
+  '/start': (request, response) => {
+    response.setHeader('content-type', 'text/html');
+    response.end('<!doctype html><link rel="icon" href="data:,"><script type="module" src="/bench/start.js"></script>');
+  },
+};
+const server = await servePackage({ roots, routes });
 const browser = await launch();
 const page = await browser.newPage();
 page.on('console', (message) => message.type() === 'error' && console.error(message.text()));
@@ -118,6 +141,7 @@ for (let round = -1; round < rounds; round++) {
     console.error(`${round + 1}/${rounds} ${row.name}: prefill ${found.prefill.toFixed(1)}, decode ${found.decode.toFixed(1)}`);
   }
 }
+const starts = await measureStarts();
 const version = browser.version();
 await browser.close();
 await server.close();
@@ -139,9 +163,16 @@ const results = rows.map(({ name, engine, format, threads, variant, file }, inde
     return { decode: ratio('decode'), prefill: ratio('prefill') };
   })(),
 }));
-const report = { chromium: version, cpu: cpus()[0].model, logical_processors: cpus().length, rounds, tokens, rows: results };
+const start = {
+  format: formats[0],
+  variant: starts[0].variant,
+  loaded_ms: spread(starts.map(({ loadedMs }) => loadedMs)),
+  first_token_ms: spread(starts.map(({ firstTokenMs }) => firstTokenMs)),
+};
+const report = { chromium: version, cpu: cpus()[0].model, logical_processors: cpus().length, rounds, tokens, start, rows: results };
 writeFileSync(args.output, `${JSON.stringify(report, null, 1)}\n`);
 
+console.log(`Page load to first token, model stored: ${start.first_token_ms.median.toFixed(0)} ms (${start.variant})\n`);
 console.log('| row | decode tokens/s | of native | prefill tokens/s | of native |\n|---|---|---|---|---|');
 for (const { name, decode, prefill, of_native: ratio } of results) {
   const range = ({ median, lower_quartile, upper_quartile }) =>

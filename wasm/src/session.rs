@@ -94,7 +94,8 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::advance`].
-    pub fn next(&mut self) -> Result<Option<Step>, Failure> {
+    #[wasm_bindgen(js_name = next)]
+    pub fn step(&mut self) -> Result<Option<Step>, Failure> {
         let mut generation = self.taken()?;
         if let Some(last) = generation.last() {
             generation.set_logits(self.process(&[last])?);
