@@ -85,14 +85,23 @@ cargo_of() { if is_debian_rustc "$1"; then echo /usr/bin/cargo; else command -v 
 
 # wasm_flags VARIANT: a wasm module cannot ask what its engine can do, so each variant is a build.
 # getrandom knows no source of randomness on this target; the final module provides one.
+# With threads, the page makes the memory, as large as it wishes up to 4 GiB, and hands it to every instance; the
+# exports are what wasm-bindgen needs to give each its own stack and thread-local variables.
 wasm_flags() {
-    local features
+    local features link= export
     case $1 in
         simd) features=+simd128 ;;
         relaxed) features=+simd128,+relaxed-simd ;;
+        threads)
+            features=+simd128,+relaxed-simd,+atomics,+bulk-memory,+mutable-globals
+            link="-C link-arg=--shared-memory -C link-arg=--import-memory -C link-arg=--max-memory=4294967296"
+            for export in __wasm_init_tls __tls_size __tls_align __tls_base; do
+                link+=" -C link-arg=--export=$export"
+            done
+            ;;
         *) echo "toolchain: unknown wasm variant $1" >&2; return 1 ;;
     esac
-    echo "-C target-feature=$features --cfg getrandom_backend=\"custom\""
+    echo "-C target-feature=$features --cfg getrandom_backend=\"custom\" $link"
 }
 
 # wasm_cargo VARIANT COMMAND ARGS...: cargo for wasm32, after find_wasm, into target/wasm-VARIANT.
@@ -103,7 +112,8 @@ wasm_cargo() {
     (
         export RUSTC=$wasm_rustc CARGO_TARGET_DIR=target/wasm-$variant
         export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=$flags
-        if [ -n "$wasm_build_std" ]; then
+        # A ready-made standard library is never one for threads.
+        if [ -n "$wasm_build_std" ] || [ "$variant" = threads ]; then
             export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort
         fi
         if is_debian_rustc "$wasm_rustc"; then

@@ -30,7 +30,8 @@ pub fn available_kernels() -> Vec<Kernels> {
 
 impl Compute {
     /// These kernels on `threads` threads: the caller's and `threads - 1` of its own, which live as long as
-    /// the last clone. Results do not depend on the number. On wasm32 there is the caller's alone.
+    /// the last clone. Results do not depend on the number. On wasm32 none can be started: whoever has threads there
+    /// lends them to [`Compute::pool`].
     pub fn new(kernels: Kernels, threads: usize) -> Self {
         Compute { kernels, workers: Arc::new(Workers::start(threads.max(1) - 1)) }
     }
@@ -47,7 +48,7 @@ impl Compute {
 
     /// Number of threads.
     pub fn threads(&self) -> usize {
-        self.workers.count + 1
+        self.workers.count() + 1
     }
 }
 
@@ -66,7 +67,6 @@ impl fmt::Debug for Compute {
 
 struct Workers {
     pool: Arc<Pool>,
-    count: usize,
     #[cfg(not(target_arch = "wasm32"))]
     threads: Vec<std::thread::JoinHandle<()>>,
 }
@@ -83,12 +83,20 @@ impl Workers {
                 builder.spawn(move || pool.work()).ok()
             })
             .collect();
-        Workers { pool, count: threads.len(), threads }
+        Workers { pool, threads }
     }
 
     #[cfg(target_arch = "wasm32")]
     fn start(_: usize) -> Self {
-        Workers { pool: Arc::new(Pool::new()), count: 0 }
+        Workers { pool: Arc::new(Pool::new()) }
+    }
+
+    /// Threads besides the caller's: those started here, which may take a moment to join the pool, or those lent.
+    fn count(&self) -> usize {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.threads.len();
+        #[cfg(target_arch = "wasm32")]
+        return self.pool.threads() - 1;
     }
 }
 

@@ -253,7 +253,7 @@ export interface Generation extends AsyncIterableIterator<Token, GenerationResul
   readonly result: Promise<GenerationResult>;
 }
 
-/** A sequence of tokens on a model, with its key-value cache. It does one thing at a time (code `busy`). */
+/** A sequence of tokens on a model, with its key-value cache. It does one thing after the other, as they are called. */
 export class Session {
   private constructor();
 
@@ -337,8 +337,6 @@ export type ErrorCode =
   | 'invalid'
   /** The model has no chat template, or it refuses the messages. */
   | 'chat_template'
-  /** The session is in the middle of something else. */
-  | 'busy'
   /** The model or session was closed. */
   | 'closed'
   /** The engine crashed: the model is closed, the page is not harmed. */

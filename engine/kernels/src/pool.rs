@@ -15,8 +15,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Turns of the waiting loop before a worker parks: about 100 µs, longer than the gaps while decoding.
-const SPINS: u32 = 3000;
+/// Turns of the waiting loop before a worker parks: about 100 µs, longer than the gaps while decoding. A turn is
+/// shorter in WebAssembly, which has no instruction that pauses a core.
+const SPINS: u32 = if cfg!(target_arch = "wasm32") { 30_000 } else { 3000 };
 /// Turns after which the caller lets others run while it waits for a worker.
 const CALLER_SPINS: u32 = 2000;
 /// Pieces of a region for each thread, so that a slow thread delays the end by little.

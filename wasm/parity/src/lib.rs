@@ -90,6 +90,29 @@ pub fn given_model(file: Vec<u8>, compute: &Compute) -> Result<Vec<Line>, Error>
     ])
 }
 
+/// Tokens that follow [`TEXT`] greedily, and the hash of all logits on the way.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Greedy {
+    /// The text's tokens.
+    pub prompt: Vec<TokenId>,
+    /// The likeliest tokens, one after the other.
+    pub tokens: Vec<TokenId>,
+    /// [`logits_hash`] after the prompt and after every token, in hexadecimal.
+    pub logits_hash: String,
+}
+
+/// What `count` greedy tokens of a model file are; a web page has to find the same.
+///
+/// # Errors
+/// If the engine refuses the model.
+pub fn greedy(file: Vec<u8>, compute: &Compute, count: usize) -> Result<Greedy, Error> {
+    let model = Model::with_compute(file, compute.clone())?;
+    let prompt = model.tokenizer().encode(TEXT, true)?;
+    let mut tokens = Vec::new();
+    let hash = greedy_run(&model, SessionOptions::default(), &prompt, count, |token| tokens.push(token))?;
+    Ok(Greedy { prompt, tokens, logits_hash: format!("{hash:016x}") })
+}
+
 fn line(what: String, hash: u64, compute: &Compute) -> Line {
     Line { what, hash, kernels: compute.kernels().name(), threads: compute.threads() }
 }
@@ -100,11 +123,22 @@ fn greedy_hash(
     prompt: &[TokenId],
     count: usize,
 ) -> Result<u64, Error> {
+    greedy_run(model, options, prompt, count, |_| ())
+}
+
+fn greedy_run(
+    model: &Model,
+    options: SessionOptions,
+    prompt: &[TokenId],
+    count: usize,
+    mut each: impl FnMut(TokenId),
+) -> Result<u64, Error> {
     let mut session = Session::new(model, options)?;
     let mut logits: &[f32] = session.prefill(prompt)?;
     let mut hash = logits_hash(HASH_START, logits);
     for _ in 0..count {
         let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap_or(0);
+        each(best as TokenId);
         logits = session.decode(best as TokenId)?;
         hash = logits_hash(hash, logits);
     }

@@ -1,0 +1,182 @@
+#!/usr/bin/env node
+// EdgeLLM in Chromium beside EdgeLLM natively (AVX2) and llama.cpp in the same Chromium (@wllama/wllama), in turn.
+//
+//     scripts/build-web && cargo build --release -p edgellm-host -p edgellm-benches
+//     npm ci --prefix benches/browser_speed && npm ci --prefix wasm/tests
+//     node benches/browser_speed/run.mjs [--rounds 5] [--threads 1,2] [--tokens 64] [--gguf FOLDER] [--output FILE]
+//
+// The model is SmolLM2-135M-Instruct: int4 (the published Q4_1, without loss), int2 and bitnet for us, the published
+// Q4_1 for wllama, and any other *.gguf of that model in the folder of --gguf (made by llama-quantize, which
+// benches/llama_cpp.py builds). Every round measures every row once; ratios are taken round by round. Answers are
+// checked: ours must be the native program's tokens, wllama's must know the capital of France.
+// Writes benches/results/browser_speed.json and prints a Markdown table.
+
+import { execFileSync } from 'node:child_process';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { basename, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { gguf, launch, model, ROOT, servePackage } from '../../wasm/tests/fixture.mjs';
+
+const { values: args } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    threads: { type: 'string', default: '1,2' },
+    tokens: { type: 'string', default: '64' },
+    formats: { type: 'string', default: 'int4,int2,bitnet' },
+    gguf: { type: 'string' },
+    output: { type: 'string', default: join(ROOT, 'benches', 'results', 'browser_speed.json') },
+  },
+});
+const [rounds, tokens] = [Number(args.rounds), Number(args.tokens)];
+const threadCounts = args.threads.split(',').map(Number);
+
+/** Natively: the tokens that the page has to find as well, and the speed to compare with. */
+function native(path, threads) {
+  const program = join(ROOT, 'target', 'release', 'speed');
+  const options = ['--kernel', 'avx2', '--threads', threads, '--prompt', 512, '--generate', tokens].map(String);
+  const found = JSON.parse(execFileSync(program, [path, ...options], { encoding: 'utf8' }));
+  return {
+    prefill: found.prefill_tokens_per_second,
+    decode: found.decode_tokens_per_second,
+    hash: found.answer_hash,
+  };
+}
+
+/** `speed`'s hash of an answer: FNV-1a over the ids as 32-bit floats. */
+function answerHash(ids) {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new Uint8Array(Float32Array.from(ids).buffer)) {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  }
+  return hash.toString(16).padStart(16, '0');
+}
+
+function spread(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (q) => sorted[Math.round((sorted.length - 1) * q)];
+  const median = (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2;
+  return { median, lower_quartile: at(0.25), upper_quartile: at(0.75), min: sorted[0], max: sorted.at(-1) };
+}
+
+const formats = args.formats.split(',');
+const files = Object.fromEntries(formats.map((format) => [format, model(format)]));
+const sources = [gguf(), ...(args.gguf ? readdirSync(args.gguf).map((name) => join(args.gguf, name)) : [])].filter(
+  (path, index) => path.endsWith('.gguf') || index === 0,
+);
+
+const rows = [];
+for (const format of formats) {
+  for (const threads of threadCounts) {
+    rows.push({ name: `native avx2 ${format} ${threads}T`, engine: 'native', file: files[format], format, threads });
+    const variants = threads === 1 ? ['simd', 'relaxed', 'threads'] : ['threads'];
+    for (const variant of variants) {
+      const name = `browser ${variant} ${format} ${threads}T`;
+      rows.push({ name, engine: 'edgellm', file: files[format], format, threads, variant });
+    }
+  }
+}
+for (const [index, file] of sources.entries()) {
+  const format = index === 0 ? 'Q4_1' : basename(file, '.gguf');
+  for (const threads of threadCounts) rows.push({ name: `wllama ${format} ${threads}T`, engine: 'wllama', file, format, threads });
+}
+
+/** Page load to first token, in fresh pages of one origin that has the model. */
+async function measureStarts() {
+  const context = await browser.newContext();
+  const starts = [];
+  for (let visit = -2; visit < rounds; visit++) {
+    const page = await context.newPage();
+    await page.goto(`${server.url}/start`);
+    await page.waitForFunction(() => globalThis.start, undefined, { timeout: 120_000 });
+    // The first visit stores the model, the second one compiles the module for the first time.
+    if (visit >= 0) starts.push(await page.evaluate(() => globalThis.start));
+    await page.close();
+  }
+  await context.close();
+  return starts;
+}
+
+const roots = {
+  '/models/start': files[formats[0]],
+  '/wllama/': join(import.meta.dirname, 'node_modules', '@wllama', 'wllama', 'esm'),
+  '/bench/': import.meta.dirname,
+};
+rows.forEach((row, index) => {
+  row.url = `/models/${index}`;
+  roots[row.url] = row.file;
+});
+const routes = {
+  '/start': (request, response) => {
+    response.setHeader('content-type', 'text/html');
+    response.end('<!doctype html><link rel="icon" href="data:,"><script type="module" src="/bench/start.js"></script>');
+  },
+};
+const server = await servePackage({ roots, routes });
+const browser = await launch();
+const page = await browser.newPage();
+page.on('console', (message) => message.type() === 'error' && console.error(message.text()));
+await page.goto(`${server.url}/`);
+const inPage = (name, ...args) =>
+  page.evaluate(async ([name, args]) => (await import('/bench/page.js'))[name](...args), [name, args]);
+
+for (const row of rows.filter(({ engine }) => engine !== 'native')) {
+  console.error(`loading ${row.name}`);
+  await inPage('load', row);
+}
+const runs = rows.map(() => []);
+for (let round = -1; round < rounds; round++) {
+  const hashes = {};
+  for (const [index, row] of rows.entries()) {
+    const found = row.engine === 'native' ? native(row.file, row.threads) : await inPage('measure', row.name, tokens);
+    if (row.engine === 'native') hashes[row.format] = found.hash;
+    if (row.engine === 'edgellm' && answerHash(found.tokenIds) !== hashes[row.format]) {
+      throw new Error(`${row.name} generates other tokens than the native program`);
+    }
+    if (row.format !== 'int2' && row.format !== 'bitnet' && found.answer && !/Paris/.test(found.answer)) {
+      throw new Error(`${row.name} answers ${found.answer}`);
+    }
+    // The first round warms up.
+    if (round >= 0) runs[index].push({ prefill: found.prefill, decode: found.decode });
+    console.error(`${round + 1}/${rounds} ${row.name}: prefill ${found.prefill.toFixed(1)}, decode ${found.decode.toFixed(1)}`);
+  }
+}
+const starts = await measureStarts();
+const version = browser.version();
+await browser.close();
+await server.close();
+
+const results = rows.map(({ name, engine, format, threads, variant, file }, index) => ({
+  name,
+  engine,
+  variant,
+  format,
+  threads,
+  file_bytes: statSync(file).size,
+  decode: spread(runs[index].map(({ decode }) => decode)),
+  prefill: spread(runs[index].map(({ prefill }) => prefill)),
+  // Against the native program on the same file with as many threads.
+  of_native: (() => {
+    const other = rows.findIndex((row) => row.engine === 'native' && row.format === format && row.threads === threads);
+    if (other < 0) return undefined;
+    const ratio = (key) => spread(runs[index].map((run, round) => run[key] / runs[other][round][key]));
+    return { decode: ratio('decode'), prefill: ratio('prefill') };
+  })(),
+}));
+const start = {
+  format: formats[0],
+  variant: starts[0].variant,
+  loaded_ms: spread(starts.map(({ loadedMs }) => loadedMs)),
+  first_token_ms: spread(starts.map(({ firstTokenMs }) => firstTokenMs)),
+};
+const report = { chromium: version, cpu: cpus()[0].model, logical_processors: cpus().length, rounds, tokens, start, rows: results };
+writeFileSync(args.output, `${JSON.stringify(report, null, 1)}\n`);
+
+console.log(`Page load to first token, model stored: ${start.first_token_ms.median.toFixed(0)} ms (${start.variant})\n`);
+console.log('| row | decode tokens/s | of native | prefill tokens/s | of native |\n|---|---|---|---|---|');
+for (const { name, decode, prefill, of_native: ratio } of results) {
+  const range = ({ median, lower_quartile, upper_quartile }) =>
+    `${median.toFixed(1)} (${lower_quartile.toFixed(1)} to ${upper_quartile.toFixed(1)})`;
+  const share = (key) => (ratio ? `${(100 * ratio[key].median).toFixed(0)} %` : '');
+  console.log(`| ${name} | ${range(decode)} | ${share('decode')} | ${range(prefill)} | ${share('prefill')} |`);
+}

@@ -1,0 +1,85 @@
+//! A model, as JavaScript sees it.
+
+use crate::{Failure, Incoming, Session, info, memory, options, threads};
+use edgellm::TokenId;
+use edgellm::chat::{ChatTemplate, DateTime, Message};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// A model and its chat template.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Model {
+    model: edgellm::Model,
+    template: Option<ChatTemplate>,
+}
+
+#[wasm_bindgen]
+impl Model {
+    /// Opens a file that has arrived. `now`: milliseconds since 1970, for templates that write a date.
+    ///
+    /// # Errors
+    /// `damaged`, `unsupported_model`, `chat_template`.
+    pub fn open(incoming: Incoming, now: f64) -> Result<Model, Failure> {
+        let model = edgellm::Model::with_compute(incoming.into_bytes()?, threads::compute().clone())?;
+        let template = match &model.metadata().chat_template {
+            None => None,
+            Some(source) => {
+                let text = |id: Option<TokenId>| {
+                    id.and_then(|id| model.tokenizer().id_to_token(id)).unwrap_or_default()
+                };
+                let config = model.config();
+                let (bos, eos) = (text(config.bos_token_id), text(config.eos_token_ids.first().copied()));
+                let now = DateTime::from_unix((now / 1000.0) as i64);
+                Some(ChatTemplate::new(source.as_str(), bos, eos)?.with_date(now))
+            }
+        };
+        Ok(Model { model, template })
+    }
+
+    /// `ModelInfo` of `index.d.ts` as JSON, but for `variant` and `reason`.
+    pub fn info(&self) -> String {
+        info::info(&self.model).to_string()
+    }
+
+    /// An empty session; `options` are `SessionOptions` as JSON.
+    ///
+    /// # Errors
+    /// `invalid`.
+    pub fn session(&self, options: &str) -> Result<Session, Failure> {
+        Session::new(&self.model, options::session(options)?)
+    }
+
+    /// Tokens of a text.
+    ///
+    /// # Errors
+    /// `invalid`.
+    pub fn tokenize(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Failure> {
+        Ok(self.model.tokenizer().encode(text, add_special)?)
+    }
+
+    /// Text of tokens, special ones included.
+    pub fn detokenize(&self, tokens: &[u32]) -> String {
+        self.model.tokenizer().decode(tokens, false)
+    }
+
+    /// The prompt that the chat template makes of `messages`, an array as JSON.
+    ///
+    /// # Errors
+    /// `chat_template`, `invalid`.
+    #[wasm_bindgen(js_name = applyChatTemplate)]
+    pub fn apply_chat_template(&self, messages: &str) -> Result<String, Failure> {
+        let Some(template) = &self.template else {
+            let message = "this model has no chat template: give a text instead of messages";
+            return Err(Failure::new("chat_template", message));
+        };
+        let messages: Vec<Message> = serde_json::from_str(messages)
+            .map_err(|error| Failure::invalid(format!("messages need a role and a content: {error}")))?;
+        Ok(template.render(&messages, true)?)
+    }
+}
+
+/// Bytes of linear memory.
+#[wasm_bindgen(js_name = linearBytes)]
+pub fn linear_bytes() -> f64 {
+    memory::linear_bytes() as f64
+}
