@@ -6,9 +6,11 @@ import {test} from "node:test";
 import {servePage} from "./model.mjs";
 import {launch, visit} from "./visitor.mjs";
 
-test("the benchmark exports what it measured", async () => {
+test("the benchmark exports what it measured", async (t) => {
   const browser = await launch();
+  t.after(() => browser.close());
   const site = await servePage();
+  t.after(site.close);
   const visitor = await visit(browser, site.url);
   const {page} = visitor;
   await visitor.getModel();
@@ -29,6 +31,4 @@ test("the benchmark exports what it measured", async () => {
   await visitor.settings({temperature: 0, maxTokens: 24});
   assert.match(await visitor.ask("What is the capital of France?"), /Paris/);
   visitor.calm();
-  await browser.close();
-  await site.close();
 });

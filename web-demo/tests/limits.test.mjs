@@ -11,8 +11,9 @@ before(async () => {
 });
 after(() => browser?.close());
 
-test("without cross-origin isolation there is one thread, and the page says so", async () => {
+test("without cross-origin isolation there is one thread, and the page says so", async (t) => {
   const site = await servePage({isolated: false});
+  t.after(site.close);
   const visitor = await visit(browser, site.url);
   await visitor.getModel();
   await visitor.settings({temperature: 0, maxTokens: 24});
@@ -21,21 +22,21 @@ test("without cross-origin isolation there is one thread, and the page says so",
   await visitor.page.click("#about summary");
   assert.match(await visitor.page.locator("#facts").innerText(), /one thread only/);
   visitor.calm();
-  await site.close();
 });
 
-test("with it, there are threads", async () => {
+test("with it, there are threads", async (t) => {
   const site = await servePage();
+  t.after(site.close);
   const visitor = await visit(browser, site.url);
   await visitor.settings({threads: 2});
   await visitor.getModel();
   assert.match(await visitor.page.locator("#meters").innerText(), /2 threads$/);
   visitor.calm();
-  await site.close();
 });
 
-test("too little memory is said, and the page goes on", async () => {
+test("too little memory is said, and the page goes on", async (t) => {
   const site = await servePage();
+  t.after(site.close);
   const visitor = await visit(browser, site.url);
   await visitor.settings({memory: 64});
   await visitor.getButton().click();
@@ -47,11 +48,11 @@ test("too little memory is said, and the page goes on", async () => {
   await visitor.settings({temperature: 0, maxTokens: 24});
   assert.match(await visitor.ask("What is the capital of France?"), /Paris/);
   visitor.calm();
-  await site.close();
 });
 
-test("a conversation that is too long for its context is explained, and a new one works", async () => {
+test("a conversation that is too long for its context is explained, and a new one works", async (t) => {
   const site = await servePage();
+  t.after(site.close);
   const visitor = await visit(browser, site.url);
   await visitor.getModel();
   await visitor.settings({contextLength: 64, temperature: 0, maxTokens: 24});
@@ -61,13 +62,14 @@ test("a conversation that is too long for its context is explained, and a new on
   await visitor.settings({contextLength: 512});
   assert.match(await visitor.ask("What is the capital of France?"), /Paris/);
   visitor.calm();
-  await site.close();
 });
 
-test("over plain HTTP from elsewhere nothing is kept, and a model runs all the same", async () => {
+test("over plain HTTP from elsewhere nothing is kept, and a model runs all the same", async (t) => {
   const site = await servePage();
+  t.after(site.close);
   // A name that is not this machine's, for the same server: then the page has no secure context.
   const plain = await launch([`--host-resolver-rules=MAP board.test 127.0.0.1`]);
+  t.after(() => plain.close());
   // Chromium says that such a page cannot be isolated.
   const visitor = await visit(plain, site.url.replace("127.0.0.1", "board.test"), {expected: [/Cross-Origin-Opener-Policy/]});
   await visitor.getModel();
@@ -75,6 +77,4 @@ test("over plain HTTP from elsewhere nothing is kept, and a model runs all the s
   await visitor.settings({temperature: 0, maxTokens: 24});
   assert.match(await visitor.ask("What is the capital of France?"), /Paris/);
   visitor.calm();
-  await plain.close();
-  await site.close();
 });

@@ -34,7 +34,7 @@ async function start(...options) {
     while ((await fetch(`${url}/health`)).status !== 200) await new Promise((resolve) => setTimeout(resolve, 20));
     const ended = new Promise((resolve) => server.once("exit", resolve));
     const stop = () => {
-      server.kill("SIGTERM");
+      server.kill();
       return ended;
     };
     return {url: `${url}/`, stop};
@@ -44,8 +44,9 @@ async function start(...options) {
 
 const choose = (visitor, side) => visitor.page.getByRole("radio", {name: side}).check({force: true});
 
-test("the server answers, the page downloads its model, and both say the same side by side", async () => {
+test("the server answers, the page downloads its model, and both say the same side by side", async (t) => {
   const server = await start("--allow-download");
+  t.after(server.stop);
   const visitor = await visit(browser, server.url);
   const {page} = visitor;
   await visitor.ready();
@@ -81,10 +82,11 @@ test("the server answers, the page downloads its model, and both say the same si
   await visitor.leave();
 });
 
-test("a server with keys: the page asks for one and keeps it no longer than the tab", async () => {
+test("a server with keys: the page asks for one and keeps it no longer than the tab", async (t) => {
   const keys = join(folder, "keys");
   await writeFile(keys, "open-sesame\n");
   const server = await start("--allow-download", "--api-key-file", keys);
+  t.after(server.stop);
   const visitor = await visit(browser, server.url, {expected: [/401/]});
   const {page} = visitor;
   await page.fill("#key", "wrong");
@@ -106,15 +108,14 @@ test("a server with keys: the page asks for one and keeps it no longer than the 
   await visitor.kept().filter({hasText: "Running"}).waitFor();
   visitor.calm();
   await visitor.leave();
-  await server.stop();
 });
 
-test("without --allow-download, no model is on offer", async () => {
+test("without --allow-download, no model is on offer", async (t) => {
   const server = await start();
+  t.after(server.stop);
   const visitor = await visit(browser, server.url);
   await visitor.ready();
   assert.equal(await visitor.page.locator("#catalogue .row").count(), 0);
   visitor.calm();
   await visitor.leave();
-  await server.stop();
 });

@@ -11,12 +11,15 @@ const PATIENCE = 60_000;
 /** A browser for one test file. */
 export const launch = (more = []) => chromium.launch({executablePath: CHROMIUM, args: [...ARGUMENTS, ...more]});
 
+/** A browser with one context, whose files lie in `folder`: only there the tests can set a quota. */
+export const launchAt = (folder) => chromium.launchPersistentContext(folder, {executablePath: CHROMIUM, args: ARGUMENTS});
+
 /**
  * A new visitor's page, in a browser context of its own. What the page's console says of errors, and what it throws, fails
  * the test in `calm`; `expected` are messages that belong to the test.
  */
 export async function visit(browser, url, {context: options, expected = []} = {}) {
-  const context = await browser.newContext(options);
+  const context = browser.newContext ? await browser.newContext(options) : browser;
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   const errors = [];
