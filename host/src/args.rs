@@ -45,6 +45,33 @@ pub(crate) struct RunArgs {
     pub(crate) weights: WeightsArg,
 }
 
+/// Where it runs.
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// Where the model runs: in this program, or as a WebAssembly component in a sandbox, on one thread. The output
+    /// does not depend on it
+    #[arg(long, value_enum, default_value_t = Target::Native)]
+    pub(crate) target: Target,
+    /// Component to run with --target plugin [default: the one built into this program]
+    #[cfg(feature = "plugin")]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin: Option<PathBuf>,
+}
+
+/// What to do without the plugin.
+#[cfg(not(feature = "plugin"))]
+pub(crate) const NO_PLUGIN: &str = "this edgellm was built without its sandbox: run `scripts/build-plugin relaxed`, then \
+                                    `cargo install --path host --features plugin`";
+
+/// The targets of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// The engine in this program
+    Native,
+    /// The component in wasmtime
+    Plugin,
+}
+
 /// How to choose tokens. The defaults are the engine's, and they are llama.cpp's.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
@@ -78,7 +105,12 @@ pub(crate) struct SamplingArgs {
 impl SamplingArgs {
     /// A sampler with these options.
     pub(crate) fn sampler(&self) -> Result<Sampler> {
-        Ok(Sampler::new(SamplerOptions {
+        Ok(Sampler::new(self.options())?)
+    }
+
+    /// The options.
+    pub(crate) fn options(&self) -> SamplerOptions {
+        SamplerOptions {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
@@ -88,7 +120,7 @@ impl SamplingArgs {
             frequency_penalty: self.frequency_penalty,
             seed: self.seed,
             ..SamplerOptions::default()
-        })?)
+        }
     }
 }
 

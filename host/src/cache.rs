@@ -5,6 +5,7 @@
 //! <cache>/models/NAME/partial/                what is being downloaded
 //! <cache>/models/NAME/NAME-int4.tmac2.bin     what was made from it
 //! <cache>/files/STEM-KEY-int4.tmac2.bin       what was made from a file elsewhere
+//! <cache>/plugin/                             machine code of components
 //! <cache>/locks/                              one file a model, locked by whoever works on it
 //! <cache>/chat-history.txt                    lines typed into `edgellm chat`
 //! ```
@@ -58,6 +59,12 @@ impl Cache {
     /// What was made from files outside the cache.
     pub(crate) fn files(&self) -> PathBuf {
         self.root.join("files")
+    }
+
+    /// Machine code of components.
+    #[cfg(feature = "plugin")]
+    pub(crate) fn plugin_code(&self) -> PathBuf {
+        self.root.join("plugin")
     }
 
     /// Lines typed into the chat.

@@ -28,6 +28,14 @@ pub(crate) enum Error {
     /// The engine refused a prompt, an option or a step.
     #[error(transparent)]
     Engine(#[from] edgellm::Error),
+    /// The component or its sandbox failed.
+    #[cfg(feature = "plugin")]
+    #[error(transparent)]
+    Plugin(#[from] edgellm_plugin_host::Error),
+    /// The model file is there but cannot be used in the sandbox.
+    #[cfg(feature = "plugin")]
+    #[error("{}: {source}", path.display())]
+    PluginModel { path: PathBuf, source: edgellm_plugin_host::Error },
     /// The model's chat template cannot be used, or refuses the messages.
     #[error(transparent)]
     Chat(#[from] edgellm::chat::ChatError),

@@ -15,6 +15,8 @@ mod interrupt;
 mod mmap;
 mod open;
 mod output;
+#[cfg(feature = "plugin")]
+mod plugin;
 mod progress;
 mod prompt;
 mod system;

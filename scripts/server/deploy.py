@@ -148,12 +148,14 @@ def systemd_unit() -> None:
 
 
 def kubernetes() -> None:
-    """Every object of the manifest is what Kubernetes' schema says, without unknown fields, and they fit together."""
+    """Every object of the manifests is what Kubernetes' schema says, without unknown fields, and they fit together."""
     import kubernetes_validate
     import yaml
 
-    objects = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
-    for each in objects:
+    objects, of_wasm = (
+        list(yaml.safe_load_all((DEPLOY / name).read_text())) for name in ("kubernetes.yaml", "kubernetes-wasm.yaml")
+    )
+    for each in objects + of_wasm:
         try:
             kubernetes_validate.validate(each, "1.31", strict=True)
         except kubernetes_validate.ValidationError as error:  # its own text is the whole schema

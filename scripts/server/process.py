@@ -15,9 +15,9 @@ MODEL = "smollm2-135m-instruct"
 
 
 def program() -> Path:
-    """The release build."""
+    """The release build, or what EDGELLM_BUILD names."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return target / "release" / "edgellm"
+    return target / os.environ.get("EDGELLM_BUILD", "release") / "edgellm"
 
 
 class Server:

@@ -19,6 +19,7 @@ mod options;
 mod page;
 mod registry;
 mod routes;
+mod runner;
 mod scheduler;
 mod server;
 mod timed;
@@ -30,7 +31,8 @@ pub use error::ApiError;
 pub use listen::{ListenError, bind, listen};
 pub use logs::{LogFormat, init_logs};
 pub use options::Options;
-pub use registry::ModelSource;
+pub use registry::{ModelSource, OpenModel};
+pub use runner::{Run, Runner, Sequence};
 pub use server::{Server, ServerError};
 
 /// A number that nobody can guess.

@@ -2,8 +2,9 @@
 
 use crate::error::ApiError;
 use crate::grammar::{Constraint, GrammarError, Grammars, Shape};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ModelMetrics};
 use crate::options::Options;
+use crate::runner::{Native, Runner};
 use crate::scheduler::{Limits, Scheduler};
 use edgellm::chat::{ChatTemplate, DateTime};
 use edgellm::{CacheFormat, Model, Precision, TokenId};
@@ -28,7 +29,39 @@ pub struct ModelSource {
     /// The file that clients may download, if they may.
     pub file: Option<PathBuf>,
     /// Opens it, which may take a while. The error says what to do.
-    pub open: Box<dyn Fn() -> Result<Model, String> + Send + Sync>,
+    pub open: Box<dyn Fn() -> Result<OpenModel, String> + Send + Sync>,
+}
+
+/// A model that was opened, and what runs it.
+pub struct OpenModel {
+    model: Model,
+    start: Start,
+}
+
+/// Starts the scheduler of a model.
+type Start = Box<dyn FnOnce(&Model, Limits, ModelMetrics) -> Result<Scheduler, String> + Send>;
+
+impl OpenModel {
+    /// A model whose steps `runner` runs. Texts become tokens, and logits tokens, with `model`, in this process.
+    pub fn with_runner(model: Model, runner: impl Runner) -> Self {
+        let start: Start =
+            Box::new(|model, limits, metrics| Scheduler::start(model, runner, limits, metrics));
+        OpenModel { model, start }
+    }
+}
+
+impl From<Model> for OpenModel {
+    /// A model that this process runs.
+    fn from(model: Model) -> Self {
+        let runner = Native::new(&model);
+        OpenModel::with_runner(model, runner)
+    }
+}
+
+impl std::fmt::Debug for OpenModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenModel").field("model", &self.model).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for ModelSource {
@@ -148,7 +181,7 @@ impl Models {
             tracing::error!(model = id, error, "cannot be loaded");
             ApiError::internal(format!("the model {id:?} cannot be loaded: see the server's log"))
         };
-        let model = (source.open)().map_err(failed)?;
+        let OpenModel { model, start } = (source.open)().map_err(failed)?;
         let context = self.options.context.min(model.config().max_position_embeddings);
         let limits = Limits {
             context,
@@ -160,7 +193,7 @@ impl Models {
             precision: source.precision,
             kv_cache: source.kv_cache,
         };
-        let scheduler = Scheduler::start(&model, limits, self.metrics.model(id)).map_err(failed)?;
+        let scheduler = start(&model, limits, self.metrics.model(id)).map_err(failed)?;
         tracing::info!(model = id, context, "loaded");
         let used = AtomicU64::new(self.ticks.fetch_add(1, Ordering::Relaxed));
         Ok(Arc::new(Loaded { id: id.into(), model, scheduler, context, grammars: OnceLock::new(), used }))

@@ -11,6 +11,7 @@ mod worker;
 
 use crate::grammar::Constraint;
 use crate::metrics::ModelMetrics;
+use crate::runner::Runner;
 use edgellm::generate::{Continuation, FinishReason};
 use edgellm::sampler::Sampler;
 use edgellm::{CacheFormat, Model, Precision, TokenId};
@@ -138,15 +139,19 @@ struct Shared {
 }
 
 impl Scheduler {
-    /// Starts the thread of `model`.
+    /// Starts the thread of `model`, whose steps `runner` runs.
     ///
     /// # Errors
     /// If the system gives no thread, or the limits do not suit the model.
-    pub(crate) fn start(model: &Model, limits: Limits, metrics: ModelMetrics) -> Result<Self, String> {
+    pub(crate) fn start<R: Runner>(
+        model: &Model,
+        runner: R,
+        limits: Limits,
+        metrics: ModelMetrics,
+    ) -> Result<Self, String> {
         let shared = Arc::new(Shared::default());
         let (jobs, receiver) = mpsc::channel();
-        let worker = worker::Worker::new(model, limits, metrics, Arc::clone(&shared), receiver)
-            .map_err(|error| error.to_string())?;
+        let worker = worker::Worker::new(model, runner, limits, metrics, Arc::clone(&shared), receiver)?;
         let page_bytes = worker.page_bytes();
         std::thread::Builder::new()
             .name("scheduler".into())

@@ -1,6 +1,9 @@
 //! `edgellm generate`.
 
-use crate::args::{ModelArgs, RunArgs, SamplingArgs};
+#[cfg(feature = "plugin")]
+mod plugin;
+
+use crate::args::{ModelArgs, RunArgs, SamplingArgs, Target, TargetArgs};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
@@ -46,6 +49,8 @@ pub(crate) struct Args {
     context: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    target: TargetArgs,
     /// Print one JSON object instead: text, token_ids, prompt_token_ids, finish_reason, timings,
     /// peak_rss_bytes, kernel, threads
     #[arg(long)]
@@ -62,7 +67,8 @@ struct Report {
     finish_reason: &'static str,
     timings: Timings,
     peak_rss_bytes: Option<u64>,
-    kernel: &'static str,
+    target: &'static str,
+    kernel: String,
     threads: usize,
 }
 
@@ -78,10 +84,29 @@ struct Timings {
 impl Args {
     /// Generates and prints.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let mut sampler = self.sampling.sampler()?;
         let text = read_prompt(&self.prompt)?;
+        let report = match self.target.target {
+            Target::Native => self.native(&text, cache)?,
+            #[cfg(feature = "plugin")]
+            Target::Plugin => plugin::generate(&self, &text, cache)?,
+            #[cfg(not(feature = "plugin"))]
+            Target::Plugin => return Err(Error::Usage(crate::args::NO_PLUGIN.to_string())),
+        };
+        if self.json {
+            return output::print_json_line(&report);
+        }
+        if !report.text.ends_with('\n') {
+            output::print("\n")?;
+        }
+        progress::note(&report.summary());
+        Ok(())
+    }
+
+    /// Runs the model in this program.
+    fn native(&self, text: &str, cache: &Cache) -> Result<Report> {
+        let mut sampler = self.sampling.sampler()?;
         let model = self.model.open(&self.run, cache)?;
-        let prompt = self.prompt_tokens(&model, &text)?;
+        let prompt = self.prompt_tokens(&model, text)?;
         let mut session = Session::new(&model, self.run.session_options(self.context))?;
         if let Some(room) = session.capacity().checked_sub(prompt.len()) {
             // All memory before the first token, so that none is asked for between tokens.
@@ -96,46 +121,48 @@ impl Args {
         for token in &mut generation {
             let token = token?;
             first.get_or_insert_with(|| start.elapsed());
-            if !self.json && !token.text.is_empty() {
-                output::print(&token.text)?;
-            }
+            self.show(&token.text)?;
             answer.push_str(&token.text);
         }
         let all = start.elapsed();
         let token_ids = generation.token_ids().to_vec();
         let finish_reason = generation.finish_reason().map_or("stop", |reason| reason.as_str());
-        let report = Report {
+        Ok(Report {
             timings: timings(prompt.len(), token_ids.len(), prefill, first.unwrap_or(prefill), all),
             text: answer,
             token_ids,
             prompt_token_ids: prompt,
             finish_reason,
             peak_rss_bytes: system::peak_rss_bytes(),
-            kernel: model.compute().kernels().name(),
+            target: "native",
+            kernel: model.compute().kernels().name().to_string(),
             threads: model.compute().threads(),
-        };
-        if self.json {
-            return output::print_json_line(&report);
-        }
-        if !report.text.ends_with('\n') {
-            output::print("\n")?;
-        }
-        progress::note(&report.summary());
-        Ok(())
+        })
+    }
+
+    /// Prints text as it comes, unless a report is wanted.
+    fn show(&self, text: &str) -> Result<()> {
+        if self.json || text.is_empty() { Ok(()) } else { output::print(text) }
+    }
+
+    fn no_template(&self) -> Error {
+        Error::Usage(format!(
+            "{} has no chat template: leave out --chat and --system, or choose an instruct model",
+            self.model.model
+        ))
+    }
+
+    /// The conversation that the prompt is.
+    fn messages(&self, text: &str) -> Vec<Message> {
+        let system = self.system.as_ref().map(|system| Message::new("system", system));
+        system.into_iter().chain([Message::new("user", text)]).collect()
     }
 
     fn prompt_tokens(&self, model: &Model, text: &str) -> Result<Vec<TokenId>> {
         let template = if self.raw { None } else { prompt::template(model)? };
         match template {
-            Some(template) => {
-                let system = self.system.as_ref().map(|system| Message::new("system", system));
-                let messages: Vec<Message> = system.into_iter().chain([Message::new("user", text)]).collect();
-                prompt::chat(model, &template, &messages)
-            }
-            None if self.chat || self.system.is_some() => Err(Error::Usage(format!(
-                "{} has no chat template: leave out --chat and --system, or choose an instruct model",
-                self.model.model
-            ))),
+            Some(template) => prompt::chat(model, &template, &self.messages(text)),
+            None if self.chat || self.system.is_some() => Err(self.no_template()),
             None => prompt::plain(model, text),
         }
     }

@@ -1,14 +1,16 @@
 //! `edgellm serve`.
 
-use crate::args::{RunArgs, format_parser};
+#[cfg(feature = "plugin")]
+mod plugin;
+
+use crate::args::{RunArgs, Target, TargetArgs, format_parser};
 use crate::cache::{Cache, MODEL_SUFFIX};
 use crate::error::{Error, Result};
 use crate::interrupt::Listening;
 use crate::{open, output, system};
 use clap::ValueEnum;
-use edgellm::Compute;
 use edgellm_quantize::Format;
-use edgellm_server::{ApiKeys, LogFormat, ModelSource, Options, Server};
+use edgellm_server::{ApiKeys, LogFormat, ModelSource, OpenModel, Options, Server};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,6 +20,7 @@ use std::time::{Duration, UNIX_EPOCH};
 Examples:
   edgellm serve --model smollm2-135m-instruct
   edgellm serve --model smollm2-135m-instruct --model qwen2.5-coder-0.5b-instruct --max-loaded 1
+  edgellm serve --model smollm2-135m-instruct --target plugin
   edgellm serve --model chat.tmac2.bin --host 0.0.0.0 --api-key-file keys.txt --rate-limit 60
 
   curl http://127.0.0.1:8080/v1/chat/completions -d '{
@@ -39,6 +42,8 @@ pub(crate) struct Args {
     max_loaded: Option<u32>,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    target: TargetArgs,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -144,15 +149,17 @@ const INTERRUPT_POLL: Duration = Duration::from_millis(50);
 /// Threads that read requests and write answers: the models have the others.
 const IO_THREADS: usize = 2;
 
+/// Opens a model, for the server.
+type Open = Box<dyn Fn() -> std::result::Result<OpenModel, String> + Send + Sync>;
+
 impl Args {
     /// Serves until it is interrupted.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let compute = self.run.compute()?;
-        let keys = self.network.keys()?;
+        let opener = self.opener(cache)?;
+        let (keys, options) = (self.network.keys()?, self.options());
         let sources =
-            self.model.iter().map(|model| self.source(model, &compute, cache)).collect::<Result<Vec<_>>>()?;
-        let server =
-            Server::new(sources, self.options(), keys).map_err(|error| Error::Usage(error.to_string()))?;
+            self.model.iter().map(|model| self.source(model, &*opener, cache)).collect::<Result<Vec<_>>>()?;
+        let server = Server::new(sources, options, keys).map_err(|error| Error::Usage(error.to_string()))?;
         let format = match self.log_format {
             LogFormatArg::Text => LogFormat::Text,
             LogFormatArg::Json => LogFormat::Json,
@@ -203,19 +210,43 @@ impl Args {
         outcome
     }
 
-    fn source(&self, model: &str, compute: &Compute, cache: &Cache) -> Result<ModelSource> {
+    /// What makes functions that open model files where they are to run.
+    fn opener(&self, cache: &Cache) -> Result<Box<dyn Fn(&Path) -> Open>> {
+        match self.target.target {
+            Target::Native => {
+                let (compute, placement) = (self.run.compute()?, self.run.weights.placement());
+                Ok(Box::new(move |path| {
+                    let (path, compute) = (path.to_path_buf(), compute.clone());
+                    Box::new(move || {
+                        let model = open::open(&path, compute.clone(), placement);
+                        model.map(OpenModel::from).map_err(|error| error.one_line())
+                    })
+                }))
+            }
+            #[cfg(feature = "plugin")]
+            Target::Plugin => {
+                let kv_memory = self.options().kv_memory;
+                let sandboxes = plugin::Sandboxes::new(&self.target, &self.run, kv_memory, cache)?;
+                Ok(Box::new(move |path| Box::new(sandboxes.opener(path))))
+            }
+            #[cfg(not(feature = "plugin"))]
+            Target::Plugin => {
+                let _ = cache;
+                Err(Error::Usage(crate::args::NO_PLUGIN.to_string()))
+            }
+        }
+    }
+
+    fn source(&self, model: &str, opener: &dyn Fn(&Path) -> Open, cache: &Cache) -> Result<ModelSource> {
         let path = open::locate(model, self.format, cache)?;
         let options = self.run.session_options(None);
-        let (compute, placement) = (compute.clone(), self.run.weights.placement());
         Ok(ModelSource {
             id: id(model, &path),
             created: modified(&path),
             precision: options.precision,
             kv_cache: options.kv_cache,
             file: self.network.allow_download.then(|| path.clone()),
-            open: Box::new(move || {
-                open::open(&path, compute.clone(), placement).map_err(|error| error.one_line())
-            }),
+            open: opener(&path),
         })
     }
 
@@ -224,13 +255,15 @@ impl Args {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let mebibytes = |count: u32| u64::from(count) << 20;
         let quarter = || system::memory_bytes().0.map_or(2 << 30, |all| all / 4);
+        // A sandbox has 4 GiB for the model and all of its sessions.
+        let most = if self.target.target == Target::Plugin { 2 << 30 } else { u64::MAX };
         Options {
             context: limits.context as usize,
             max_tokens: limits.max_tokens.map(|most| most as usize),
             parallel: limits.parallel as usize,
             queue: limits.queue as usize,
             prefill_chunk: limits.prefill_chunk as usize,
-            kv_memory: limits.kv_memory.map_or_else(quarter, mebibytes),
+            kv_memory: limits.kv_memory.map_or_else(quarter, mebibytes).min(most),
             prefix_memory: mebibytes(limits.prefix_memory),
             max_loaded: self.max_loaded.map_or(usize::MAX, |most| most as usize),
             request_timeout: seconds(limits.request_timeout),

@@ -1,30 +1,37 @@
 //! Finished sequences, kept for requests that begin with the same tokens.
 
-use edgellm::{Session, TokenId};
+use crate::runner::Sequence;
+use edgellm::TokenId;
 
 /// Sessions by their tokens, the one used longest ago first.
-#[derive(Debug, Default)]
-pub(super) struct PrefixCache {
-    entries: Vec<Entry>,
+#[derive(Debug)]
+pub(super) struct PrefixCache<S> {
+    entries: Vec<Entry<S>>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<S> {
     tokens: Vec<TokenId>,
-    session: Session,
+    session: S,
+}
+
+impl<S> Default for PrefixCache<S> {
+    fn default() -> Self {
+        PrefixCache { entries: Vec::new() }
+    }
 }
 
 /// Common beginnings shorter than this are not worth copying.
 const WORTH_COPYING: usize = 16;
 
-impl PrefixCache {
+impl<S: Sequence> PrefixCache<S> {
     /// A session that holds as many of the first tokens of `prompt` as any does, but at least one less than all:
     /// the last one gives the logits. `others` are sequences at work, whose beginning can be copied.
     pub(super) fn take<'a>(
         &mut self,
         prompt: &[TokenId],
-        others: impl Iterator<Item = (&'a [TokenId], &'a Session)>,
-    ) -> Option<Session> {
+        others: impl Iterator<Item = (&'a [TokenId], &'a S)>,
+    ) -> Option<S> {
         let usable = |tokens: &[TokenId]| common(tokens, prompt).min(prompt.len().saturating_sub(1));
         let kept = (0..self.entries.len()).map(|at| (usable(&self.entries[at].tokens), at)).max();
         let other = others
@@ -35,7 +42,7 @@ impl PrefixCache {
             && length > longest
             && length >= WORTH_COPYING
         {
-            return Some(session.fork(length));
+            return session.fork(length).ok();
         }
         let (length, at) = kept.filter(|&(length, _)| length > 0)?;
         let whole = self.entries[at].tokens.len();
@@ -46,16 +53,17 @@ impl PrefixCache {
             return Some(session);
         }
         // Another conversation with the same beginning: the kept one may go on as well.
-        (length >= WORTH_COPYING).then(|| {
-            let entry = self.entries.remove(at);
-            let fork = entry.session.fork(length);
-            self.entries.push(entry);
-            fork
-        })
+        if length < WORTH_COPYING {
+            return None;
+        }
+        let entry = self.entries.remove(at);
+        let fork = entry.session.fork(length);
+        self.entries.push(entry);
+        fork.ok()
     }
 
     /// Keeps a session that holds exactly `tokens`.
-    pub(super) fn keep(&mut self, tokens: Vec<TokenId>, session: Session) {
+    pub(super) fn keep(&mut self, tokens: Vec<TokenId>, session: S) {
         debug_assert_eq!(tokens.len(), session.position());
         if session.position() == 0 {
             return;
@@ -73,7 +81,7 @@ impl PrefixCache {
             .iter()
             .take_while(|entry| {
                 let over = held > bytes;
-                held -= if over { entry.session.cache_bytes() as u64 } else { 0 };
+                held -= if over { entry.session.cache_bytes() } else { 0 };
                 over
             })
             .count();
@@ -82,7 +90,7 @@ impl PrefixCache {
 
     /// Bytes of all caches held.
     pub(super) fn bytes(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.session.cache_bytes() as u64).sum()
+        self.entries.iter().map(|entry| entry.session.cache_bytes()).sum()
     }
 }
 

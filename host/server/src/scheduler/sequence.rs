@@ -2,16 +2,17 @@
 
 use super::{Choice, Event, Failure, TokenLogprobs};
 use crate::metrics::ModelMetrics;
+use crate::runner;
+use edgellm::TokenId;
 use edgellm::generate::FinishReason;
 use edgellm::sampler::{log_probability, top_log_probabilities};
-use edgellm::{Session, TokenId};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A sequence that has its prompt behind it.
 #[derive(Debug)]
-pub(super) struct Sequence {
-    pub(super) session: Session,
+pub(super) struct Sequence<S> {
+    pub(super) session: S,
     /// The prompt and all tokens chosen since; the last one is not in the session yet.
     pub(super) tokens: Vec<TokenId>,
     pub(super) choice: Choice,
@@ -46,7 +47,7 @@ impl Outcome {
     }
 }
 
-impl Sequence {
+impl<S: runner::Sequence> Sequence<S> {
     /// Chooses the next token from `logits`, which it changes, and tells the client.
     pub(super) fn choose(&mut self, logits: &mut [f32], metrics: &ModelMetrics) -> Outcome {
         let Choice { index, sampler, continuation, constraint, logprobs, .. } = &mut self.choice;

@@ -4,7 +4,8 @@ use super::prefix::PrefixCache;
 use super::sequence::{Outcome, Sequence};
 use super::{Choice, Event, Failure, Job, Limits, Shared, Task};
 use crate::metrics::ModelMetrics;
-use edgellm::{Batch, BatchRun, Error, Model, Session, SessionOptions, TokenId};
+use crate::runner::{self, Run, Runner, Sequence as _};
+use edgellm::{Model, SessionOptions, TokenId};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -15,31 +16,32 @@ use std::time::Instant;
 /// Prompt tokens of a step in which no sequence waits for its next token.
 const CHUNK_ALONE: usize = 128;
 
-pub(super) struct Worker {
+pub(super) struct Worker<R: Runner> {
+    /// For its shape, its tokenizer and its threads; its steps are the runner's.
     model: Model,
+    runner: R,
     limits: Limits,
     metrics: ModelMetrics,
     shared: Arc<Shared>,
     jobs: Receiver<Job>,
-    batch: Batch,
     page_bytes: u64,
     waiting: VecDeque<Job>,
     /// Prompts being processed, in the order they came.
-    prefilling: Vec<Prefill>,
-    decoding: Vec<Sequence>,
-    kept: PrefixCache,
+    prefilling: Vec<Prefill<R::Session>>,
+    decoding: Vec<Sequence<R::Session>>,
+    kept: PrefixCache<R::Session>,
 }
 
 /// A job whose prompt is being processed.
-struct Prefill {
+struct Prefill<S> {
     job: Job,
-    session: Session,
+    session: S,
     /// Sum of the hidden states so far, for an embedding.
     sum: Vec<f64>,
     pages: u64,
 }
 
-impl Prefill {
+impl<S: runner::Sequence> Prefill<S> {
     /// Tokens of the prompt that are left to process, of one whose answer is wanted.
     fn left(&self) -> usize {
         match self.job.task {
@@ -49,21 +51,22 @@ impl Prefill {
     }
 }
 
-impl Worker {
+impl<R: Runner> Worker<R> {
     pub(super) fn new(
         model: &Model,
+        runner: R,
         limits: Limits,
         metrics: ModelMetrics,
         shared: Arc<Shared>,
         jobs: Receiver<Job>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, String> {
         let mut worker = Worker {
             model: model.clone(),
+            runner,
             limits,
             metrics,
             shared,
             jobs,
-            batch: Batch::default(),
             page_bytes: 0,
             waiting: VecDeque::new(),
             prefilling: Vec::new(),
@@ -72,7 +75,7 @@ impl Worker {
         };
         let mut session = worker.session()?;
         session.reserve(1)?;
-        worker.page_bytes = session.cache_bytes() as u64;
+        worker.page_bytes = session.cache_bytes();
         Ok(worker)
     }
 
@@ -81,9 +84,9 @@ impl Worker {
         self.page_bytes
     }
 
-    fn session(&self) -> Result<Session, Error> {
+    fn session(&mut self) -> Result<R::Session, String> {
         let Limits { context, precision, kv_cache, .. } = self.limits;
-        Session::new(&self.model, SessionOptions { context_length: Some(context), precision, kv_cache })
+        self.runner.session(SessionOptions { context_length: Some(context), precision, kv_cache })
     }
 
     /// Works until nobody can send jobs any longer and all are done.
@@ -92,8 +95,6 @@ impl Worker {
             // A bug of ours. Those at work lose their answers; the next ones find a clean state.
             tracing::error!("the scheduler panicked: all sequences of this model are ended");
             self.fail_all("internal error: see the server's log");
-            self.batch = Batch::default();
-            self.kept = PrefixCache::default();
             self.publish();
         }
     }
@@ -207,7 +208,7 @@ impl Worker {
         let session = match found.map_or_else(|| self.session(), Ok) {
             Ok(session) => session,
             Err(error) => {
-                let _ = job.events.send(Event::Failed(Failure::Internal(error.to_string())));
+                let _ = job.events.send(Event::Failed(Failure::Internal(error)));
                 return;
             }
         };
@@ -255,9 +256,8 @@ impl Worker {
         let rest = &job.prompt[session.position()..];
         let add = |state: &[f32]| sum.iter_mut().zip(state).for_each(|(sum, &x)| *sum += f64::from(x));
         if let Err(error) = session.prefill_hidden(&rest[..rest.len().min(chunk)], add) {
-            let _ = job.events.send(Event::Failed(Failure::Internal(error.to_string())));
-            self.prefilling.remove(0);
-            return;
+            tracing::error!(error, "the model failed at an embedding");
+            return self.fail_all(&error);
         }
         if session.position() == job.prompt.len() {
             let count = job.prompt.len() as f64;
@@ -271,9 +271,9 @@ impl Worker {
     fn extend(&mut self) {
         let shares = self.shares();
         let vocab_size = self.model.config().vocab_size;
-        let mut runs: Vec<BatchRun<'_>> = Vec::with_capacity(self.decoding.len() + 2);
+        let mut runs: Vec<Run<'_, R::Session>> = Vec::with_capacity(self.decoding.len() + 2);
         for Sequence { session, tokens, .. } in &mut self.decoding {
-            runs.push(BatchRun::new(session, &tokens[tokens.len() - 1..]));
+            runs.push(Run { session, tokens: &tokens[tokens.len() - 1..], logits: true });
         }
         // Prompts that end with this chunk, and so want logits.
         let mut complete = Vec::new();
@@ -282,23 +282,22 @@ impl Worker {
             if share == 0 {
                 continue;
             }
-            let chunk = &job.prompt[session.position()..][..share];
-            if share == left {
+            let tokens = &job.prompt[session.position()..][..share];
+            let logits = share == left;
+            if logits {
                 complete.push(index);
-                runs.push(BatchRun::new(session, chunk));
-            } else {
-                runs.push(BatchRun::without_logits(session, chunk));
             }
+            runs.push(Run { session, tokens, logits });
         }
         if runs.is_empty() {
             return;
         }
-        let logits = match self.batch.run(&mut runs) {
+        let logits = match self.runner.run(&mut runs) {
             Ok(logits) => logits,
             Err(error) => {
-                // Checks beforehand exclude this.
-                tracing::error!(%error, "the engine refused a step");
-                return self.fail_all(&error.to_string());
+                // Checks beforehand exclude this for the engine; a sandbox may come to its end.
+                tracing::error!(error, "the model failed at a step");
+                return self.fail_all(&error);
             }
         };
         drop(runs);
@@ -320,12 +319,19 @@ impl Worker {
     }
 
     /// Makes sequences of a prompt that is complete; `logits` are those of what follows.
-    fn continue_with(&mut self, prefill: Prefill, logits: &[f32]) {
+    fn continue_with(&mut self, prefill: Prefill<R::Session>, logits: &[f32]) {
         let Prefill { job, session, .. } = prefill;
         let Job { prompt, task: Task::Generate(choices), arrived, deadline, events } = job else { return };
         self.metrics.ttft.observe(arrived.elapsed().as_secs_f64());
-        let mut sessions = vec![session];
-        sessions.extend((1..choices.len()).map(|_| sessions[0].fork(prompt.len())).collect::<Vec<_>>());
+        let forks = (1..choices.len()).map(|_| session.fork(prompt.len())).collect::<Result<Vec<_>, _>>();
+        let forks = match forks {
+            Ok(forks) => forks,
+            Err(error) => {
+                let _ = events.send(Event::Failed(Failure::Internal(error)));
+                return;
+            }
+        };
+        let sessions = std::iter::once(session).chain(forks);
         for (choice, session) in choices.into_iter().zip(sessions) {
             let Choice { max_tokens, .. } = choice;
             let mut sequence = Sequence {
@@ -352,19 +358,24 @@ impl Worker {
         self.keep(tokens, session);
     }
 
-    fn keep(&mut self, mut tokens: Vec<TokenId>, session: Session) {
+    fn keep(&mut self, mut tokens: Vec<TokenId>, session: R::Session) {
         tokens.truncate(session.position());
         self.kept.keep(tokens, session);
         let room = self.limits.kv_memory.saturating_sub(self.reserved());
         self.kept.shrink(self.limits.prefix_memory.min(room));
     }
 
+    /// Ends all sequences with an error, and begins anew.
     fn fail_all(&mut self, why: &str) {
         for Prefill { job, .. } in self.prefilling.drain(..) {
             let _ = job.events.send(Event::Failed(Failure::Internal(why.to_string())));
         }
         for mut sequence in self.decoding.drain(..) {
             sequence.fail(why);
+        }
+        self.kept = PrefixCache::default();
+        if let Err(error) = self.runner.restart() {
+            tracing::error!(error, "the model cannot be started again: requests for it will fail");
         }
     }
 
@@ -377,7 +388,7 @@ impl Worker {
         let kept = self.kept.bytes();
         let sessions =
             self.decoding.iter().map(|s| &s.session).chain(self.prefilling.iter().map(|p| &p.session));
-        let bytes = kept + sessions.map(|session| session.cache_bytes() as u64).sum::<u64>();
+        let bytes = kept + sessions.map(runner::Sequence::cache_bytes).sum::<u64>();
         self.metrics.kv_bytes.set(bytes as i64);
         self.metrics.prefix_bytes.set(kept as i64);
     }
@@ -385,14 +396,14 @@ impl Worker {
 
 /// Chooses the next token of every sequence, shared among the model's threads: over a vocabulary of 50,000 each takes
 /// a good part of a millisecond.
-fn choose<'r>(
+fn choose<'r, S: runner::Sequence>(
     model: &Model,
-    sequences: &mut [Sequence],
+    sequences: &mut [Sequence<S>],
     rows: impl Iterator<Item = &'r mut [f32]>,
     metrics: &ModelMetrics,
 ) -> Vec<Outcome> {
     // Each lock is taken once, by whoever has its index.
-    let places: Vec<Mutex<(&mut Sequence, &mut [f32], Outcome)>> =
+    let places: Vec<_> =
         sequences.iter_mut().zip(rows).map(|(s, row)| Mutex::new((s, row, Outcome::Goes))).collect();
     model.compute().pool().for_each_range(places.len(), &|range| {
         for place in &places[range] {

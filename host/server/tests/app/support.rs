@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use edgellm::testing::{recipes, seeded_chat_model};
 use edgellm::{CacheFormat, Model, Precision};
-use edgellm_server::{ApiKeys, ModelSource, Options, Server, app};
+use edgellm_server::{ApiKeys, ModelSource, OpenModel, Options, Server, app};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub(crate) fn source(id: &str, seed: u64) -> ModelSource {
     let open = move || {
         let bytes =
             seeded_chat_model(recipes()[0], seed, Some(TEMPLATE)).map_err(|error| error.to_string())?;
-        Model::from_bytes(bytes).map_err(|error| error.to_string())
+        Model::from_bytes(bytes).map(OpenModel::from).map_err(|error| error.to_string())
     };
     ModelSource {
         id: id.into(),

@@ -1,0 +1,176 @@
+//! Law 2: the sandbox gives the bits of the native engine.
+
+use super::{RELAXED, SIMD, limits};
+use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_chat_model, seeded_model};
+use edgellm_plugin_host::{
+    BatchRun, FinishReason, GenerateOptions, KvCache, Message, Plugin, Precision, Prompt, SamplerOptions,
+    SessionOptions, Source,
+};
+use std::sync::Arc;
+
+const TEMPLATE: &str = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]";
+
+fn plugins() -> [&'static Plugin; 2] {
+    [&SIMD, &RELAXED]
+}
+
+fn greedy(logits: &[f32]) -> u32 {
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap() as u32
+}
+
+/// Hash of the logits after a prompt and 16 greedy tokens, natively.
+fn native_hash(file: &[u8], options: edgellm::SessionOptions, prompt: &[u32]) -> u64 {
+    let model = edgellm::Model::from_bytes(file.to_vec()).unwrap();
+    let mut session = edgellm::Session::new(&model, options).unwrap();
+    let mut logits = session.prefill(prompt).unwrap().to_vec();
+    let mut hash = logits_hash(HASH_START, &logits);
+    for _ in 0..16 {
+        logits = session.decode(greedy(&logits)).unwrap().to_vec();
+        hash = logits_hash(hash, &logits);
+    }
+    hash
+}
+
+#[test]
+fn logits_are_the_engines_for_every_format_precision_and_cache() {
+    let prompt: Vec<u32> = (0..70).collect();
+    for (index, recipe) in recipes().into_iter().enumerate() {
+        let file = seeded_model(recipe, index as u64).unwrap();
+        for (precision, cache, native) in [
+            (Precision::Fast, KvCache::F16, edgellm::Precision::Fast),
+            (Precision::Standard, KvCache::Int8, edgellm::Precision::Standard),
+            (Precision::High, KvCache::F16, edgellm::Precision::High),
+        ] {
+            let kv_cache = match cache {
+                KvCache::F16 => edgellm::CacheFormat::F16,
+                KvCache::Int8 => edgellm::CacheFormat::Int8,
+            };
+            let options = edgellm::SessionOptions { precision: native, kv_cache, ..Default::default() };
+            let expected = native_hash(&file, options, &prompt);
+            for plugin in plugins() {
+                let model = plugin.open(Source::Bytes(Arc::new(file.clone())), &limits()).unwrap();
+                let options = SessionOptions {
+                    precision: Some(precision),
+                    kv_cache: Some(cache),
+                    context_length: None,
+                };
+                let mut session = model.session(options).unwrap();
+                let mut logits = session.prefill(&prompt).unwrap();
+                let mut hash = logits_hash(HASH_START, &logits);
+                for _ in 0..16 {
+                    logits = session.decode(greedy(&logits)).unwrap();
+                    hash = logits_hash(hash, &logits);
+                }
+                assert_eq!(hash, expected, "recipe {index}, {precision:?}, {}", model.info().kernels);
+            }
+        }
+    }
+}
+
+#[test]
+fn text_is_the_engines_with_a_sampler_and_a_template() {
+    let file = seeded_chat_model(recipes()[0], 7, Some(TEMPLATE)).unwrap();
+    let native = edgellm::Model::from_bytes(file.clone()).unwrap();
+    let template = edgellm::chat::ChatTemplate::new(TEMPLATE, "", "").unwrap();
+    let text = template.render(&[edgellm::chat::Message::new("user", "Tell me.")], true).unwrap();
+    let prompt = native.tokenizer().encode(&text, false).unwrap();
+    let mut session = edgellm::Session::new(&native, Default::default()).unwrap();
+    let sampler = edgellm::sampler::SamplerOptions { temperature: 1.2, seed: 11, ..Default::default() };
+    let mut sampler = edgellm::sampler::Sampler::new(sampler).unwrap();
+    let mut generation = session.generate(&prompt, &mut sampler).unwrap().max_tokens(40).logprobs(true);
+    let expected: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
+    for plugin in plugins() {
+        let model = plugin.open(Source::Bytes(Arc::new(file.clone())), &limits()).unwrap();
+        let messages = vec![Message { role: "user".into(), content: "Tell me.".into() }];
+        assert_eq!(model.apply_chat_template(&messages).unwrap(), text);
+        let mut session = model.session(SessionOptions::default()).unwrap();
+        let options = GenerateOptions {
+            sampler: SamplerOptions { temperature: Some(1.2), seed: Some(11), ..Default::default() },
+            max_tokens: Some(40),
+            logprobs: true,
+            ..Default::default()
+        };
+        let mut generation = session.generate(&Prompt::Chat(messages), &options).unwrap();
+        let tokens: Vec<_> = generation.by_ref().map(Result::unwrap).collect();
+        assert_eq!(generation.finish_reason().unwrap(), Some(FinishReason::Length));
+        let timings = generation.timings().unwrap();
+        assert_eq!((timings.prompt_tokens as usize, timings.generated_tokens), (prompt.len(), 40));
+        assert!(timings.prefill_ns > 0 && timings.decode_ns > 0);
+        drop(generation);
+        assert_eq!(tokens.len(), expected.len());
+        for (token, expected) in tokens.iter().zip(&expected) {
+            assert_eq!(
+                (token.id, &token.text, token.logprob),
+                (expected.id, &expected.text, expected.logprob)
+            );
+        }
+        let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+        assert_eq!(model.detokenize(&ids, true).unwrap(), native.tokenizer().decode(&ids, true));
+        assert_eq!(model.tokenize(&text, false).unwrap(), prompt);
+    }
+}
+
+#[test]
+fn a_batch_and_a_fork_give_the_bits_of_sessions_alone() {
+    let file = seeded_model(recipes()[0], 3).unwrap();
+    let model = SIMD.open(Source::Bytes(Arc::new(file)), &limits()).unwrap();
+    let session = || model.session(SessionOptions::default()).unwrap();
+    let (mut a, mut b) = (session(), session());
+    let (alone_a, alone_b) = (a.prefill(&[1, 2, 3]).unwrap(), b.prefill(&[4]).unwrap());
+    let (mut a, mut b, mut c) = (session(), session(), session());
+    let mut batch = model.batch().unwrap();
+    let logits = batch
+        .run(&[
+            BatchRun { session: &mut a, tokens: &[1, 2, 3], logits: true },
+            BatchRun { session: &mut c, tokens: &[9, 9], logits: false },
+            BatchRun { session: &mut b, tokens: &[4], logits: true },
+        ])
+        .unwrap();
+    assert_eq!(logits, [alone_a, alone_b].concat());
+    assert_eq!((a.position().unwrap(), c.position().unwrap()), (3, 2));
+
+    let mut fork = a.fork(2).unwrap();
+    assert_eq!(fork.position().unwrap(), 2);
+    assert_eq!(fork.prefill(&[3]).unwrap(), logits[..256]);
+    a.truncate(2).unwrap();
+    assert_eq!(a.prefill(&[3]).unwrap(), logits[..256]);
+    assert!(a.cache_bytes().unwrap() > 0 && a.capacity().unwrap() == 512);
+    let mut states = 0;
+    let native = edgellm::Model::from_bytes(seeded_model(recipes()[0], 3).unwrap()).unwrap();
+    let mut expected = Vec::new();
+    let mut native_session = edgellm::Session::new(&native, Default::default()).unwrap();
+    native_session
+        .prefill_hidden(&[5, 6], |state| {
+            states += 1;
+            expected.extend_from_slice(state);
+        })
+        .unwrap();
+    assert_eq!(states, 2);
+    assert_eq!(session().hidden_states(&[5, 6]).unwrap(), expected);
+}
+
+#[test]
+fn sessions_of_another_sandbox_are_refused_in_a_batch() {
+    let open =
+        || SIMD.open(Source::Bytes(Arc::new(seeded_model(recipes()[0], 3).unwrap())), &limits()).unwrap();
+    let (one, other) = (open(), open());
+    let mut session = other.session(SessionOptions::default()).unwrap();
+    let mut batch = one.batch().unwrap();
+    let error = batch.run(&[BatchRun { session: &mut session, tokens: &[1], logits: true }]).unwrap_err();
+    assert!(error.to_string().contains("its model"), "{error}");
+}
+
+#[test]
+fn dropping_a_generation_cancels_it_and_leaves_the_session_usable() {
+    let file = seeded_model(recipes()[0], 5).unwrap();
+    let model = SIMD.open(Source::Bytes(Arc::new(file)), &limits()).unwrap();
+    let mut session = model.session(SessionOptions::default()).unwrap();
+    let prompt = Prompt::Tokens(vec![1, 2, 3]);
+    let options =
+        GenerateOptions { sampler: SamplerOptions::greedy(), ignore_eos: true, ..Default::default() };
+    assert_eq!(session.generate(&prompt, &options).unwrap().take(3).count(), 3);
+    // The third token was chosen, and is not in the session yet.
+    assert_eq!(session.position().unwrap(), 5);
+    session.truncate(0).unwrap();
+    assert_eq!(session.prefill(&[1, 2, 3]).unwrap().len(), 256);
+}

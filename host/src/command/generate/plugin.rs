@@ -1,0 +1,71 @@
+//! `edgellm generate --target plugin`: the same in a sandbox.
+
+use super::{Args, Report, Timings};
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::{plugin, system};
+use edgellm::TokenId;
+use edgellm_plugin_host::{FinishReason, GenerateOptions, Message, Model, Prompt};
+use std::time::Instant;
+
+/// Generates, showing text as it comes.
+pub(super) fn generate(args: &Args, text: &str, cache: &Cache) -> Result<Report> {
+    // The engine's own check of the options, before anything is loaded.
+    let sampler = args.sampling.sampler()?;
+    let plugin = plugin::load(&args.target, &args.run, cache)?;
+    let model = plugin::open(&plugin, &args.model.locate(cache)?, 0)?;
+    let prompt = prompt_tokens(args, &model, text)?;
+    let mut session = model.session(plugin::session_options(args.run.session_options(args.context)))?;
+    let options = GenerateOptions {
+        sampler: plugin::sampler_options(sampler.options()),
+        max_tokens: Some(u32::try_from(args.max_tokens).unwrap_or(u32::MAX)),
+        stop: args.stop.clone(),
+        ..GenerateOptions::default()
+    };
+    let start = Instant::now();
+    let mut generation = session.generate(&Prompt::Tokens(prompt.clone()), &options)?;
+    let (mut answer, mut token_ids, mut first) = (String::new(), Vec::new(), None);
+    for token in &mut generation {
+        let token = token?;
+        first.get_or_insert_with(|| start.elapsed());
+        args.show(&token.text)?;
+        answer.push_str(&token.text);
+        token_ids.push(token.id);
+    }
+    let timings = generation.timings()?;
+    let rate = |tokens: usize, ns: u64| tokens as f64 / (ns as f64 / 1e9).max(1e-9);
+    let finish_reason = match generation.finish_reason()? {
+        Some(FinishReason::Length) => "length",
+        Some(FinishReason::ContextFull) => "context_full",
+        Some(FinishReason::Stop) | None => "stop",
+    };
+    Ok(Report {
+        timings: Timings {
+            ttft_ms: first.unwrap_or_default().as_secs_f64() * 1e3,
+            prefill_tokens_per_second: rate(prompt.len(), timings.prefill_ns),
+            decode_tokens_per_second: (token_ids.len() > 1)
+                .then(|| rate(token_ids.len() - 1, timings.decode_ns)),
+        },
+        text: answer,
+        token_ids,
+        prompt_token_ids: prompt,
+        finish_reason,
+        peak_rss_bytes: system::peak_rss_bytes(),
+        target: "plugin",
+        kernel: model.info().kernels.clone(),
+        threads: 1,
+    })
+}
+
+fn prompt_tokens(args: &Args, model: &Model, text: &str) -> Result<Vec<TokenId>> {
+    if args.raw || !model.info().has_chat_template {
+        if args.chat || args.system.is_some() {
+            return Err(args.no_template());
+        }
+        return Ok(model.tokenize(text, true)?);
+    }
+    let message = |message: edgellm::chat::Message| Message { role: message.role, content: message.content };
+    let messages: Vec<Message> = args.messages(text).into_iter().map(message).collect();
+    // The template writes what stands around a text; adding it again would double it.
+    Ok(model.tokenize(&model.apply_chat_template(&messages)?, false)?)
+}

@@ -1,0 +1,85 @@
+//! `--target plugin`: the component, and models in its sandbox.
+
+use crate::args::{RunArgs, TargetArgs};
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::mmap;
+use edgellm::sampler::SamplerOptions;
+use edgellm::{CacheFormat, Precision, SessionOptions};
+use edgellm_plugin_host::{KvCache, Limits, Model, Plugin, Source};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The component that build.rs found, if it found one.
+const BUILT_IN: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/component.rs"));
+/// Memory beside the model file: sessions, buffers, the tokenizer.
+const BESIDE_THE_FILE: u64 = 1 << 30;
+/// Longest call: a prompt of many thousand tokens is one.
+const CALL_TIME: Duration = Duration::from_secs(600);
+
+/// The component that `args` ask for; its machine code is kept in the cache.
+///
+/// # Errors
+/// If there is none, or options make no sense with it.
+pub(crate) fn load(args: &TargetArgs, run: &RunArgs, cache: &Cache) -> Result<Plugin> {
+    if run.threads.is_some() || run.kernel.is_some() {
+        let message =
+            "--threads and --kernel are for --target native: a sandbox has one thread and its own kernels";
+        return Err(Error::Usage(message.to_string()));
+    }
+    let code = cache.plugin_code();
+    match (&args.plugin, BUILT_IN) {
+        (Some(path), _) => Ok(Plugin::load(path, Some(&code))?),
+        (None, Some(component)) => Ok(Plugin::from_bytes(component, Some(&code))?),
+        (None, None) => Err(Error::Usage(
+            "this edgellm was built before the component was: run `scripts/build-plugin relaxed` and build edgellm \
+             again, or give a component with --plugin FILE"
+                .to_string(),
+        )),
+    }
+}
+
+/// The model file at `path` in a sandbox of its own, which gets the bytes and no folder.
+///
+/// # Errors
+/// If the file cannot be opened, or is not sound.
+pub(crate) fn open(plugin: &Plugin, path: &Path, kv_memory: u64) -> Result<Model> {
+    let file = mmap::map(path)?;
+    let memory = file.as_ref().len() as u64 + kv_memory + BESIDE_THE_FILE;
+    let limits = Limits { memory, call_time: CALL_TIME, ..Limits::default() };
+    plugin
+        .open(Source::Bytes(Arc::new(file)), &limits)
+        .map_err(|source| Error::PluginModel { path: path.to_path_buf(), source })
+}
+
+/// The engine's options in the plugin's words.
+pub(crate) fn session_options(options: SessionOptions) -> edgellm_plugin_host::SessionOptions {
+    edgellm_plugin_host::SessionOptions {
+        // Longer ones are refused by the model.
+        context_length: options.context_length.map(|length| u32::try_from(length).unwrap_or(u32::MAX)),
+        precision: Some(match options.precision {
+            Precision::Fast => edgellm_plugin_host::Precision::Fast,
+            Precision::Standard => edgellm_plugin_host::Precision::Standard,
+            Precision::High => edgellm_plugin_host::Precision::High,
+        }),
+        kv_cache: Some(match options.kv_cache {
+            CacheFormat::F16 => KvCache::F16,
+            CacheFormat::Int8 => KvCache::Int8,
+        }),
+    }
+}
+
+/// The engine's options in the plugin's words.
+pub(crate) fn sampler_options(options: &SamplerOptions) -> edgellm_plugin_host::SamplerOptions {
+    edgellm_plugin_host::SamplerOptions {
+        temperature: Some(options.temperature),
+        top_k: Some(u32::try_from(options.top_k).unwrap_or(u32::MAX)),
+        top_p: Some(options.top_p),
+        min_p: Some(options.min_p),
+        repetition_penalty: Some(options.repetition_penalty),
+        presence_penalty: Some(options.presence_penalty),
+        frequency_penalty: Some(options.frequency_penalty),
+        seed: Some(options.seed),
+    }
+}

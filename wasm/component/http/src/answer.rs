@@ -1,0 +1,129 @@
+//! From a request to its answer, whole or as a stream of events.
+
+use crate::models;
+use crate::request::{ChatRequest, Refusal};
+use crate::response::Responder;
+use edgellm::generate::FinishReason;
+use edgellm::{Session, SessionOptions};
+use edgellm_component::{GenerateOptions, Generation, chat_prompt, seconds_since_1970};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasip2::random::random::get_random_u64;
+
+/// An answer under way.
+pub(crate) struct Answer {
+    id: String,
+    created: u64,
+    model: String,
+    stream: bool,
+    include_usage: bool,
+    generation: Generation,
+}
+
+impl Answer {
+    /// Opens the model and processes the prompt.
+    pub(crate) fn begin(request: ChatRequest) -> Result<Self, Refusal> {
+        let (name, model) = models::open(request.model.as_deref())?;
+        let prompt = chat_prompt(&model, &request.messages())?;
+        let session =
+            Session::new(&model, SessionOptions::default()).map_err(|error| Refusal::new(500, error))?;
+        let options = GenerateOptions {
+            sampler: request.sampler(),
+            max_tokens: request.max_tokens(),
+            stop: request.stop(),
+            ..GenerateOptions::default()
+        };
+        let generation = Generation::start(Rc::new(RefCell::new(session)), &prompt, options)?;
+        Ok(Answer {
+            id: format!("chatcmpl-{:016x}", get_random_u64()),
+            created: seconds_since_1970(),
+            model: name,
+            stream: request.stream,
+            include_usage: request.include_usage(),
+            generation,
+        })
+    }
+
+    pub(crate) fn streams(&self) -> bool {
+        self.stream
+    }
+
+    /// All of it.
+    pub(crate) fn whole(mut self) -> Result<Value, Refusal> {
+        let mut text = String::new();
+        while let Some(token) = self.generation.next_token()? {
+            text.push_str(&token.text);
+        }
+        Ok(json!({
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [{
+                "index": 0,
+                "message": { "role": "assistant", "content": text },
+                "finish_reason": self.finish_reason(),
+                "logprobs": null,
+            }],
+            "usage": self.usage(),
+        }))
+    }
+
+    /// Token by token. A client that goes away ends it.
+    pub(crate) fn stream(mut self, responder: Responder) {
+        let Some(mut events) = responder.events() else { return };
+        let mut delta = json!({ "role": "assistant", "content": "" });
+        loop {
+            if events.send(&self.chunk(&delta, Value::Null)).is_err() {
+                return;
+            }
+            delta = match self.generation.next_token() {
+                Ok(Some(token)) => json!({ "content": token.text }),
+                Ok(None) => break,
+                Err(error) => {
+                    // Half of an answer is on its way: the client hears of it here or not at all.
+                    let _ = events.send(&json!({ "error": { "message": error.to_string() } }));
+                    return events.end();
+                }
+            };
+        }
+        let mut last = events.send(&self.chunk(&json!({}), json!(self.finish_reason())));
+        if self.include_usage {
+            let mut chunk = self.chunk(&Value::Null, Value::Null);
+            chunk["choices"] = json!([]);
+            chunk["usage"] = self.usage();
+            last = last.and_then(|()| events.send(&chunk));
+        }
+        if last.is_ok() {
+            events.end();
+        }
+    }
+
+    fn usage(&self) -> Value {
+        let timings = self.generation.timings();
+        json!({
+            "prompt_tokens": timings.prompt_tokens,
+            "completion_tokens": timings.generated_tokens,
+            "total_tokens": timings.prompt_tokens + timings.generated_tokens,
+        })
+    }
+
+    fn chunk(&self, delta: &Value, finish_reason: Value) -> Value {
+        json!({
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.model,
+            "choices": [{ "index": 0, "delta": delta, "finish_reason": finish_reason }],
+        })
+    }
+
+    /// OpenAI knows two.
+    fn finish_reason(&self) -> &'static str {
+        match self.generation.finish_reason() {
+            Some(FinishReason::Length | FinishReason::ContextFull) => "length",
+            Some(FinishReason::Stop) | None => "stop",
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Why a component cannot do what it was asked.
+
+use edgellm::chat::ChatError;
+use edgellm::sampler::SamplerError;
+
+/// What went wrong, with the numbers and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A path outside the folders that the host gave, or nothing there.
+    #[error(
+        "there is no file {path:?} in the folders given to this component ({folders}): check the name, or give its folder"
+    )]
+    NotFound {
+        /// As asked for.
+        path: String,
+        /// Guest names of the folders.
+        folders: String,
+    },
+    /// The host could not read.
+    #[error("cannot read {path:?}: {reason}")]
+    Read {
+        /// As asked for.
+        path: String,
+        /// WASI's error, or the host's.
+        reason: String,
+    },
+    /// A file that 32-bit WebAssembly cannot hold.
+    #[error(
+        "the model file has {bytes} bytes, but 32-bit WebAssembly (wasm32) addresses at most 4 GiB, of which \
+         {limit} bytes are for the file: choose a smaller model or format, or run it natively"
+    )]
+    TooLarge {
+        /// Length of the file.
+        bytes: u64,
+        /// Longest file that is taken.
+        limit: u64,
+    },
+    /// A file that the host's limit leaves no memory for.
+    #[error("the sandbox has no memory for a model file of {bytes} bytes: raise its memory limit")]
+    Memory {
+        /// Length of the file.
+        bytes: u64,
+    },
+    /// Pieces that are not the file that was announced.
+    #[error(
+        "a model file of {expected} bytes was announced, but {given} were given: give all of its pieces, in order"
+    )]
+    Pieces {
+        /// Announced length.
+        expected: u64,
+        /// Bytes so far.
+        given: u64,
+    },
+    /// Somebody else used the session.
+    #[error(
+        "the session is at position {found}, but this generation left it at {expected}: use one after the other"
+    )]
+    Interrupted {
+        /// Where the generation left it.
+        expected: usize,
+        /// Where it is.
+        found: usize,
+    },
+    /// The model has no chat template.
+    #[error("the model has no chat template: give a text instead of messages, or choose an instruct model")]
+    NoTemplate,
+    /// The template cannot be used, or refuses the messages.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+    /// A sampler option is out of range.
+    #[error(transparent)]
+    Sampler(#[from] SamplerError),
+    /// The engine refused the file, an option or a step.
+    #[error(transparent)]
+    Engine(#[from] edgellm::Error),
+}
