@@ -44,7 +44,7 @@ const PIECE: usize = 1 << 20;
 
 impl Plugin {
     /// Loads the component at `path` (`scripts/build-plugin` makes it). Machine code is kept in the folder `cache`, which
-    /// must be writable by this user alone, and a start with it takes some 20 milliseconds in place of seconds.
+    /// must be writable by this user alone; a start with it loads in place of compiling.
     ///
     /// # Errors
     /// [`Error::File`], or [`Error::Component`] if it is not one, or wants more than a sandbox gives.

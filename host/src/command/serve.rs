@@ -152,6 +152,9 @@ const IO_THREADS: usize = 2;
 /// Opens a model, for the server.
 type Open = Box<dyn Fn() -> std::result::Result<OpenModel, String> + Send + Sync>;
 
+/// Makes what opens the model file at a path.
+type Opener = Box<dyn Fn(&Path) -> Open>;
+
 impl Args {
     /// Serves until it is interrupted.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
@@ -211,7 +214,7 @@ impl Args {
     }
 
     /// What makes functions that open model files where they are to run.
-    fn opener(&self, cache: &Cache) -> Result<Box<dyn Fn(&Path) -> Open>> {
+    fn opener(&self, cache: &Cache) -> Result<Opener> {
         match self.target.target {
             Target::Native => {
                 let (compute, placement) = (self.run.compute()?, self.run.weights.placement());
