@@ -90,8 +90,12 @@ enum Stop {
 
 impl ChatRequest {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(body)
-            .map_err(|error| Refusal::new(400, format!("the body is refused: {error}")))
+        let request: Self = serde_json::from_slice(body)
+            .map_err(|error| Refusal::new(400, format!("the body is refused: {error}")))?;
+        match request.n {
+            None | Some(1) => Ok(request),
+            Some(n) => Err(Refusal::new(400, format!("n must be 1, not {n}: ask again for another answer"))),
+        }
     }
 
     pub(crate) fn messages(&self) -> Vec<Message> {
