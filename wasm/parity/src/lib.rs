@@ -90,7 +90,7 @@ pub fn given_model(file: Vec<u8>, compute: &Compute) -> Result<Vec<Line>, Error>
     ])
 }
 
-/// Tokens that follow [`TEXT`] greedily, and the hash of all logits on the way.
+/// Tokens that follow the text greedily, and the hash of all logits on the way.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Greedy {
     /// The text's tokens.
