@@ -35,7 +35,7 @@ fn host_is_well() {
 
 #[test]
 fn an_endless_loop_is_stopped_within_50_milliseconds_of_its_time() {
-    drop(attack("warm up"));
+    host_is_well(); // everything is compiled
     let mut late = Vec::new();
     for _ in 0..5 {
         let start = Instant::now();
@@ -79,8 +79,10 @@ fn a_memory_bomb_ends_at_its_limit() {
 
 #[test]
 fn deep_recursion_and_a_panic_are_traps() {
+    // The guest's own stack lies at the bottom of its memory, and may end before the engine's.
     let error = attack("recurse");
-    assert!(matches!(&error, Error::Trap { reason, .. } if reason.contains("stack")), "{error}");
+    let overflows = |reason: &str| reason.contains("stack") || reason.contains("out of bounds");
+    assert!(matches!(&error, Error::Trap { reason, .. } if overflows(reason)), "{error}");
     let error = attack("panic");
     assert!(matches!(&error, Error::Trap { output, .. } if output.contains("for no reason")), "{error}");
     host_is_well();
