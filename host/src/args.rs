@@ -181,6 +181,17 @@ impl ModelArgs {
 }
 
 impl RunArgs {
+    /// The defaults, with this kernel.
+    pub(crate) fn with_kernel(kernel: Option<String>) -> Self {
+        RunArgs {
+            threads: None,
+            kernel,
+            precision: PrecisionArg::Standard,
+            kv_cache: CacheArg::F16,
+            weights: WeightsArg::Auto,
+        }
+    }
+
     /// The kernels and threads asked for.
     pub(crate) fn compute(&self) -> Result<Compute> {
         let available = available_kernels();

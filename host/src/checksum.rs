@@ -87,6 +87,17 @@ pub(crate) fn hash_file(path: &Path, hasher: &mut Hasher) -> Result<u64> {
     }
 }
 
+/// Length and SHA-256, in hexadecimal, of the file at `path`.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn sha256_file(path: &Path) -> Result<(u64, String)> {
+    let mut hasher = Hasher::Sha256(Sha256::new());
+    let length = hash_file(path, &mut hasher)?;
+    let (Checksum::Sha256(hex) | Checksum::GitBlob(hex)) = hasher.finish();
+    Ok((length, hex))
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,8 @@
 
 use crate::cache::Cache;
 use crate::command::{
-    chat, completions, doctor, generate, info, models, perplexity, quantize, serve, tokenize,
+    benchmark, chat, completions, doctor, evaluate, generate, info, models, perplexity, quantize, serve,
+    tokenize,
 };
 use crate::error::Result;
 use clap::{Parser, Subcommand};
@@ -34,6 +35,10 @@ enum Command {
     Info(info::Args),
     Tokenize(tokenize::Args),
     Perplexity(perplexity::Args),
+    Evaluate(evaluate::Args),
+    Benchmark(Box<benchmark::Args>),
+    #[command(hide = true)]
+    BenchmarkWorker(benchmark::WorkerArgs),
     Quantize(quantize::Args),
     Pull(models::PullArgs),
     List(models::ListArgs),
@@ -56,6 +61,9 @@ impl Cli {
             Command::Info(args) => args.run(&cache?),
             Command::Tokenize(args) => args.run(&cache?),
             Command::Perplexity(args) => args.run(&cache?),
+            Command::Evaluate(args) => args.run(&cache?),
+            Command::Benchmark(args) => args.run(&cache?),
+            Command::BenchmarkWorker(args) => args.run(&cache?),
             Command::Quantize(args) => args.run(),
             Command::Pull(args) => args.run(&cache?),
             Command::List(args) => args.run(&cache?),

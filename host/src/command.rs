@@ -1,8 +1,10 @@
 //! The commands, one module each: its options, and what it does.
 
+pub(crate) mod benchmark;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod info;
 pub(crate) mod models;

@@ -86,6 +86,9 @@ pub(crate) enum Error {
     /// A package is not as the catalogue describes it.
     #[error("package {package}: {problem}")]
     Package { package: String, problem: String },
+    /// A benchmark found an answer that is wrong, or a report that is none or is worse than another.
+    #[error("{0}")]
+    Benchmark(String),
     /// The text is too short for what was asked.
     #[error("{0}")]
     Text(String),

@@ -29,6 +29,11 @@ impl Bar {
         self.0.set_position(done);
     }
 
+    /// Prints a line above the bar.
+    pub(crate) fn note(&self, line: &str) {
+        self.0.suspend(|| note(line));
+    }
+
     /// Sets how much there is to do.
     pub(crate) fn set_total(&self, total: u64) {
         self.0.set_length(total);

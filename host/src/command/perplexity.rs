@@ -10,11 +10,12 @@ use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::progress;
-use edgellm::{Session, TokenId};
+use edgellm::{Model, Session, SessionOptions, TokenId};
+use edgellm_benchmark::quality::divergence::log_total;
 use serde::Serialize;
 use std::fs;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
 
 /// Measure how well a model predicts a text; lower is better
 #[derive(Debug, clap::Args)]
@@ -47,10 +48,13 @@ pub(crate) struct Args {
     json: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Report {
-    perplexity: f64,
-    stderr: f64,
+/// How well a model predicts a text.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Report {
+    /// Exponential of the mean loss.
+    pub(crate) perplexity: f64,
+    /// Its standard error.
+    pub(crate) stderr: f64,
     chunks: usize,
     context: usize,
     tokens: usize,
@@ -66,9 +70,7 @@ struct Score {
 
 impl Score {
     fn add(&mut self, logits: &[f32], token: TokenId) {
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|&logit| f64::from(logit - max).exp()).sum();
-        let loss = f64::from(max) + sum.ln() - f64::from(logits[token as usize]);
+        let loss = log_total(logits) - f64::from(logits[token as usize]);
         self.sum += loss;
         self.squares += loss * loss;
         self.count += 1;
@@ -90,15 +92,75 @@ impl Score {
 impl Args {
     /// Measures and prints.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let text = fs::read(&self.text).map_err(Error::file("read", &self.text))?;
+        let text = Text { path: &self.text, context: self.context, chunks: self.chunks };
+        text.check()?;
+        let model = self.model.open(&self.run, cache)?;
+        let options = self.run.session_options(Some(self.context));
+        let report = match &self.save_logits {
+            None => text.perplexity(&model, options, &mut |_| Ok(()))?,
+            Some(path) => {
+                let mut saved = Draft::new(path)?;
+                let mut writer = BufWriter::with_capacity(1 << 20, saved.file());
+                let report = text.perplexity(&model, options, &mut |logits| {
+                    let mut values = logits.iter();
+                    values
+                        .try_for_each(|logit| writer.write_all(&logit.to_le_bytes()))
+                        .map_err(Error::file("write", path))
+                })?;
+                writer.flush().map_err(Error::file("write", path))?;
+                drop(writer);
+                saved.commit()?;
+                report
+            }
+        };
+        if self.json {
+            return output::print_json_line(&report);
+        }
+        let Report { perplexity, stderr, chunks, context, tokens } = report;
+        output::print(&format!(
+            "perplexity {perplexity:.4} +/- {stderr:.4} ({chunks} windows of {context}, {tokens} tokens scored)\n"
+        ))
+    }
+}
+
+/// A text, and how to cut it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    /// The file.
+    pub(crate) path: &'a Path,
+    /// Tokens of a window.
+    pub(crate) context: usize,
+    /// Windows to use; all if not given.
+    pub(crate) chunks: Option<usize>,
+}
+
+impl Text<'_> {
+    /// Whether such windows can be scored.
+    ///
+    /// # Errors
+    /// If they are too short.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.context {
+            0..4 => Err(Error::Usage(format!("--context {} is too small: give at least 4", self.context))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The model's perplexity; `each` gets the logits of every scored position, (vocab_size), one after the other.
+    ///
+    /// # Errors
+    /// If the text cannot be read or is too short, or `each` fails.
+    pub(crate) fn perplexity(
+        &self,
+        model: &Model,
+        options: SessionOptions,
+        each: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<Report> {
+        let context = self.context;
+        let text = fs::read(self.path).map_err(Error::file("read", self.path))?;
         let text = String::from_utf8_lossy(&text);
         // As llama.cpp reads a file.
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        let context = self.context;
-        if context < 4 {
-            return Err(Error::Usage(format!("--context {context} is too small: give at least 4")));
-        }
-        let model = self.model.open(&self.run, cache)?;
         let tokenizer = model.tokenizer();
         let encode = |text: &str| tokenizer.encode(text, true).map_err(edgellm::Error::from);
         // What the model adds around an empty text is what it adds before every text.
@@ -109,83 +171,44 @@ impl Args {
         if chunks == 0 {
             return Err(Error::Text(format!(
                 "{} has {} tokens, too few for one window of {context}: give a longer text or a smaller --context",
-                self.text.display(),
+                self.path.display(),
                 tokens.len()
             )));
         }
-        let mut session = Session::new(&model, self.run.session_options(Some(context)))?;
-        let mut saved = self.save_logits.as_deref().map(Draft::new).transpose()?;
+        let mut session = Session::new(model, options)?;
         let mut score = Score::default();
         for chunk in 0..chunks {
             let mut window = tokens[chunk * context..(chunk + 1) * context].to_vec();
-            let sink = saved.as_mut().map(Draft::file);
-            score_window(&mut session, &mut window, bos, &mut score, sink)
-                .map_err(|error| self.save_failed(error))?;
+            if let Some(bos) = bos {
+                window[0] = bos;
+            }
+            score_window(&mut session, &window, &mut score, each)?;
             progress::note(&format!("[{}/{chunks}] {:.4}", chunk + 1, score.perplexity()));
         }
-        if let Some(saved) = saved {
-            saved.commit()?;
-        }
         let (perplexity, stderr, tokens) = (score.perplexity(), score.stderr(), score.count);
-        let report = Report { perplexity, stderr, chunks, context, tokens };
-        if self.json {
-            return output::print_json_line(&report);
-        }
-        output::print(&format!(
-            "perplexity {perplexity:.4} +/- {stderr:.4} ({chunks} windows of {context}, {tokens} tokens scored)\n"
-        ))
-    }
-
-    fn save_failed(&self, error: WindowError) -> Error {
-        match error {
-            WindowError::Engine(error) => Error::Engine(error),
-            WindowError::Save(error) => {
-                Error::file("write", self.save_logits.as_deref().unwrap_or(&self.text))(error)
-            }
-        }
+        Ok(Report { perplexity, stderr, chunks, context, tokens })
     }
 }
 
-enum WindowError {
-    Engine(edgellm::Error),
-    Save(std::io::Error),
-}
-
-impl From<edgellm::Error> for WindowError {
-    fn from(error: edgellm::Error) -> Self {
-        WindowError::Engine(error)
-    }
-}
-
-/// Scores the second half of `window`, and writes the logits that the scores are made of to `sink`.
+/// Scores the second half of `window`, and hands the logits that the scores are made of to `each`.
 fn score_window(
     session: &mut Session,
-    window: &mut [TokenId],
-    bos: Option<TokenId>,
+    window: &[TokenId],
     score: &mut Score,
-    sink: Option<&mut fs::File>,
-) -> std::result::Result<(), WindowError> {
-    let original = window[0];
-    if let Some(bos) = bos {
-        window[0] = bos;
-    }
+    each: &mut dyn FnMut(&[f32]) -> Result<()>,
+) -> Result<()> {
     let first = window.len() / 2;
     session.reset();
     session.prefill(&window[..first])?;
-    let mut sink = sink.map(BufWriter::new);
     let mut outcome = Ok(());
     // The last token's logits would predict what the window does not hold.
     session.prefill_each(&window[first..window.len() - 1], |index, logits| {
         score.add(logits, window[first + index + 1]);
-        if let Some(sink) = sink.as_mut().filter(|_| outcome.is_ok()) {
-            outcome = logits.iter().try_for_each(|logit| sink.write_all(&logit.to_le_bytes()));
+        if outcome.is_ok() {
+            outcome = each(logits);
         }
     })?;
-    window[0] = original;
-    if let Some(mut sink) = sink {
-        outcome = outcome.and_then(|()| sink.flush());
-    }
-    outcome.map_err(WindowError::Save)
+    outcome
 }
 
 #[cfg(test)]

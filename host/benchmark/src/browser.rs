@@ -1,0 +1,138 @@
+//! Engines in a browser as workers: headless Chromium with a page that asks for prompts and posts what came of them.
+//!
+//! A small server on the loopback interface gives the page its engine and the model and takes its answers, so nothing has
+//! to drive the browser from outside.
+
+mod chromium;
+mod server;
+
+pub use chromium::find as find_chromium;
+
+use crate::native::{answer_lines, hash_of_bytes};
+use crate::protocol::{Answer, Done, Hello, Request};
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+/// Longest wait for the page to load the model, and for one answer.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How often a wait looks whether the browser is still there.
+const POLL: Duration = Duration::from_millis(200);
+
+/// The engine of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The package `edgellm-web`, which `scripts/build-web` makes.
+    EdgeLlm,
+    /// llama.cpp by `@wllama/wllama`, from npm.
+    Wllama,
+}
+
+impl Engine {
+    /// The page's module.
+    fn module(self) -> &'static str {
+        match self {
+            Engine::EdgeLlm => include_str!("browser/edgellm.js"),
+            Engine::Wllama => include_str!("browser/wllama.js"),
+        }
+    }
+
+    /// A file that the package's folder must have.
+    fn entry(self) -> &'static str {
+        match self {
+            Engine::EdgeLlm => "index.js",
+            Engine::Wllama => "esm/index.js",
+        }
+    }
+
+    /// How to get the package.
+    fn advice(self) -> &'static str {
+        match self {
+            Engine::EdgeLlm => "scripts/build-web makes it",
+            Engine::Wllama => "npm ci --prefix benches/browser_speed installs it",
+        }
+    }
+}
+
+/// What the page shall run.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Which engine.
+    pub engine: Engine,
+    /// The folder of its package.
+    pub package: PathBuf,
+    /// The model file.
+    pub model: PathBuf,
+    /// Threads.
+    pub threads: usize,
+    /// Tokens of context.
+    pub context: usize,
+    /// The browser; looked for where `None`.
+    pub chromium: Option<PathBuf>,
+}
+
+/// What the page posts.
+#[derive(Debug)]
+enum Posted {
+    /// That it is ready, or why not.
+    Hello(Hello),
+    /// What came of a prompt.
+    Answer(Answer),
+}
+
+/// Speaks the benchmark's protocol for the page until `input` ends.
+///
+/// # Errors
+/// If input, output or the server's socket fail. What is missing, or goes wrong in the page, is said in the protocol.
+pub fn serve(page: &Page, input: impl BufRead, output: impl Write) -> io::Result<()> {
+    let absent = |reason: String, output| {
+        answer_lines(io::empty(), output, &Hello::Absent(reason), |_| Err(String::new()))
+    };
+    let Some(program) = page.chromium.clone().or_else(chromium::find) else {
+        return absent(
+            "no Chromium: install it (Debian: apt-get install chromium), or name it with --chromium".into(),
+            output,
+        );
+    };
+    if !page.package.join(page.engine.entry()).is_file() {
+        let (folder, advice) = (page.package.display(), page.engine.advice());
+        return absent(format!("no package in {folder}: {advice}"), output);
+    }
+    let server = server::Server::start(page)?;
+    let mut browser = match chromium::Browser::start(&program, &server.url()) {
+        Ok(browser) => browser,
+        Err(error) => return absent(format!("cannot start {}: {error}", program.display()), output),
+    };
+    let mut posted = || -> Result<Posted, String> {
+        for _ in 0..LIMIT.as_millis() / POLL.as_millis() {
+            match server.posted.recv_timeout(POLL) {
+                Ok(posted) => return Ok(posted),
+                Err(RecvTimeoutError::Disconnected) => return Err("the page's server ended".to_string()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(status) = browser.ended() {
+                return Err(format!("the browser ended ({status})"));
+            }
+        }
+        Err(format!("no word from the page within {} seconds", LIMIT.as_secs()))
+    };
+    let hello = match posted() {
+        Ok(Posted::Hello(hello)) => hello,
+        Ok(Posted::Answer(_)) => Hello::Absent("the page answered before it was asked".to_string()),
+        Err(reason) => Hello::Absent(reason),
+    };
+    answer_lines(input, output, &hello, |request: &Request| -> Result<Done, String> {
+        server.ask(request.clone());
+        match posted()? {
+            Posted::Answer(Answer::Done(mut done)) => {
+                // The page cannot hash so many bytes in passing: it posts them.
+                let logits = server.take_logits();
+                done.logits_hash = (request.hash && !logits.is_empty()).then(|| hash_of_bytes(&logits));
+                Ok(done)
+            }
+            Posted::Answer(Answer::Failed(reason)) => Err(reason),
+            Posted::Hello(_) => Err("the page was loaded anew".to_string()),
+        }
+    })
+}

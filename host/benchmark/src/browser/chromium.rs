@@ -1,0 +1,63 @@
+//! A headless Chromium of our own: a new profile, no network but ours, ended with the worker.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+
+/// Names under which Chromium is installed.
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+
+/// The first Chromium on the PATH.
+pub fn find() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    NAMES.iter().find_map(|name| {
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    })
+}
+
+/// A running browser. Dropped, it ends.
+#[derive(Debug)]
+pub(super) struct Browser {
+    child: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts `program` with a page.
+    pub(super) fn start(program: &Path, url: &str) -> io::Result<Self> {
+        let profile = tempfile::tempdir()?;
+        let child = Command::new(program)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            // A page that nobody sees must not be slowed down for it.
+            .args(["--disable-background-timer-throttling", "--disable-renderer-backgrounding"])
+            // /dev/shm is small in containers.
+            .arg("--disable-dev-shm-usage")
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            // Without a debugging port, headless Chromium renders once and ends.
+            .arg("--remote-debugging-port=0")
+            .arg(url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Browser { child, _profile: profile })
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Asked politely, it ends its own processes first.
+        #[cfg(unix)]
+        let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        #[cfg(not(unix))]
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

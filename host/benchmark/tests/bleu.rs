@@ -1,0 +1,29 @@
+//! BLEU against sacrebleu's, on corpora with all that its tokenizer knows: scripts/evaluation/bleu_fixtures.py made the
+//! numbers.
+
+use edgellm_benchmark::quality::bleu::Bleu;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Corpus {
+    pairs: Vec<(String, String)>,
+    bleu: f64,
+}
+
+#[test]
+fn bleu_is_sacrebleus() {
+    let corpora: Vec<Corpus> = serde_json::from_str(include_str!("bleu.json")).expect("the script wrote it");
+    for corpus in corpora {
+        let mut bleu = Bleu::default();
+        for (sentence, reference) in &corpus.pairs {
+            bleu.add(sentence, reference);
+        }
+        let ours = bleu.score();
+        assert!(
+            (ours - corpus.bleu).abs() < 1e-9,
+            "{ours}, sacrebleu says {}: {:?}",
+            corpus.bleu,
+            corpus.pairs
+        );
+    }
+}

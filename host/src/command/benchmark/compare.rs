@@ -1,0 +1,52 @@
+//! `edgellm benchmark compare`.
+
+use crate::error::{Error, Result};
+use crate::output;
+use edgellm_benchmark::compare::compare;
+use edgellm_benchmark::report::{Report, SCHEMA};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Find what got slower between two reports, beyond chance; ends with code 1 if anything did
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The earlier report.json
+    before: PathBuf,
+    /// The later report.json
+    after: PathBuf,
+    /// Smallest change that matters, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    threshold: f64,
+    /// Show unchanged figures too
+    #[arg(long)]
+    all: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<()> {
+        let comparison = compare(&read(&self.before)?, &read(&self.after)?, self.threshold / 100.0);
+        if self.json {
+            output::print_json(&comparison)?;
+        } else {
+            output::print(&comparison.text(self.all))?;
+        }
+        if comparison.is_worse() {
+            let (before, after) = (self.before.display(), self.after.display());
+            return Err(Error::Benchmark(format!("{after} is worse than {before}")));
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Report> {
+    let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let wrong = |problem: String| Error::Benchmark(format!("{} is no report: {problem}", path.display()));
+    let report: Report = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if report.schema != SCHEMA {
+        return Err(wrong(format!("its schema is {:?}, this program knows {SCHEMA:?}", report.schema)));
+    }
+    Ok(report)
+}

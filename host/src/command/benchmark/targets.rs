@@ -1,0 +1,140 @@
+//! From `--targets` and `--peers` to workers' commands.
+
+use crate::args::RunArgs;
+use crate::error::{Error, Result};
+use edgellm_benchmark::peer::{self, Peers};
+use edgellm_benchmark::run::Target;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// EdgeLLM's own targets.
+const OWN: [&str; 3] = ["native", "plugin", "browser"];
+
+/// The peer that runs in the browser too.
+const WLLAMA: &str = "wllama";
+
+/// What every worker's command is made of.
+pub(super) struct Setting<'a> {
+    pub(super) model: &'a Path,
+    pub(super) gguf: Option<&'a Path>,
+    pub(super) context: usize,
+    pub(super) run: &'a RunArgs,
+    pub(super) python: &'a OsString,
+    pub(super) program: PathBuf,
+    pub(super) web_package: &'a Path,
+    pub(super) wllama_package: &'a Path,
+    pub(super) chromium: Option<&'a Path>,
+}
+
+/// A target that is known but has no worker, and why.
+pub(super) type Missing = (String, String);
+
+impl Setting<'_> {
+    /// The targets of these names, and those that cannot be had.
+    ///
+    /// # Errors
+    /// If a name is unknown.
+    pub(super) fn targets(
+        &self,
+        targets: &[String],
+        peers: &[String],
+    ) -> Result<(Vec<Target>, Vec<Missing>)> {
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for name in targets {
+            match name.split_once('=') {
+                Some((name, command)) => found.push(self.custom(name, command, true)?),
+                None if name == "native" => found.push(self.native()),
+                None if name == "browser" => {
+                    found.push(self.page("browser", "browser", true, self.model, self.web_package));
+                }
+                None if OWN.contains(&name.as_str()) => {
+                    missing.push((name.clone(), "this program was built without it".to_string()));
+                }
+                None => return Err(unknown("target", name, OWN.into_iter())),
+            }
+        }
+        for name in peers {
+            match name.split_once('=') {
+                Some((name, command)) => found.push(self.custom(name, command, false)?),
+                None => match self.gguf {
+                    _ if name != WLLAMA && !peer::names().any(|known| known == name) => {
+                        return Err(unknown("peer", name, peer::names().chain([WLLAMA])));
+                    }
+                    None => missing
+                        .push((name.clone(), "no GGUF file of this model: --gguf names it".to_string())),
+                    Some(gguf) if name == WLLAMA => {
+                        found.push(self.page(WLLAMA, WLLAMA, false, gguf, self.wllama_package));
+                    }
+                    Some(gguf) => found.push(self.peer(name, gguf)),
+                },
+            }
+        }
+        Ok((found, missing))
+    }
+
+    fn native(&self) -> Target {
+        let mut arguments = vec!["--model".into(), self.model.into()];
+        if let Some(kernel) = &self.run.kernel {
+            arguments.extend(["--kernel".into(), kernel.into()]);
+        }
+        self.own("native", "native", true, arguments)
+    }
+
+    /// A page in Chromium, which gets this model and the package in this folder.
+    fn page(&self, name: &str, kind: &str, exact: bool, model: &Path, package: &Path) -> Target {
+        let mut arguments = vec!["--model".into(), model.into(), "--package".into(), package.into()];
+        if let Some(chromium) = self.chromium {
+            arguments.extend(["--chromium".into(), chromium.into()]);
+        }
+        self.own(name, kind, exact, arguments)
+    }
+
+    /// A worker that is this program.
+    fn own(&self, name: &str, kind: &str, exact: bool, arguments: Vec<OsString>) -> Target {
+        let (program, kind, context) = (self.program.clone(), kind.to_string(), self.context.to_string());
+        let command = move |threads: usize| {
+            let mut command = Command::new(&program);
+            command.args(["benchmark-worker", "--kind", &kind, "--context", &context]).args(&arguments);
+            command.arg("--threads").arg(threads.to_string());
+            command
+        };
+        Target { name: name.to_string(), exact, command: Box::new(command) }
+    }
+
+    fn peer(&self, name: &str, gguf: &Path) -> Target {
+        let peers = Peers { python: self.python.clone(), gguf: gguf.to_path_buf(), context: self.context };
+        let known = name.to_string();
+        // The name was looked up before.
+        let command = move |threads| peers.command(&known, threads).unwrap_or_else(|| Command::new("false"));
+        Target { name: name.to_string(), exact: false, command: Box::new(command) }
+    }
+
+    /// `NAME=COMMAND`: any program that speaks the protocol.
+    fn custom(&self, name: &str, command: &str, exact: bool) -> Result<Target> {
+        let model = self.model.to_string_lossy().into_owned();
+        let gguf = self.gguf.unwrap_or(self.model).to_string_lossy().into_owned();
+        let context = self.context.to_string();
+        let words: Vec<String> = command
+            .split_whitespace()
+            .map(|word| {
+                word.replace("{model}", &model).replace("{gguf}", &gguf).replace("{context}", &context)
+            })
+            .collect();
+        let [program, arguments @ ..] = &words[..] else {
+            return Err(Error::Usage(format!("{name}= lacks a command")));
+        };
+        let (program, arguments) = (program.clone(), arguments.to_vec());
+        let command = move |threads: usize| {
+            let mut command = Command::new(&program);
+            command.args(arguments.iter().map(|word| word.replace("{threads}", &threads.to_string())));
+            command
+        };
+        Ok(Target { name: name.to_string(), exact, command: Box::new(command) })
+    }
+}
+
+fn unknown(what: &str, name: &str, known: impl Iterator<Item = &'static str>) -> Error {
+    let known: Vec<_> = known.collect();
+    Error::Usage(format!("there is no {what} {name:?}; there are {}, and NAME=COMMAND", known.join(", ")))
+}
