@@ -45,9 +45,15 @@ def perplexity(args: argparse.Namespace) -> None:
     model = Model(args.gguf)
     tokens = from_gguf(model.reader).encode(read_text(args.text), add_special_tokens=False).ids
     total = Perplexity()
+    saved = open(args.save_logits, "wb") if args.save_logits else None
     for chunk, window in enumerate(windows(model, tokens, args.context, args.chunks), start=1):
-        total.add(*window_logits(model, window))
+        logits, targets = window_logits(model, window)
+        total.add(logits, targets)
+        if saved:
+            saved.write(logits.astype("<f4").tobytes())
         print(f"[{chunk}] {total.value:.4f}", flush=True)
+    if saved:
+        saved.close()
     print(json.dumps({"perplexity": total.value, "stderr": total.stderr, "context": args.context}))
 
 
@@ -65,6 +71,7 @@ def main() -> None:
             command.add_argument("--text", required=True, type=Path)
             command.add_argument("--context", type=int, default=512)
             command.add_argument("--chunks", type=int)
+            command.add_argument("--save-logits", help="little-endian float32, (scored positions, vocabulary)")
         else:
             command.add_argument("--prompt", required=True)
             if function is greedy:
