@@ -9,7 +9,7 @@ V8's optimizing compiler is through. All must give native's tokens. Ratios are t
 brings Python's and the compilers; engines that are not there are left out by name, on stderr.
 Writes benches/results/wasm_speed.json and prints a Markdown table.
 """
-import argparse, json, os, platform, queue, shutil, statistics, subprocess, sys, tempfile, threading, time
+import argparse, importlib.metadata, json, os, platform, queue, shutil, statistics, subprocess, sys, tempfile, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -224,7 +224,7 @@ def main():
         summary.append(row)
 
     first = lambda *command: run(*command, stdout=subprocess.PIPE).stdout.strip()
-    versions = {"wasmtime": lambda: __import__("wasmtime").__version__, "chromium": lambda: first("chromium", "--version"),
+    versions = {"wasmtime": lambda: importlib.metadata.version("wasmtime"), "chromium": lambda: first("chromium", "--version"),
                 "node": lambda: first("node", "-p", "'node ' + process.version + ', V8 ' + process.versions.v8")}
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     report = {"machine": {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()},

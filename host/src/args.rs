@@ -59,7 +59,6 @@ pub(crate) struct TargetArgs {
 }
 
 /// What to do without the plugin.
-#[cfg(not(feature = "plugin"))]
 pub(crate) const NO_PLUGIN: &str = "this edgellm was built without its sandbox: run `scripts/build-plugin relaxed`, then \
                                     `cargo install --path host --features plugin`";
 

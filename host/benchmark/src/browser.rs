@@ -8,7 +8,8 @@ mod server;
 
 pub use chromium::find as find_chromium;
 
-use crate::native::{answer_lines, hash_of_bytes};
+use crate::hash::Hash;
+use crate::native::answer_lines;
 use crate::protocol::{Answer, Done, Hello, Request};
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -128,7 +129,11 @@ pub fn serve(page: &Page, input: impl BufRead, output: impl Write) -> io::Result
             Posted::Answer(Answer::Done(mut done)) => {
                 // The page cannot hash so many bytes in passing: it posts them.
                 let logits = server.take_logits();
-                done.logits_hash = (request.hash && !logits.is_empty()).then(|| hash_of_bytes(&logits));
+                done.logits_hash = (request.hash && !logits.is_empty()).then(|| {
+                    let mut hash = Hash::default();
+                    hash.bytes(&logits);
+                    hash.hex()
+                });
                 Ok(done)
             }
             Posted::Answer(Answer::Failed(reason)) => Err(reason),

@@ -1,6 +1,6 @@
 //! One target, number of threads and prompt: its answer, and the samples of its runs.
 
-use crate::native::answer_hash;
+use crate::hash::answer_hash;
 use crate::process::Usage;
 use crate::protocol::{Done, Ready};
 use crate::report::{Row, Samples};

@@ -9,6 +9,7 @@ pub mod browser;
 mod cell;
 pub mod compare;
 pub mod date;
+pub mod hash;
 pub mod machine;
 pub mod native;
 pub mod observer;

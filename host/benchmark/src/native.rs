@@ -1,16 +1,13 @@
 //! The native engine as a worker.
 
+use crate::hash::Hash;
 use crate::protocol::{Answer, Done, Hello, Ready, Request};
+use edgellm::format::Metadata;
 use edgellm::sampler::{Sampler, SamplerOptions};
 use edgellm::{Model, Session, SessionOptions, TokenId};
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
-
-/// Start of FNV-1a.
-const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
-/// Factor of FNV-1a.
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// Speaks for `model`, which took `load_ms` to open, until `input` ends.
 ///
@@ -25,11 +22,11 @@ pub fn serve(
 ) -> io::Result<()> {
     let ready = Ready {
         engine: format!("EdgeLLM {}", env!("CARGO_PKG_VERSION")),
-        variant: variant(model),
+        variant: variant(model.metadata()),
         kernel: model.compute().kernels().name().to_string(),
         threads: model.compute().threads(),
         load_ms,
-        weight_bytes_per_token: Some(weight_bytes_per_token(model)),
+        weight_bytes_per_token: Some(weight_bytes_per_token(model.metadata())),
     };
     let mut session = Session::new(model, options);
     answer_lines(input, output, &Hello::Ready(ready), |request| match &mut session {
@@ -68,10 +65,10 @@ fn run(session: &mut Session, request: &Request) -> Result<Done, Box<dyn Error>>
     session.reset();
     session.reserve(request.prompt.len() + request.generate)?;
     let mut sampler = Sampler::new(SamplerOptions::greedy())?;
-    let mut hash = request.hash.then_some(HASH_START);
+    let mut hash = request.hash.then(Hash::default);
     let mut choose = |logits: &[f32]| -> TokenId {
         if let Some(hash) = &mut hash {
-            *hash = logits.iter().fold(*hash, |hash, logit| fnv(hash, logit.to_bits()));
+            hash.logits(logits);
         }
         sampler.sample(logits)
     };
@@ -88,7 +85,7 @@ fn run(session: &mut Session, request: &Request) -> Result<Done, Box<dyn Error>>
         token_ids.push(choose(logits));
         inter_token_ms.push(milliseconds(start));
     }
-    let logits_hash = hash.map(|hash| format!("{hash:016x}"));
+    let logits_hash = hash.map(Hash::hex);
     Ok(Done { token_ids, text: None, prefill_ms: Some(prefill_ms), ttft_ms, inter_token_ms, logits_hash })
 }
 
@@ -96,24 +93,9 @@ fn milliseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-fn fnv(hash: u64, word: u32) -> u64 {
-    word.to_le_bytes().iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
-}
-
-/// FNV-1a of bytes, in hexadecimal: of logits as little-endian floats, it is their hash.
-pub(crate) fn hash_of_bytes(bytes: &[u8]) -> String {
-    let hash = bytes.iter().fold(HASH_START, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
-    format!("{hash:016x}")
-}
-
-/// FNV-1a of the tokens, in hexadecimal: equal answers have equal hashes.
-pub fn answer_hash(tokens: &[TokenId]) -> String {
-    format!("{:016x}", tokens.iter().fold(HASH_START, |hash, &token| fnv(hash, token)))
-}
-
 /// The format of the body and, where it is another than the usual one, of the head.
-pub fn variant(model: &Model) -> String {
-    let quantization = &model.metadata().quantization;
+pub fn variant(metadata: &Metadata) -> String {
+    let quantization = &metadata.quantization;
     match quantization.head.as_str() {
         "int8" => quantization.format.clone(),
         head => format!("{}, {head} head", quantization.format),
@@ -121,8 +103,7 @@ pub fn variant(model: &Model) -> String {
 }
 
 /// All weights but, where the head is not the embedding, the embedding, of which one row is read.
-pub fn weight_bytes_per_token(model: &Model) -> u64 {
-    let metadata = model.metadata();
+pub fn weight_bytes_per_token(metadata: &Metadata) -> u64 {
     let skipped = |name: &str| !metadata.config.tie_word_embeddings && name == "model.embed_tokens.weight";
     let tensors = metadata.tensors.iter().filter(|tensor| !skipped(&tensor.name));
     tensors.map(|tensor| tensor.section.length).sum()

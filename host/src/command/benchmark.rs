@@ -2,6 +2,8 @@
 
 mod compare;
 mod measure;
+#[cfg(feature = "plugin")]
+mod plugin;
 mod targets;
 mod worker;
 

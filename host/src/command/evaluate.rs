@@ -107,7 +107,7 @@ impl Args {
             version: env!("CARGO_PKG_VERSION"),
             model: ModelFile {
                 name: model.metadata().name.clone(),
-                format: native::variant(&model),
+                format: native::variant(model.metadata()),
                 bytes,
                 sha256,
             },

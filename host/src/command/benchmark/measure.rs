@@ -38,6 +38,9 @@ pub(super) struct Args {
     /// The Python that has the peers' packages [default: the source tree's, else python3]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
+    /// Component of the plugin target [default: the one built into this program]
+    #[arg(long, value_name = "PATH")]
+    component: Option<PathBuf>,
     /// The npm package edgellm-web, for the browser target [default: the source tree's target/edgellm-web]
     #[arg(long, value_name = "PATH")]
     web_package: Option<PathBuf>,
@@ -110,6 +113,7 @@ impl Args {
             context: longest + settings.generate,
             run: &run,
             python: &python,
+            component: self.component.as_deref(),
             web_package: &web_package,
             wllama_package: &wllama_package,
             chromium: self.chromium.as_deref(),
@@ -272,7 +276,7 @@ fn fill(report: &mut Report, outcome: Outcome, missing: Vec<(String, String)>) {
 fn examine(model: &Model, threads: &[usize]) -> Machine {
     let mut machine =
         Machine::examine(system::cpu_name(), system::physical_cores(), system::memory_bytes().0);
-    let bytes = native::weight_bytes_per_token(model);
+    let bytes = native::weight_bytes_per_token(model.metadata());
     let kernels = model.compute().kernels();
     machine.bandwidth =
         threads.iter().map(|&threads| bandwidth(&Compute::new(kernels, threads), bytes)).collect();
@@ -291,7 +295,7 @@ fn model_file(model: &Model, path: &Path, gguf: Option<&Path>) -> Result<ModelFi
     let (bytes, sha256) = checksum::sha256_file(path)?;
     Ok(ModelFile {
         name: model.metadata().name.clone(),
-        format: native::variant(model),
+        format: native::variant(model.metadata()),
         bytes,
         sha256,
         peer_file,

@@ -1,6 +1,6 @@
 //! From `--targets` and `--peers` to workers' commands.
 
-use crate::args::RunArgs;
+use crate::args::{NO_PLUGIN, RunArgs};
 use crate::error::{Error, Result};
 use edgellm_benchmark::peer::{self, Peers};
 use edgellm_benchmark::run::Target;
@@ -22,6 +22,7 @@ pub(super) struct Setting<'a> {
     pub(super) run: &'a RunArgs,
     pub(super) python: &'a OsString,
     pub(super) program: PathBuf,
+    pub(super) component: Option<&'a Path>,
     pub(super) web_package: &'a Path,
     pub(super) wllama_package: &'a Path,
     pub(super) chromium: Option<&'a Path>,
@@ -48,9 +49,10 @@ impl Setting<'_> {
                 None if name == "browser" => {
                     found.push(self.page("browser", "browser", true, self.model, self.web_package));
                 }
-                None if OWN.contains(&name.as_str()) => {
-                    missing.push((name.clone(), "this program was built without it".to_string()));
-                }
+                None if name == "plugin" => match self.plugin() {
+                    Ok(target) => found.push(target),
+                    Err(reason) => missing.push((name.clone(), reason)),
+                },
                 None => return Err(unknown("target", name, OWN.into_iter())),
             }
         }
@@ -79,6 +81,18 @@ impl Setting<'_> {
             arguments.extend(["--kernel".into(), kernel.into()]);
         }
         self.own("native", "native", true, arguments)
+    }
+
+    /// The component in this program's sandbox, if it was built with one.
+    fn plugin(&self) -> std::result::Result<Target, String> {
+        if cfg!(not(feature = "plugin")) {
+            return Err(NO_PLUGIN.to_string());
+        }
+        let mut arguments = vec!["--model".into(), self.model.into()];
+        if let Some(component) = self.component {
+            arguments.extend(["--component".into(), component.into()]);
+        }
+        Ok(self.own("plugin", "plugin", true, arguments))
     }
 
     /// A page in Chromium, which gets this model and the package in this folder.

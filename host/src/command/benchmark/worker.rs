@@ -1,6 +1,8 @@
 //! `edgellm benchmark-worker`: one engine, for `edgellm benchmark` to measure.
 
 use crate::args::{ModelArgs, RunArgs};
+#[cfg(feature = "plugin")]
+use crate::args::{Target, TargetArgs};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::open;
@@ -24,6 +26,10 @@ pub(crate) struct Args {
     /// Folder of the package that a browser's page loads
     #[arg(long, value_name = "PATH", required_if_eq_any([("kind", "browser"), ("kind", "wllama")]))]
     package: Option<PathBuf>,
+    /// Component of the plugin [default: the one built into this program]
+    #[cfg(feature = "plugin")]
+    #[arg(long, value_name = "PATH")]
+    component: Option<PathBuf>,
     /// The browser
     #[arg(long, value_name = "PATH")]
     chromium: Option<PathBuf>,
@@ -36,6 +42,9 @@ pub(crate) struct Args {
 enum Kind {
     /// This program itself
     Native,
+    /// The component in this program's sandbox
+    #[cfg(feature = "plugin")]
+    Plugin,
     /// The package edgellm-web in Chromium
     Browser,
     /// wllama in Chromium
@@ -47,6 +56,8 @@ impl Args {
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let engine = match self.kind {
             Kind::Native => return self.native(cache),
+            #[cfg(feature = "plugin")]
+            Kind::Plugin => return self.plugin(cache),
             Kind::Browser => Engine::EdgeLlm,
             Kind::Wllama => Engine::Wllama,
         };
@@ -61,6 +72,12 @@ impl Args {
         browser::serve(&page, io::stdin().lock(), io::stdout().lock()).map_err(failed)
     }
 
+    #[cfg(feature = "plugin")]
+    fn plugin(self, cache: &Cache) -> Result<()> {
+        let target = TargetArgs { target: Target::Plugin, plugin: self.component };
+        super::plugin::serve(&target, self.run, &self.model.locate(cache)?, self.context, cache)
+    }
+
     fn native(self, cache: &Cache) -> Result<()> {
         let path = self.model.locate(cache)?;
         let start = Instant::now();
@@ -71,6 +88,6 @@ impl Args {
     }
 }
 
-fn failed(source: io::Error) -> Error {
+pub(super) fn failed(source: io::Error) -> Error {
     Error::Stream { action: "speak to the benchmark", source }
 }
