@@ -10,6 +10,7 @@ must open in Chromium without a message on its console, draw its plots, and hold
 import argparse
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-EDGELLM = ROOT / "target" / "release" / "edgellm"
+EDGELLM = ROOT / "target" / os.environ.get("EDGELLM_BUILD", "release") / "edgellm"
 OUTPUT = ROOT / "target" / "benchmark-check"
 MODEL = "smollm2-135m-instruct"
 ITERATIONS, GENERATE = 4, 12

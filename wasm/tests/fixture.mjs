@@ -26,8 +26,9 @@ const ARGUMENTS = [
 export const launch = (...more) =>
   chromium.launch({ executablePath: CHROMIUM, headless: true, args: [...ARGUMENTS, ...more] });
 
-/** The edgellm program; scripts/test builds it. */
-export const PROGRAM = join(ROOT, 'target', 'release', 'edgellm');
+/** Where the programs are; scripts/test builds them in the profile that EDGELLM_BUILD names. */
+export const BUILD = join(ROOT, 'target', process.env.EDGELLM_BUILD ?? 'release');
+const PROGRAM = join(BUILD, 'edgellm');
 
 /** SmolLM2-135M-Instruct as it was published, Q4_1 in GGUF. */
 export function gguf() {

@@ -6,11 +6,11 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { launch, model, openPage, PACKAGE, ROOT, servePackage } from './fixture.mjs';
+import { BUILD, launch, model, openPage, PACKAGE, servePackage } from './fixture.mjs';
 
 const COUNT = 64;
 const MODEL = model();
-const PARITY = join(ROOT, 'target', 'release', 'examples', 'greedy');
+const PARITY = join(BUILD, 'examples', 'greedy');
 
 const FIREFOX = '/usr/bin/firefox-esr';
 const JSC = '/usr/bin/jsc';

@@ -12,8 +12,8 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const FOLDER = join(ROOT, "target", "web-demo");
 
 export const NAME = "smollm2-135m-instruct";
-/** The program's release build. */
-export const PROGRAM = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "release", "edgellm");
+/** The program's release build, or what EDGELLM_BUILD names. */
+export const PROGRAM = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), process.env.EDGELLM_BUILD ?? "release", "edgellm");
 
 /** Paths of the model's GGUF file and of the `.tmac2.bin` made from it; makes what is missing, the program too. */
 export function smollm2() {

@@ -61,6 +61,8 @@ class Visit {
 
   /** Greedy answers of so many tokens, so that they can be compared; further settings by id. */
   async settings(values) {
+    // The page's script makes them.
+    await this.page.waitForFunction((ids) => ids.every((id) => document.getElementById(`set-${id}`)), Object.keys(values));
     await this.page.evaluate((wanted) => {
       document.getElementById("settings").open = true;
       for (const [id, value] of Object.entries(wanted)) {

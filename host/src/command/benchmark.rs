@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    measure: Option<measure::Args>,
+    measure: measure::MeasureArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -40,10 +40,9 @@ enum Command {
 impl Args {
     /// Measures, or compares.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        match (self.command, self.measure) {
-            (Some(Command::Compare(args)), _) => args.run(),
-            (None, Some(args)) => args.run(cache),
-            (None, None) => Ok(()),
+        match self.command {
+            Some(Command::Compare(args)) => args.run(),
+            None => self.measure.run(cache),
         }
     }
 }

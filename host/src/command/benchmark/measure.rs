@@ -1,7 +1,7 @@
 //! The measuring half of `edgellm benchmark`.
 
 use super::targets::Setting;
-use crate::args::{ModelArgs, RunArgs};
+use crate::args::{RunArgs, format_parser};
 use crate::cache::{self, Cache};
 use crate::catalogue;
 use crate::draft::Draft;
@@ -16,14 +16,20 @@ use edgellm_benchmark::report::{self, Absent, ModelFile, PeerFile, Report, Setti
 use edgellm_benchmark::run::{self, Outcome};
 use edgellm_benchmark::sensors::{self, Meter};
 use edgellm_benchmark::{date, native, peer, prompts};
+use edgellm_quantize::Format;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    model: ModelArgs,
+pub(super) struct MeasureArgs {
+    /// A name that `edgellm list` shows, or the path of a .tmac2.bin file, a .gguf file or a Hugging Face folder
+    // An option, since `compare` has none; the parser asks for it.
+    #[arg(long, short, value_name = "NAME|PATH", required = true)]
+    model: Option<String>,
+    /// What to convert the model to, where it is not a .tmac2.bin file yet [default: int4]
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    format: Option<Format>,
     /// EdgeLLM's targets to measure: native, plugin, browser, or NAME=COMMAND for a worker of your own whose answers
     /// must be the same. In a command {model}, {threads} and {context} are filled in
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "native,plugin,browser")]
@@ -85,15 +91,16 @@ pub(super) struct Args {
     output: PathBuf,
 }
 
-impl Args {
+impl MeasureArgs {
     pub(super) fn run(mut self, cache: &Cache) -> Result<()> {
         let start = Instant::now();
         self.check()?;
         let quality = self.quality.iter().map(|path| read_json(path)).collect::<Result<_>>()?;
         let run = RunArgs::with_kernel(self.kernel.take());
-        let path = self.model.locate(cache)?;
+        let name = self.model.take().unwrap_or_default();
+        let path = open::locate(&name, self.format, cache)?;
         let model = open::open(&path, run.compute()?, run.weights.placement())?;
-        let gguf = self.gguf(cache)?;
+        let gguf = self.gguf(&name, cache)?;
         let root = source_tree();
         let python =
             self.python.take().map_or_else(|| peer::python(root.as_deref()), PathBuf::into_os_string);
@@ -200,7 +207,7 @@ impl Args {
     }
 
     /// The GGUF that peers read, where there is one.
-    fn gguf(&self, cache: &Cache) -> Result<Option<PathBuf>> {
+    fn gguf(&self, model: &str, cache: &Cache) -> Result<Option<PathBuf>> {
         if let Some(path) = &self.gguf {
             return if path.is_file() {
                 Ok(Some(path.clone()))
@@ -211,9 +218,9 @@ impl Args {
         if self.peers.is_empty() {
             return Ok(None);
         }
-        let path = match catalogue::find(&self.model.model) {
+        let path = match catalogue::find(model) {
             Some(entry) => fetch::ensure(entry, cache)?,
-            None => PathBuf::from(&self.model.model),
+            None => PathBuf::from(model),
         };
         Ok(path.extension().is_some_and(|ending| ending == "gguf").then_some(path))
     }
