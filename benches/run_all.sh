@@ -23,7 +23,7 @@ mkdir -p "$OUT"
 step() { printf '\n=== %s\n' "$*"; }
 
 step "building"
-scripts/setup python wasm chromium peers || echo "some parts are missing and will be left out"
+scripts/setup python wasm browser peers || echo "some parts are missing and will be left out"
 cargo build --release --locked -p edgellm-host
 for script in scripts/build-web scripts/build-plugin; do
     if [ -x "$script" ]; then "$script" || echo "$script failed: that target will be left out"; fi

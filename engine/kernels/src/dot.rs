@@ -206,6 +206,48 @@ unsafe fn unpacked_digit<I: Isa, const SMALL: bool>(
     }
 }
 
+/// Sums of 32 rows over an unpacked block of codes below 16, for one token.
+///
+/// # Safety
+/// 1024 bytes of codes are readable, and 32 values of each digit.
+#[inline(always)]
+pub(crate) unsafe fn small_rows<I: Isa>(isa: I, codes: *const u8, values: BlockValues) -> [I::Ints; 8] {
+    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
+    // SAFETY: the caller's.
+    unsafe {
+        let mut rows = small_digit(isa, codes, coarse, coarse_start);
+        if refined {
+            let fine = small_digit(isa, codes, fine, fine_start);
+            for (row, fine) in rows.iter_mut().zip(fine).take(128 / I::WIDTH) {
+                *row = isa.refine(*row, fine);
+            }
+        }
+        rows
+    }
+}
+
+/// # Safety
+/// 1024 bytes of codes and 32 values are readable.
+#[inline(always)]
+unsafe fn small_digit<I: Isa>(isa: I, codes: *const u8, values: *const i8, start: i32) -> [I::Ints; 8] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut quads = [isa.quad(values); GROUPS_PER_BLOCK];
+        for (group, quad) in quads.iter_mut().enumerate().skip(1) {
+            *quad = isa.quad(values.add(group * LUT_GROUP));
+        }
+        let mut rows = [isa.small_total(isa.small_zero(), start); 8];
+        for (r, row) in rows.iter_mut().enumerate().take(128 / I::WIDTH) {
+            let mut sum = isa.small_zero();
+            for (group, quad) in quads.iter().enumerate() {
+                sum = isa.small_dot(sum, isa.load(codes.add(group * 128 + r * I::WIDTH)), *quad);
+            }
+            *row = isa.small_total(sum, start);
+        }
+        rows
+    }
+}
+
 /// The sums of a register's rows over an unpacked block. `SMALL`: the codes are below 16.
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! The boundary between kernels and instruction sets.
 
-use crate::dot::{block_sums, unpacked_sums};
+use crate::dot::{block_sums, small_rows, unpacked_sums};
 use crate::layout::GROUPS_PER_BLOCK;
 use std::fmt::Debug;
 
@@ -40,6 +40,9 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     /// Whether groups of one block get code of their own. With 16 registers it keeps more than they hold: AVX2 takes 8 %
     /// longer for int4. Engines of WebAssembly, which spill anyway, take 4 % less.
     const SINGLE_BLOCK_GROUPS: bool = Self::REGISTERS == 32;
+    /// Whether each token of a prompt passes by all rows of an unpacked block of small codes, its activations in
+    /// registers, instead of each register of rows staying while all tokens pass by.
+    const TOKEN_BY_TOKEN: bool = false;
     /// What [`Isa::byte_dot`] adds for every weight: 0, or -128 where the dot product takes signed weights
     /// only and the code is read as code - 128.
     const BYTE_OFFSET: i32 = 0;
@@ -152,6 +155,17 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     ) -> [Self::Ints; 2] {
         // SAFETY: the caller's.
         unsafe { unpacked_sums::<Self, SMALL>(self, codes, values) }
+    }
+
+    /// Sums of 32 rows over an unpacked block of codes below 16, over both digits or the first alone; where
+    /// [`Isa::TOKEN_BY_TOKEN`]. Only the first `128 / WIDTH` elements are used.
+    ///
+    /// # Safety
+    /// 1024 bytes are readable at `codes`, and 32 values of each digit.
+    #[inline(always)]
+    unsafe fn small_block(self, codes: *const u8, values: BlockValues) -> [Self::Ints; 8] {
+        // SAFETY: the caller's.
+        unsafe { small_rows(self, codes, values) }
     }
 
     /// Looks up each byte of `indexes` (below 16) in the 16-byte table of its 128-bit part.

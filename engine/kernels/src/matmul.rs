@@ -10,7 +10,7 @@ use crate::dot::{self, Bytes, Nibbles};
 use crate::isa::{Isa, Job};
 use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, Matrix, STRIP, Zero};
 use crate::lookup::Lookup;
-use crate::strip::{Aligned, OneStrip};
+use crate::strip::{Aligned, OneStrip, group_sum};
 use crate::unpack::unpack_block;
 use std::ops::Range;
 
@@ -148,6 +148,10 @@ impl MatmulJob<'_> {
         totals: &mut [[f32; STRIP]],
         inners: &mut [[f32; STRIP]],
     ) {
+        if SMALL && I::TOKEN_BY_TOKEN {
+            // SAFETY: the caller's.
+            return unsafe { self.step_by_token::<I, AFFINE, SINGLE>(isa, step, totals, inners) };
+        }
         let Step { scales, codes, first, block, last, tile } = step;
         let layout = self.matrix.layout();
         let (lanes, blocks) = (I::WIDTH / 4, self.activations.padded_cols() / BLOCK);
@@ -195,6 +199,64 @@ impl MatmulJob<'_> {
                         let total = totals.get_unchecked_mut(index).as_mut_ptr().add(to);
                         isa.store_floats(total, isa.add(isa.load_floats(total), sum));
                     }
+                }
+            }
+        }
+    }
+}
+
+impl MatmulJob<'_> {
+    /// [`MatmulJob::step`] of small codes, token by token: a token's activations are spread over lanes once for all
+    /// rows, and so are its scales.
+    ///
+    /// # Safety
+    /// As for [`MatmulJob::step`].
+    #[inline(always)]
+    unsafe fn step_by_token<I: Isa, const AFFINE: bool, const SINGLE: bool>(
+        &self,
+        isa: I,
+        step: Step,
+        totals: &mut [[f32; STRIP]],
+        inners: &mut [[f32; STRIP]],
+    ) {
+        let Step { scales, codes, first, block, last, tile } = step;
+        let (lanes, blocks) = (I::WIDTH / 4, self.activations.padded_cols() / BLOCK);
+        let token = self.activations.token(tile);
+        let mut weights = Aligned([[0.0f32; STRIP]; 2]);
+        // SAFETY: the caller's; rows are within the 32 of a strip.
+        unsafe {
+            for r in (0..STRIP).step_by(lanes) {
+                isa.store_floats(weights.0[0].as_mut_ptr().add(r), isa.load_halves(scales.add(2 * r)));
+                if AFFINE {
+                    let min = isa.load_halves(scales.add(2 * STRIP + 2 * r));
+                    isa.store_floats(weights.0[1].as_mut_ptr().add(r), min);
+                }
+            }
+            for (index, (total, inner)) in totals.iter_mut().zip(inners).enumerate() {
+                let at = index * blocks + block;
+                let scale = isa.splat(*token.scales.get_unchecked(at));
+                let sums = isa.small_block(codes, dot::values(self.matrix.layout(), 0, at, token));
+                let offset = isa.splat(if AFFINE { group_sum(token, at - (block - first), at) } else { 0.0 });
+                for (register, sums) in sums.into_iter().enumerate().take(128 / I::WIDTH) {
+                    let r = register * lanes;
+                    let mut sum = isa.mul(scale, isa.to_floats(sums));
+                    if !SINGLE {
+                        let inner = inner.as_mut_ptr().add(r);
+                        if block > first {
+                            sum = isa.add(isa.load_floats(inner), sum);
+                        }
+                        if block < last {
+                            isa.store_floats(inner, sum);
+                            continue;
+                        }
+                    }
+                    sum = isa.mul(isa.load_floats(weights.0[0].as_ptr().add(r)), sum);
+                    if AFFINE {
+                        let min = isa.load_floats(weights.0[1].as_ptr().add(r));
+                        sum = isa.add(sum, isa.mul(min, offset));
+                    }
+                    let total = total.as_mut_ptr().add(r);
+                    isa.store_floats(total, isa.add(isa.load_floats(total), sum));
                 }
             }
         }

@@ -14,6 +14,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Turns of the waiting loop before a worker parks: about 100 µs, longer than the gaps while decoding. A turn is
 /// shorter in WebAssembly, which has no instruction that pauses a core.
@@ -23,9 +24,12 @@ const CALLER_SPINS: u32 = 2000;
 /// Pieces of a region for each thread, so that a slow thread delays the end by little.
 const PIECES: usize = 4;
 
-/// Turns of the caller's waiting that tell a worker put aside from one at work: about a millisecond, longer than a
-/// piece, shorter than the time slice of another process.
-const STALL: u32 = 30_000;
+/// Shortest wait of the caller that tells a worker put aside from one at work: shorter than the time slice of another
+/// process. Pieces of a long prompt take longer; so twice the time that the caller was at work must have passed, too.
+///
+/// In WebAssembly there is no clock to tell, and nobody is left out. A count of turns in its place took a worker with a
+/// prompt's piece for one put aside: two threads were as fast as one.
+const STALL: Duration = Duration::from_millis(1);
 /// Regions without a worker that was put aside: at first, and at most. While decoding 5 to 40 milliseconds.
 const LEAVE_OUT: Range<u32> = 256..2048;
 /// Regions after which that is forgotten.
@@ -134,7 +138,7 @@ impl Pool {
             drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
             self.wake.notify_all();
         }
-        let guard = Finish(self);
+        let guard = Finish { pool: self, start: now() };
         region.help();
         drop(guard);
         assert!(!self.panicked.swap(false, Ordering::Relaxed), "a worker thread panicked in a region");
@@ -234,29 +238,44 @@ impl Pool {
     }
 }
 
+/// The time, where there is a clock.
+fn now() -> Option<Instant> {
+    cfg!(not(target_arch = "wasm32")).then(Instant::now)
+}
+
 /// Closes the region, even when unwinding, and waits for the workers inside.
-struct Finish<'a>(&'a Pool);
+struct Finish<'a> {
+    pool: &'a Pool,
+    start: Option<Instant>,
+}
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
-        self.0.state.fetch_and(!OPEN, Ordering::AcqRel);
+        let pool = self.pool;
+        pool.state.fetch_and(!OPEN, Ordering::AcqRel);
         let mut turns = 0u32;
+        // When a worker that is still inside counts as put aside.
+        let mut stall = None;
         loop {
-            let inside = self.0.state.load(Ordering::Acquire) & INSIDE;
+            let inside = pool.state.load(Ordering::Acquire) & INSIDE;
             if inside == 0 {
                 break;
             }
             turns = turns.saturating_add(1);
-            if turns == STALL {
-                self.0.leave_out(inside);
-            }
             if turns < CALLER_SPINS {
                 std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
+                continue;
             }
+            if turns == CALLER_SPINS {
+                stall = self.start.map(|start| Instant::now() + STALL.max(2 * start.elapsed()));
+            }
+            if stall.is_some_and(|stall| Instant::now() > stall) {
+                pool.leave_out(inside);
+                stall = None;
+            }
+            std::thread::yield_now();
         }
-        self.0.busy.store(false, Ordering::Release);
+        pool.busy.store(false, Ordering::Release);
     }
 }
 
@@ -297,7 +316,7 @@ mod tests {
                         });
                         assert!(hits.iter().all(|hits| hits.load(Ordering::Relaxed) == 1));
                         if round % 25 == 0 {
-                            std::thread::sleep(std::time::Duration::from_millis(2)); // let workers park
+                            std::thread::sleep(Duration::from_millis(2)); // let workers park
                         }
                     }
                 }
@@ -313,7 +332,7 @@ mod tests {
                 let helped = AtomicBool::new(false);
                 pool.for_each_range(8, &|_| {
                     helped.fetch_or(std::thread::current().id() != caller, Ordering::Relaxed);
-                    std::thread::sleep(std::time::Duration::from_micros(200)); // time for the other to come
+                    std::thread::sleep(Duration::from_micros(200)); // time for the other to come
                 });
                 helped.into_inner()
             };
@@ -322,7 +341,7 @@ mod tests {
             while pool.left_out.load(Ordering::Relaxed) == 0 {
                 pool.for_each_range(8, &|_| {
                     let worker = std::thread::current().id() != caller;
-                    std::thread::sleep(std::time::Duration::from_millis(if worker { 100 } else { 1 }));
+                    std::thread::sleep(Duration::from_millis(if worker { 100 } else { 1 }));
                 });
             }
             assert!((1..LEAVE_OUT.start).all(|_| !helps()), "takes part although left out");

@@ -31,6 +31,7 @@ unsafe impl Isa for Simd128 {
     const NAME: &'static str = if RELAXED { "simd128-relaxed" } else { "simd128" };
     const WIDTH: usize = 16;
     const SINGLE_BLOCK_GROUPS: bool = true;
+    const TOKEN_BY_TOKEN: bool = RELAXED;
     type Bytes = v128;
     type Ints = v128;
     type Floats = v128;
@@ -162,6 +163,13 @@ unsafe impl Isa for Simd128 {
             }
             [blocks::unpacked(codes[0], values); 2]
         }
+    }
+
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    unsafe fn small_block(self, codes: *const u8, values: BlockValues) -> [v128; 8] {
+        // SAFETY: the caller's.
+        unsafe { blocks::small(codes, values) }
     }
 
     #[inline(always)]

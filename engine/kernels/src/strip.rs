@@ -114,7 +114,7 @@ impl<I: Isa, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool> Job<I>
 /// # Safety
 /// The token has these blocks.
 #[inline(always)]
-unsafe fn group_sum(token: Token<'_>, first: usize, last: usize) -> f32 {
+pub(crate) unsafe fn group_sum(token: Token<'_>, first: usize, last: usize) -> f32 {
     // SAFETY: the caller's.
     unsafe {
         let mut sum = *token.scaled_sums.get_unchecked(first);

@@ -26,6 +26,7 @@ macro_rules! avx2 {
 unsafe impl Isa for Avx2 {
     const NAME: &'static str = "avx2";
     const WIDTH: usize = 32;
+    const TOKEN_BY_TOKEN: bool = true;
     type Bytes = __m256i;
     type Ints = __m256i;
     type Floats = __m256;

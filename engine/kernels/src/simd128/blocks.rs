@@ -9,6 +9,8 @@ use crate::activations::TABLE_BIAS;
 use crate::isa::{BlockValues, Isa};
 use crate::layout::GROUPS_PER_BLOCK;
 use std::arch::wasm32::*;
+#[cfg(target_feature = "relaxed-simd")]
+use std::mem::MaybeUninit;
 
 /// Sums of a block of nibbles, with activations widened to 16 bits that hold both digits: a refined block takes no more
 /// than another.
@@ -52,13 +54,16 @@ pub(super) unsafe fn narrow_nibbles(codes: *const u8, values: BlockValues) -> [v
         // 16-bit sums of pairs, below 8 * 15 * 127 * 2 = 30480.
         let mut sums = [[i16x8_splat(0); 4]; 2];
         let mask = u8x16_splat(15);
-        for group in 0..groups() {
-            let quad = v128_load32_splat(values.digits[0].add(4 * group).cast());
-            for t in 0..4 {
-                let packed = v128_load(codes.add(64 * group + 16 * t).cast());
-                let (low, high) = (v128_and(packed, mask), v128_and(u16x8_shr(packed, 4), mask));
-                sums[0][t] = i16x8_add(sums[0][t], i16x8_relaxed_dot_i8x16_i7x16(quad, low));
-                sums[1][t] = i16x8_add(sums[1][t], i16x8_relaxed_dot_i8x16_i7x16(quad, high));
+        // Two in a turn: where an engine looks at a deadline in each, as wasmtime does, it spills the sums for that.
+        for pair in 0..groups() / 2 {
+            for group in [2 * pair, 2 * pair + 1] {
+                let quad = v128_load32_splat(values.digits[0].add(4 * group).cast());
+                for t in 0..4 {
+                    let packed = v128_load(codes.add(64 * group + 16 * t).cast());
+                    let (low, high) = (v128_and(packed, mask), v128_and(u16x8_shr(packed, 4), mask));
+                    sums[0][t] = i16x8_add(sums[0][t], i16x8_relaxed_dot_i8x16_i7x16(quad, low));
+                    sums[1][t] = i16x8_add(sums[1][t], i16x8_relaxed_dot_i8x16_i7x16(quad, high));
+                }
             }
         }
         let start = i32x4_splat(values.starts[0]);
@@ -111,6 +116,57 @@ pub(super) unsafe fn unpacked(codes: &[v128; GROUPS_PER_BLOCK], values: BlockVal
     sum
 }
 
+/// Sums of 32 rows over an unpacked block of codes below 16, digit by digit.
+///
+/// # Safety
+/// As for [`Isa::small_block`].
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+pub(super) unsafe fn small(codes: *const u8, values: BlockValues) -> [v128; 8] {
+    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
+    // Zeros would be written by a call.
+    let mut rows = MaybeUninit::<[v128; 8]>::uninit();
+    let to = rows.as_mut_ptr().cast();
+    // SAFETY: the caller's; all 8 rows are written first.
+    unsafe {
+        small_digit::<false>(codes, coarse, coarse_start, to);
+        if refined {
+            small_digit::<true>(codes, fine, fine_start, to);
+        }
+        rows.assume_init()
+    }
+}
+
+/// Writes 8 registers of sums to `rows`, or adds them to 64 times what is there.
+///
+/// # Safety
+/// 1024 bytes of codes and 32 values are readable, and 8 rows writable, and readable if `REFINE`.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+unsafe fn small_digit<const REFINE: bool>(codes: *const u8, values: *const i8, start: i32, rows: *mut v128) {
+    // SAFETY: the caller's.
+    let [low, high] = unsafe { [v128_load(values.cast()), v128_load(values.add(16).cast())] };
+    // Loads of 4 bytes each would go through general registers.
+    let quads = [lanes(low), lanes(high)];
+    let start = i32x4_splat(start);
+    // As many as there are groups.
+    for r in 0..groups() {
+        let mut sum = i16x8_splat(0);
+        for (group, &quad) in quads.as_flattened().iter().enumerate() {
+            // SAFETY: the caller's.
+            let codes = unsafe { v128_load(codes.add(128 * group + 16 * r).cast()) };
+            // Nothing saturates. LLVM would turn plain additions around, and load all codes before them.
+            sum = i16x8_add_sat(sum, i16x8_relaxed_dot_i8x16_i7x16(quad, codes));
+        }
+        let sum = i32x4_add(i32x4_dot_i16x8(sum, i16x8_splat(1)), start);
+        // SAFETY: there are 8 rows.
+        unsafe {
+            let row = rows.add(r);
+            *row = if REFINE { i32x4_add(i32x4_shl(*row, 6), sum) } else { sum };
+        }
+    }
+}
+
 /// Each lane in all lanes.
 #[inline(always)]
 fn lanes(x: v128) -> [v128; 4] {
@@ -158,24 +214,26 @@ pub(super) unsafe fn plane_pair(codes: *const u8, tables: *const u8, start: i32)
     let (mask, weights) = (u8x16_splat(15), u16x8_splat(0x0201));
     // Of rows 0, 8, 1, 9, ... 11 and of 4, 12, ... 15, and of those 16 on.
     let mut sums = [[i16x8_splat(0); 2]; 2];
-    for group in 0..groups() {
-        // SAFETY: the caller's.
-        let (table, planes) = unsafe {
-            let table = v128_load(tables.add(16 * group).cast());
-            // Entries with their bias are bytes; without it they are signed.
-            let table = v128_xor(table, u8x16_splat(TABLE_BIAS as u8));
-            (table, [0, 128].map(|plane| v128_load(codes.add(plane + 16 * group).cast())))
-        };
-        let [a, b] = planes;
-        let interleaved = [
-            i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(a, b),
-            i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(a, b),
-        ];
-        for (i, indexes) in interleaved.into_iter().enumerate() {
-            let halves = [v128_and(indexes, mask), v128_and(u16x8_shr(indexes, 4), mask)];
-            for (half, indexes) in halves.into_iter().enumerate() {
-                let picked = i8x16_relaxed_swizzle(table, indexes);
-                sums[half][i] = i16x8_add(sums[half][i], i16x8_relaxed_dot_i8x16_i7x16(picked, weights));
+    for pair in 0..groups() / 2 {
+        for group in [2 * pair, 2 * pair + 1] {
+            // SAFETY: the caller's.
+            let (table, planes) = unsafe {
+                let table = v128_load(tables.add(16 * group).cast());
+                // Entries with their bias are bytes; without it they are signed.
+                let table = v128_xor(table, u8x16_splat(TABLE_BIAS as u8));
+                (table, [0, 128].map(|plane| v128_load(codes.add(plane + 16 * group).cast())))
+            };
+            let [a, b] = planes;
+            let interleaved = [
+                i8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(a, b),
+                i8x16_shuffle::<8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31>(a, b),
+            ];
+            for (i, indexes) in interleaved.into_iter().enumerate() {
+                let halves = [v128_and(indexes, mask), v128_and(u16x8_shr(indexes, 4), mask)];
+                for (half, indexes) in halves.into_iter().enumerate() {
+                    let picked = i8x16_relaxed_swizzle(table, indexes);
+                    sums[half][i] = i16x8_add(sums[half][i], i16x8_relaxed_dot_i8x16_i7x16(picked, weights));
+                }
             }
         }
     }
