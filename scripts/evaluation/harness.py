@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds `edgellm evaluate` against lm-evaluation-harness on the same weights, run by transformers.
 
-    python3 -m venv target/harness && target/harness/bin/pip install torch lm-eval==0.4.12 transformers gguf
+    python3 -m venv target/harness && target/harness/bin/pip install torch lm-eval==0.4.12 transformers accelerate gguf
     python3 scripts/evaluation/fetch.py
     target/harness/bin/python scripts/evaluation/harness.py --gguf MODEL.gguf --format int8 [--limit 200]
 
