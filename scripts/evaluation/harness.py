@@ -37,7 +37,9 @@ def ours(args: argparse.Namespace) -> dict:
 
 def task(manager, name: str, theirs: str, data: Path) -> dict:
     """The harness's definition of a task, on our copy of its documents."""
-    config = manager._get_config(theirs) | {
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    config = load_yaml(manager.task_index[theirs].yaml_path) | {
         "task": theirs,
         "dataset_path": "json",
         "dataset_name": None,
@@ -75,7 +77,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     args.gguf = args.gguf.resolve()
-    mine, other = ours(args), theirs(args)
+    other = theirs(args)  # first: it needs more than ours
+    mine = ours(args)
     rows, worst = [], 0.0
     print("| task | metric | edgellm | lm-evaluation-harness | standard error | difference in standard errors |")
     print("|---|---|---|---|---|---|")
