@@ -1,7 +1,7 @@
 //! The report as one page that needs nothing else: tables, plots, and the JSON itself.
 
 use super::charts::{self, Bar, Box, Line, Series, escaped};
-use super::markdown::{HEADS, cells, facts, first_of_each_worker, resources};
+use super::markdown::{HEADS, RATES, RESOURCE_HEADS, cells, facts, first_of_each_worker, resources};
 use super::{Report, Row};
 use crate::statistics::Figure;
 use std::fmt::Write as _;
@@ -22,23 +22,10 @@ pub fn html(report: &Report) -> String {
     }
     page.push_str("</ul>\n<h2>Speed</h2>\n");
     table(&mut page, &HEADS, report.rows.iter().map(|row| cells(report, row)));
-    page.push_str(
-        "<p>Rates: mean (95 % bootstrap interval), median. \"to first\": ratio of medians of decoding to the first target \
-         with as many threads and as long a prompt.</p>\n",
-    );
+    let _ = writeln!(page, "<p>{RATES}</p>");
     plots(&mut page, report);
     page.push_str("<h2>Resources</h2>\n");
-    let heads = [
-        "target",
-        "threads",
-        "cold start ms",
-        "load ms",
-        "steady MiB",
-        "CPU %",
-        "bandwidth used",
-        "J / token",
-    ];
-    table(&mut page, &heads, first_of_each_worker(report).into_iter().map(resources));
+    table(&mut page, &RESOURCE_HEADS, first_of_each_worker(report).into_iter().map(resources));
     page.push_str("<h2>All figures</h2>\n<details><summary>every figure in full</summary>\n");
     all_figures(&mut page, report);
     // In a script, only `<` could end the element.

@@ -4,6 +4,14 @@ use super::{Report, Row};
 use crate::statistics::Figure;
 use std::fmt::Write as _;
 
+/// What the columns of [`resources`] are.
+pub(super) const RESOURCE_HEADS: [&str; 8] =
+    ["target", "threads", "cold start ms", "load ms", "steady MiB", "CPU %", "bandwidth used", "J / token"];
+
+/// How to read the rates.
+pub(super) const RATES: &str = "Rates: mean (95 % bootstrap interval), median. \"to first\": ratio of medians of decoding to \
+                                the first target with as many threads and as long a prompt.";
+
 /// Cells of one row of the main table, and their heads.
 pub(super) const HEADS: [&str; 13] = [
     "target",
@@ -32,20 +40,8 @@ pub fn markdown(report: &Report) -> String {
     for row in &report.rows {
         let _ = writeln!(text, "| {} |", cells(report, row).join(" | "));
     }
-    text.push_str(
-        "\nRates: mean (95 % bootstrap interval), median. \"to first\": ratio of medians of decoding to the first target \
-         with as many threads and as long a prompt.\n\n",
-    );
-    let heads = [
-        "target",
-        "threads",
-        "cold start ms",
-        "load ms",
-        "steady MiB",
-        "CPU %",
-        "bandwidth used",
-        "J / token",
-    ];
+    let _ = writeln!(text, "\n{RATES}\n");
+    let heads = RESOURCE_HEADS;
     let _ = writeln!(text, "| {} |\n|{}", heads.join(" | "), "---|".repeat(heads.len()));
     for row in first_of_each_worker(report) {
         let _ = writeln!(text, "| {} |", resources(row).join(" | "));
