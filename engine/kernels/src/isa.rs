@@ -214,6 +214,19 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
         _ = from;
     }
 
+    /// How many bytes ahead of the weights that few tokens are multiplied with [`Isa::prefetch_weights`] is to ask for
+    /// more; 0 where the hardware's own prefetching is quicker.
+    #[inline(always)]
+    fn weights_ahead(self) -> usize {
+        0
+    }
+
+    /// [`Isa::prefetch`] to the second-level cache.
+    #[inline(always)]
+    fn prefetch_weights(self, from: *const u8) {
+        _ = from;
+    }
+
     /// `64 * coarse + fine`: the sums over both digits of refined activations.
     fn refine(self, coarse: Self::Ints, fine: Self::Ints) -> Self::Ints;
 

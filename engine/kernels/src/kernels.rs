@@ -31,7 +31,7 @@ impl fmt::Debug for Kernels {
 impl Kernels {
     /// The kernels of an instruction set that this CPU is proven to have.
     pub fn new<I: Isa>(isa: I) -> Self {
-        // Instances have no size, so this leaks nothing.
+        // Instances are of a few bytes and made once.
         Kernels(Box::leak(Box::new(isa)))
     }
 

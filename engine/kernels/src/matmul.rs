@@ -10,7 +10,7 @@ use crate::dot::{self, Bytes, Nibbles};
 use crate::isa::{Isa, Job};
 use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, Matrix, STRIP, Zero};
 use crate::lookup::Lookup;
-use crate::strip::{Aligned, OneStrip, group_sum};
+use crate::strip::{Aligned, OneStrip, fetch_ahead, group_sum};
 use crate::unpack::unpack_block;
 use std::ops::Range;
 
@@ -109,6 +109,9 @@ impl MatmulJob<'_> {
                 for block in first..=last {
                     let (codes, rest) = bytes.split_at(block_bytes);
                     bytes = rest;
+                    if tile == 0 {
+                        fetch_ahead(isa, codes.as_ptr(), block_bytes);
+                    }
                     let codes = if layout.encoding() == Encoding::Bytes {
                         codes.as_ptr()
                     } else {

@@ -77,11 +77,13 @@ impl<I: Isa, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool> Job<I>
         while first < blocks {
             let last = if SINGLE { first } else { (first + per_group).min(blocks) - 1 };
             let scales = at;
+            fetch_ahead(isa, at, scale_bytes);
             // SAFETY: the groups of a strip follow each other as the layout says, and blocks < layout.blocks().
             unsafe {
                 at = at.add(scale_bytes);
                 let mut inner = [isa.splat(0.0); 8];
                 for block in first..last + 1 {
+                    fetch_ahead(isa, at, block_bytes);
                     let rows = B::sums(isa, layout, at, block, token);
                     at = at.add(block_bytes);
                     let scale = isa.splat(*token.scales.get_unchecked(block));
@@ -105,6 +107,17 @@ impl<I: Isa, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool> Job<I>
         for (r, total) in totals.into_iter().enumerate().take(registers) {
             // SAFETY: `out` has 32 floats.
             unsafe { isa.store_floats(out.as_mut_ptr().add(r * I::WIDTH / 4), total) };
+        }
+    }
+}
+
+/// Asks for as many bytes of weights as are about to be used at `at`, so much further on as the CPU wants them.
+#[inline(always)]
+pub(crate) fn fetch_ahead<I: Isa>(isa: I, at: *const u8, bytes: usize) {
+    let ahead = isa.weights_ahead();
+    if ahead > 0 {
+        for line in (0..bytes).step_by(64) {
+            isa.prefetch_weights(at.wrapping_add(ahead + line));
         }
     }
 }

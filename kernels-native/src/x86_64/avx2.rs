@@ -1,16 +1,17 @@
 //! AVX2: 256-bit registers, `vpshufb` for lookups, `vpmaddubsw` for dot products.
 
+use super::Ahead;
 use edgellm_kernels::{Isa, Job};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX2 and F16C.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx2(());
+pub struct Avx2(Ahead);
 
 impl Avx2 {
     /// The proof, if the CPU has the features.
     pub fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c")).then_some(Avx2(()))
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c")).then(|| Avx2(Ahead::detect()))
     }
 }
 
@@ -230,6 +231,16 @@ unsafe impl Isa for Avx2 {
     #[inline(always)]
     fn prefetch(self, from: *const u8) {
         avx2!(_mm_prefetch::<_MM_HINT_T0>(from.cast()))
+    }
+
+    #[inline(always)]
+    fn weights_ahead(self) -> usize {
+        self.0.0 as usize
+    }
+
+    #[inline(always)]
+    fn prefetch_weights(self, from: *const u8) {
+        avx2!(_mm_prefetch::<_MM_HINT_T1>(from.cast()))
     }
 
     #[inline(always)]

@@ -1,12 +1,13 @@
 //! AVX-512 with BW and VNNI: 512-bit registers, `vpdpbusd` for dot products; lookups by `vpshufb`, or by VBMI's
 //! `vpermb`, which serves four tables at once.
 
+use super::Ahead;
 use edgellm_kernels::{Isa, Job};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, VL and VNNI (which implies AVX2 and F16C).
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512(());
+pub struct Avx512(Ahead);
 
 impl Avx512 {
     /// The proof, if the CPU has the features.
@@ -16,18 +17,19 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni")
             && is_x86_feature_detected!("f16c"))
-        .then_some(Avx512(()))
+        .then(|| Avx512(Ahead::detect()))
     }
 }
 
 /// Proof that the CPU has what [`Avx512`] proves, and VBMI.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512Vbmi(());
+pub struct Avx512Vbmi(Ahead);
 
 impl Avx512Vbmi {
     /// The proof, if the CPU has the features.
     pub fn detect() -> Option<Self> {
-        (Avx512::detect().is_some() && is_x86_feature_detected!("avx512vbmi")).then_some(Avx512Vbmi(()))
+        let Avx512(ahead) = Avx512::detect()?;
+        is_x86_feature_detected!("avx512vbmi").then_some(Avx512Vbmi(ahead))
     }
 }
 
@@ -229,6 +231,16 @@ macro_rules! shared {
         #[inline(always)]
         fn prefetch(self, from: *const u8) {
             avx512!(_mm_prefetch::<_MM_HINT_T0>(from.cast()))
+        }
+
+        #[inline(always)]
+        fn weights_ahead(self) -> usize {
+            self.0.0 as usize
+        }
+
+        #[inline(always)]
+        fn prefetch_weights(self, from: *const u8) {
+            avx512!(_mm_prefetch::<_MM_HINT_T1>(from.cast()))
         }
 
         #[inline(always)]
