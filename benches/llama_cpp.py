@@ -158,12 +158,16 @@ def main():
     args = parser.parse_args()
 
     avx2 = ["-DGGML_NATIVE=OFF", "-DGGML_AVX2=ON", "-DGGML_FMA=ON", "-DGGML_F16C=ON", "-DGGML_BMI2=ON"]
-    flags, folder = (avx2, "llama.cpp-avx2") if args.avx2 else (["-DGGML_NATIVE=ON"], "llama.cpp")
+    native = run(ROOT / "scripts/llama_cpp_flags", stdout=subprocess.PIPE).stdout.split()
+    flags, folder = (avx2, "llama.cpp-avx2") if args.avx2 else (native, "llama.cpp")
     binaries = args.llama or build_llama(flags, folder)
     run("cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host", cwd=ROOT)
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     commit = run("git", "rev-parse", "--short", "HEAD", cwd=ROOT, stdout=subprocess.PIPE).stdout.strip()
-    report = json.loads(args.output.read_text()) if args.output.exists() else {}
+    machine = {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()}
+    report = json.loads(args.output.read_text()) if args.output.exists() else {"machine": machine}
+    if report["machine"] != machine:
+        sys.exit(f"{args.output} has results of another machine, {report['machine']}: choose another --output")
     rows = report.get("rows", [])
     for name in args.comparisons.split(","):
         if not getattr(args, COMPARISONS[name][0]):
@@ -176,8 +180,7 @@ def main():
             rows = [row for row in rows if not same(row)] + [row | when for row in measured]
             order = list(COMPARISONS)
             rows.sort(key=lambda row: (row["avx2"], order.index(row["comparison"]), row["threads"]))
-            report = {"machine": {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()},
-                      "llama_cpp": PACKAGE, "rows": rows}
+            report = {"machine": machine, "llama_cpp": PACKAGE, "rows": rows}
             args.output.write_text(json.dumps(report, indent=1) + "\n")
     table(rows)
 

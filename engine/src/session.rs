@@ -8,7 +8,7 @@ use crate::model::Model;
 use edgellm_kernels::page::CacheFormat;
 
 /// Tokens that prefill processes at once: enough to unpack weights rarely, few enough to stay in cache.
-const PREFILL_CHUNK: usize = 128;
+const PREFILL_CHUNK: usize = 64;
 
 /// Settings of a session.
 #[derive(Clone, Copy, Debug, Default)]

@@ -68,6 +68,7 @@ pub(crate) fn cpu_features() -> Vec<(&'static str, bool)> {
         ("avx512bw", std::arch::is_x86_feature_detected!("avx512bw")),
         ("avx512vl", std::arch::is_x86_feature_detected!("avx512vl")),
         ("avx512vnni", std::arch::is_x86_feature_detected!("avx512vnni")),
+        ("avx512vbmi", std::arch::is_x86_feature_detected!("avx512vbmi")),
         ("avxvnni", std::arch::is_x86_feature_detected!("avxvnni")),
     ];
     #[cfg(target_arch = "aarch64")]

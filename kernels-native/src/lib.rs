@@ -29,10 +29,17 @@ pub fn candidates() -> Vec<Candidate> {
     vec![
         #[cfg(target_arch = "x86_64")]
         Candidate {
+            name: "avx512amx",
+            needs: "avx512f, avx512bw, avx512vl, avx512vnni, avx512vbmi, amx-tile, amx-int8",
+            why: "tdpbsud multiplies 16 rows with 16 tokens in one instruction",
+            kernels: x86_64::Avx512Vbmi::<true>::detect().map(Kernels::new),
+        },
+        #[cfg(target_arch = "x86_64")]
+        Candidate {
             name: "avx512vbmi",
             needs: "avx512f, avx512bw, avx512vl, avx512vnni, avx512vbmi",
             why: "vpermb looks up in four tables at once: on Zen 4 int2 and bitnet weights at 1.6 times avx512's rate",
-            kernels: x86_64::Avx512Vbmi::detect().map(Kernels::new),
+            kernels: x86_64::Avx512Vbmi::<false>::detect().map(Kernels::new),
         },
         #[cfg(target_arch = "x86_64")]
         Candidate {

@@ -1,5 +1,6 @@
 //! x86-64.
 
+mod amx;
 mod avx2;
 mod avx512;
 

@@ -7,7 +7,9 @@
 //! What the rounding costs is measured in docs/quantization.md.
 
 use crate::layout::BLOCK;
+use crate::pool::Pool;
 use crate::quantize::{Target, TargetDigits};
+use crate::tiles::TileActivations;
 
 /// Bias of the entries of a lookup table: entry = 128 + subset sum, an unsigned byte.
 pub const TABLE_BIAS: i32 = 128;
@@ -24,6 +26,7 @@ pub struct Activations {
     refined: Vec<bool>,
     scales: Vec<f32>,
     scaled_sums: Vec<f32>,
+    tiles: TileActivations,
 }
 
 /// One digit of every value.
@@ -110,6 +113,18 @@ impl Activations {
             scales: &self.scales[block..],
             scaled_sums: &self.scaled_sums[block..],
         }
+    }
+
+    /// The same once more, in the order of tiles; empty unless [`Activations::arrange_tiles`] was called.
+    pub(crate) fn tiles(&self) -> &TileActivations {
+        &self.tiles
+    }
+
+    /// Arranges what was quantized in the order of tiles, on all threads of the pool.
+    pub(crate) fn arrange_tiles(&mut self, pool: &Pool) {
+        let mut tiles = std::mem::take(&mut self.tiles);
+        tiles.arrange(pool, self);
+        self.tiles = tiles;
     }
 
     /// Share of the blocks that are refined, from 0 to 1.

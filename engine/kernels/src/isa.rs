@@ -2,6 +2,7 @@
 
 use crate::dot::{block_sums, small_rows, unpacked_sums};
 use crate::layout::GROUPS_PER_BLOCK;
+use crate::tiles::TileJob;
 use std::fmt::Debug;
 
 /// Work that is compiled once for each instruction set.
@@ -22,6 +23,42 @@ pub struct BlockValues {
     /// Whether there is a second digit.
     pub refined: bool,
 }
+
+/// Matrix instructions: sums of products of a tile of 16 tokens with 32 rows.
+///
+/// # Safety
+/// Implementations must not read or write more than the operations say.
+pub unsafe trait Tiles: Isa {
+    /// What a thread calls before the other operations, and [`Tiles::end`] afterwards.
+    fn begin(self);
+    /// See [`Tiles::begin`].
+    fn end(self);
+    /// For each of [`TILE_TOKENS`] tokens, 32 values one after the other, the sums of 32 rows over an unpacked block,
+    /// `stride` bytes from token to token. `SIGNED`: codes are two's complement.
+    ///
+    /// # Safety
+    /// 1024 codes and 512 values are readable, 32 sums for each token writable, and this thread has called [`Tiles::begin`].
+    unsafe fn sums<const SIGNED: bool>(
+        self,
+        codes: *const u8,
+        values: *const i8,
+        sums: *mut i32,
+        stride: usize,
+    );
+    /// Loads a register of integers.
+    ///
+    /// # Safety
+    /// `WIDTH` bytes are readable.
+    unsafe fn load_ints(self, from: *const i32) -> Self::Ints;
+    /// Stores one.
+    ///
+    /// # Safety
+    /// `WIDTH` bytes are writable.
+    unsafe fn store_ints(self, to: *mut i32, ints: Self::Ints);
+}
+
+/// Tokens that matrix instructions take at once.
+pub const TILE_TOKENS: usize = 16;
 
 /// The vector operations of an instruction set. A value of an implementing type proves that the CPU has it.
 ///
@@ -166,6 +203,15 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     unsafe fn small_block(self, codes: *const u8, values: BlockValues) -> [Self::Ints; 8] {
         // SAFETY: the caller's.
         unsafe { small_rows(self, codes, values) }
+    }
+
+    /// Whether [`Isa::multiply_by_tiles`] does something: there are matrix instructions, see [`Tiles`].
+    const TILES: bool = false;
+
+    /// A product of many tokens by matrix instructions. Only where [`Isa::TILES`].
+    #[inline(always)]
+    fn multiply_by_tiles(self, job: TileJob<'_>) {
+        _ = job;
     }
 
     /// Looks up each byte of `indexes` (below 16) in the 16-byte table of its 128-bit part.

@@ -7,6 +7,7 @@ use crate::layout::{Encoding, Matrix};
 use crate::matmul::{MatmulJob, UNPACK_TOKENS};
 use crate::pool::Pool;
 use crate::quantize;
+use crate::tiles::TILE_FROM;
 use std::fmt;
 
 /// One product of a call: a matrix and where its result goes.
@@ -64,6 +65,9 @@ impl Kernels {
         pool.for_each_range(tokens, &|range| unsafe {
             self.0.quantize(&target, range.start, &input[range.start * cols..range.end * cols], cols);
         });
+        if self.0.tiles() && tokens >= TILE_FROM {
+            activations.arrange_tiles(pool);
+        }
     }
 
     /// Computes all products of the same activations, on all threads of the pool.
@@ -177,6 +181,8 @@ unsafe impl Sync for Targets<'_> {}
 
 pub(crate) trait KernelSet: Send + Sync {
     fn name(&self) -> &'static str;
+    /// Whether products of many tokens want [`Activations::arrange_tiles`].
+    fn tiles(&self) -> bool;
     /// # Safety
     /// See [`quantize::Target::quantize_token`].
     unsafe fn quantize(&self, target: &quantize::Target, first: usize, input: &[f32], cols: usize);
@@ -194,6 +200,10 @@ pub(crate) trait KernelSet: Send + Sync {
 impl<I: Isa> KernelSet for I {
     fn name(&self) -> &'static str {
         I::NAME
+    }
+
+    fn tiles(&self) -> bool {
+        I::TILES
     }
 
     unsafe fn quantize(&self, target: &quantize::Target, first: usize, input: &[f32], cols: usize) {

@@ -229,7 +229,7 @@ impl Layout {
     }
 
     /// Offset in a strip of the group that holds block `block`'s scales, and of the block's codes.
-    const fn offsets(&self, block: usize) -> (usize, usize) {
+    pub(crate) const fn offsets(&self, block: usize) -> (usize, usize) {
         let group = block / self.blocks_per_group();
         let scales = group * (self.scale_bytes() + self.blocks_per_group() * self.encoding.block_bytes());
         let in_group = block % self.blocks_per_group();
@@ -353,6 +353,7 @@ impl<'a> Matrix<'a> {
     ///
     /// # Panics
     /// If there is no such strip.
+    #[inline]
     pub fn strip(&self, strip: usize) -> &'a [u8] {
         let bytes = self.layout.strip_bytes();
         &self.data[strip * bytes..(strip + 1) * bytes]

@@ -30,9 +30,11 @@ pub mod reference;
 pub mod simd128;
 mod strip;
 pub mod testing;
+mod tiles;
 mod unpack;
 
 pub use activations::Activations;
-pub use isa::{BlockValues, Isa, Job};
+pub use isa::{BlockValues, Isa, Job, TILE_TOKENS, Tiles};
 pub use kernels::{Kernels, Product};
 pub use pool::Pool;
+pub use tiles::TileJob;

@@ -11,6 +11,7 @@ use crate::isa::{Isa, Job};
 use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, Matrix, STRIP, Zero};
 use crate::lookup::Lookup;
 use crate::strip::{Aligned, OneStrip, fetch_ahead, group_sum};
+use crate::tiles::{TILE_FROM, TileJob};
 use crate::unpack::unpack_block;
 use std::ops::Range;
 
@@ -34,6 +35,9 @@ impl<I: Isa> Job<I> for MatmulJob<'_> {
     fn run(self, isa: I) {
         let layout = *self.matrix.layout();
         let tokens = self.activations.tokens();
+        if I::TILES && tokens >= TILE_FROM {
+            return isa.multiply_by_tiles(TileJob(self));
+        }
         for strip in self.strips.clone() {
             if tokens >= UNPACK_TOKENS {
                 match layout.encoding() {
@@ -73,7 +77,7 @@ impl<I: Isa, const SMALL: bool> Job<I> for ManyJob<'_, '_, SMALL> {
 impl MatmulJob<'_> {
     /// Writes a strip's rows of one token to the output.
     #[inline(always)]
-    fn store(&self, strip: usize, token: usize, rows: &[f32; STRIP]) {
+    pub(crate) fn store(&self, strip: usize, token: usize, rows: &[f32; STRIP]) {
         let total = self.matrix.layout().rows();
         let count = STRIP.min(total - strip * STRIP);
         // SAFETY: these rows of the output are this job's alone, see `MatmulJob`.

@@ -1,8 +1,8 @@
 //! AVX-512 with BW and VNNI: 512-bit registers, `vpdpbusd` for dot products; lookups by `vpshufb`, or by VBMI's
 //! `vpermb`, which serves four tables at once.
 
-use super::Ahead;
-use edgellm_kernels::{Isa, Job};
+use super::{Ahead, amx};
+use edgellm_kernels::{Isa, Job, TileJob, Tiles};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, VL and VNNI (which implies AVX2 and F16C).
@@ -21,15 +21,15 @@ impl Avx512 {
     }
 }
 
-/// Proof that the CPU has what [`Avx512`] proves, and VBMI.
+/// Proof that the CPU has what [`Avx512`] proves, and VBMI; with `TILES` AMX, too.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512Vbmi(Ahead);
+pub struct Avx512Vbmi<const TILES: bool>(Ahead);
 
-impl Avx512Vbmi {
+impl<const TILES: bool> Avx512Vbmi<TILES> {
     /// The proof, if the CPU has the features.
     pub fn detect() -> Option<Self> {
         let Avx512(ahead) = Avx512::detect()?;
-        is_x86_feature_detected!("avx512vbmi").then_some(Avx512Vbmi(ahead))
+        (is_x86_feature_detected!("avx512vbmi") && (!TILES || amx::available())).then_some(Avx512Vbmi(ahead))
     }
 }
 
@@ -273,15 +273,23 @@ unsafe impl Isa for Avx512 {
 
 // SAFETY: loads and stores are of 64 bytes, of 32 for halves, of 16 for signed bytes and of 4 for a quad;
 // `lookup_block` reads as much as it says.
-unsafe impl Isa for Avx512Vbmi {
-    const NAME: &'static str = "avx512vbmi";
+unsafe impl<const TILES: bool> Isa for Avx512Vbmi<TILES> {
+    const NAME: &'static str = if TILES { "avx512amx" } else { "avx512vbmi" };
+    const TILES: bool = TILES;
 
     shared!();
 
     #[inline(always)]
+    fn multiply_by_tiles(self, job: TileJob<'_>) {
+        if TILES {
+            job.run(Avx512Vbmi::<true>(self.0)); // itself, as the compiler does not know
+        }
+    }
+
+    #[inline(always)]
     fn enter<J: Job<Self>>(self, job: J) -> J::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi,f16c,avx2")]
-        fn inner<J: Job<Avx512Vbmi>>(isa: Avx512Vbmi, job: J) -> J::Output {
+        fn inner<const TILES: bool, J: Job<Avx512Vbmi<TILES>>>(isa: Avx512Vbmi<TILES>, job: J) -> J::Output {
             job.run(isa)
         }
         avx512!(inner(self, job))
@@ -322,6 +330,40 @@ unsafe impl Isa for Avx512Vbmi {
             }
             rows
         })
+    }
+}
+
+// SAFETY: loads and stores are of 64 bytes; `sums` reads and writes as much as it says.
+unsafe impl Tiles for Avx512Vbmi<true> {
+    #[inline(always)]
+    fn begin(self) {
+        avx512!(amx::begin());
+    }
+
+    #[inline(always)]
+    fn end(self) {
+        avx512!(amx::end());
+    }
+
+    #[inline(always)]
+    unsafe fn sums<const SIGNED: bool>(
+        self,
+        codes: *const u8,
+        values: *const i8,
+        sums: *mut i32,
+        stride: usize,
+    ) {
+        avx512!(amx::sums::<SIGNED>(codes, values, sums, stride));
+    }
+
+    #[inline(always)]
+    unsafe fn load_ints(self, from: *const i32) -> __m512i {
+        avx512!(_mm512_loadu_si512(from.cast()))
+    }
+
+    #[inline(always)]
+    unsafe fn store_ints(self, to: *mut i32, ints: __m512i) {
+        avx512!(_mm512_storeu_si512(to.cast(), ints))
     }
 }
 
