@@ -33,10 +33,10 @@ def run(*command, **options):
 
 
 def build_llama(flags, name):
-    """llama-bench and llama-quantize, built from the package's sources."""
+    """llama-bench, llama-quantize and llama-perplexity, built from the package's sources."""
     folder = ROOT / "target" / name
     binaries = folder / "build" / "bin"
-    if (binaries / "llama-bench").exists():
+    if (binaries / "llama-perplexity").exists():
         return binaries
     folder.mkdir(parents=True, exist_ok=True)
     print(f"building llama.cpp ({name}): several minutes", file=sys.stderr)
@@ -49,7 +49,7 @@ def build_llama(flags, name):
     env = dict(os.environ, PATH=f"{scripts}:{os.environ['PATH']}")
     run("cmake", "-B", folder / "build", "-S", source, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DLLAMA_CURL=OFF",
         "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", *flags, env=env)
-    run("ninja", "-C", folder / "build", "llama-bench", "llama-quantize", env=env)
+    run("ninja", "-C", folder / "build", "llama-bench", "llama-quantize", "llama-perplexity", env=env)
     return binaries
 
 

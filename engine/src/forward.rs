@@ -68,6 +68,8 @@ pub(crate) struct Buffers {
     sin: Vec<f32>,
     /// (wanted, vocab_size)
     logits: Vec<f32>,
+    /// The first row of each run.
+    firsts: Vec<usize>,
     activations: Activations,
     /// What threads that share an attention give.
     partials: Vec<f32>,
@@ -77,7 +79,7 @@ pub(crate) struct Buffers {
 /// vocab_size), run after run. Caches have room, tokens are in the vocabulary: the caller checked.
 ///
 /// Every token's logits are the same bits whatever it is processed together with (law 2).
-pub(crate) fn forward<'b, R: Run + Sync>(
+pub(crate) fn forward<'b, R: Run + Send + Sync>(
     model: &Model,
     precision: Precision,
     buffers: &'b mut Buffers,
@@ -97,7 +99,7 @@ pub(crate) fn forward<'b, R: Run + Sync>(
 
 /// As [`forward`], but ends before the head: the wanted tokens' normalized hidden states, (wanted,
 /// hidden_size), run after run.
-pub(crate) fn hidden_states<'b, R: Run + Sync>(
+pub(crate) fn hidden_states<'b, R: Run + Send + Sync>(
     model: &Model,
     precision: Precision,
     buffers: &'b mut Buffers,
@@ -109,8 +111,24 @@ pub(crate) fn hidden_states<'b, R: Run + Sync>(
         (config.hidden_size, config.q_dim(), config.kv_dim(), config.head_dim);
     let tokens: usize = runs.iter().map(|run| run.tokens().len()).sum();
     let Buffers {
-        x, normed, q, k, v, attended, gate, up, projected, cos, sin, activations, partials, ..
+        x,
+        normed,
+        q,
+        k,
+        v,
+        attended,
+        gate,
+        up,
+        projected,
+        cos,
+        sin,
+        firsts,
+        activations,
+        partials,
+        ..
     } = buffers;
+    firsts.clear();
+    firsts.extend(runs.iter().scan(0, |next, run| Some(std::mem::replace(next, *next + run.tokens().len()))));
     let linear = Linear { model, precision };
 
     x.resize(tokens * hidden, 0.0);
@@ -141,13 +159,16 @@ pub(crate) fn hidden_states<'b, R: Run + Sync>(
             q.iter_mut().for_each(|q| *q *= scale);
             rotate(&mut k[token * kv_dim..][..kv_dim], cos, sin);
         }
-        let mut rows = k.chunks_exact(kv_dim).zip(v.chunks_exact(kv_dim));
-        for run in runs.iter_mut() {
+        // By several threads, because a key goes to as many lines of memory as it has elements.
+        let (k_rows, v_rows, firsts) = (&*k, &*v, &*firsts);
+        pool.for_each_mut(runs, &|number, run| {
             let start = run.cache().len();
-            for (offset, (k, v)) in rows.by_ref().take(run.tokens().len()).enumerate() {
+            let from = firsts[number] * kv_dim;
+            let rows = k_rows[from..].chunks_exact(kv_dim).zip(v_rows[from..].chunks_exact(kv_dim));
+            for (offset, (k, v)) in rows.take(run.tokens().len()).enumerate() {
                 run.cache_mut().write(index, start + offset, k, v);
             }
-        }
+        });
         attended.resize(tokens * q_dim, 0.0);
         attend(model, index, runs, q, activations, partials, attended);
         linear.apply(activations, attended, q_dim, &[layer.o_proj], [projected]);
@@ -191,7 +212,7 @@ fn norm(model: &Model, x: &[f32], weight: &[f32], out: &mut Vec<f32>) {
 }
 
 /// Attention of every row of `q`, (T, q_dim), to its sequence's cache up to its own position.
-fn attend<R: Run + Sync>(
+fn attend<R: Run + Send + Sync>(
     model: &Model,
     layer: usize,
     runs: &[R],

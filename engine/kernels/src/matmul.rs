@@ -119,7 +119,7 @@ impl MatmulJob<'_> {
                     let codes = if layout.encoding() == Encoding::Bytes {
                         codes.as_ptr()
                     } else {
-                        unpack_block(isa, layout.encoding(), codes, unpacked);
+                        unpack_block(isa, layout.encoding(), codes, 0, unpacked);
                         unpacked.as_ptr()
                     };
                     let step = Step { scales: scales.as_ptr(), codes, first, block, last, tile };

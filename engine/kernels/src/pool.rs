@@ -144,6 +144,21 @@ impl Pool {
         assert!(!self.panicked.swap(false, Ordering::Relaxed), "a worker thread panicked in a region");
     }
 
+    /// Calls `work` with each item and its index, on this and the pool's threads.
+    ///
+    /// # Panics
+    /// As [`Pool::for_each_range`].
+    pub fn for_each_mut<T: Send>(&self, items: &mut [T], work: &(dyn Fn(usize, &mut T) + Sync)) {
+        let first = Items(items.as_mut_ptr());
+        let first = &first;
+        self.for_each_range(items.len(), &|range| {
+            for index in range {
+                // SAFETY: every index is handed out once, so nobody else has this item.
+                work(index, unsafe { &mut *first.0.add(index) });
+            }
+        });
+    }
+
     /// Counts a region, and lets workers take part again that were left out for long enough.
     fn recall(&self) {
         // One caller at a time is here, so loads and stores do.
@@ -237,6 +252,11 @@ impl Pool {
         self.wake.notify_all();
     }
 }
+
+/// Where items begin that threads share.
+struct Items<T>(*mut T);
+// SAFETY: each item is given to one thread.
+unsafe impl<T: Send> Sync for Items<T> {}
 
 /// The time, where there is a clock.
 fn now() -> Option<Instant> {

@@ -267,12 +267,8 @@ impl<const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, AFFINE, SINGLE> {
         if fetch {
             fetch_ahead(isa, codes.as_ptr(), codes.len());
         }
-        unpack_block(isa, encoding, codes, to);
-        if let Zero::Symmetric(zero) = layout.zero() {
-            for code in to {
-                *code = code.wrapping_sub(zero);
-            }
-        }
+        let zero = if let Zero::Symmetric(zero) = layout.zero() { zero } else { 0 };
+        unpack_block(isa, encoding, codes, zero, to);
     }
 
     /// Joins the sums of both digits of some tokens.

@@ -27,16 +27,26 @@ const COL_BITS: [[u8; 64]; 2] = {
     bits
 };
 
-/// Unpacks nibbles or planes of one block.
+/// Unpacks one block, less `zero`, wrapping.
 #[inline(always)]
-pub(crate) fn unpack_block<I: Isa>(isa: I, encoding: Encoding, codes: &[u8], out: &mut [u8; BLOCK_WEIGHTS]) {
+pub(crate) fn unpack_block<I: Isa>(
+    isa: I,
+    encoding: Encoding,
+    codes: &[u8],
+    zero: u8,
+    out: &mut [u8; BLOCK_WEIGHTS],
+) {
     match encoding {
-        Encoding::Bytes => out.copy_from_slice(codes),
+        Encoding::Bytes => {
+            for (out, &code) in out.iter_mut().zip(codes) {
+                *out = code.wrapping_sub(zero);
+            }
+        }
         Encoding::Nibbles => {
             for (tile, out) in codes.as_chunks::<64>().0.iter().zip(out.as_chunks_mut::<128>().0) {
                 for (i, &byte) in tile.iter().enumerate() {
-                    out[i] = byte & 15;
-                    out[64 + i] = byte >> 4;
+                    out[i] = (byte & 15).wrapping_sub(zero);
+                    out[64 + i] = (byte >> 4).wrapping_sub(zero);
                 }
             }
         }
@@ -63,6 +73,9 @@ pub(crate) fn unpack_block<I: Isa>(isa: I, encoding: Encoding, codes: &[u8], out
                         isa.store(out.add(64), halves[1]);
                     }
                 }
+            }
+            if zero > 0 {
+                out.iter_mut().for_each(|code| *code = code.wrapping_sub(zero));
             }
         }
     }
