@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What a table of rates does not show: cold start, batches, a busy core, jitter, memory.
+"""What a table of rates does not show: cold start, batches, a busy core, jitter, memory, long contexts.
 
     python3 benches/properties.py --model MODEL.tmac2.bin [--gguf MODEL-q4_0.gguf --llama BUILD_BIN_FOLDER]
-                                  [--large MODEL.tmac2.bin] [--rounds 7] [--parts cold_start,jitter]
+                                  [--large MODEL.tmac2.bin] [--rounds 7] [--parts cold_start,context]
 
 Every comparison is between runs next to each other in the same round; medians and quartiles. With --gguf and
 --llama, llama.cpp's jitter is measured beside ours; --large names the model whose memory is measured with 2,048
 tokens of context. Writes benches/results/properties.json.
 """
-import argparse, json, os, statistics, subprocess, sys, time
+import argparse, json, os, platform, statistics, subprocess, sys, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +99,18 @@ def memory(args):
     return {"peak_rss_bytes": answer["peak_rss_bytes"], "tokens": tokens, "file": args.large.stat().st_size}
 
 
+def context(args):
+    """How many times slower a token is at 4,096 positions than at 128."""
+    times = {(cache, threads): [] for cache in ("f16", "int8") for threads in (1, 2)}
+    for _ in range(args.rounds):
+        for (cache, threads), ratios in times.items():
+            options = {"prompt": 1, "generate": 48, "threads": threads, "kv-cache": cache}
+            short, long = (speed(args.model, context=positions, **options) for positions in (128, 4096))
+            ratios.append(short["decode_tokens_per_second"] / long["decode_tokens_per_second"])
+    rows = [{"kv_cache": cache, "threads": threads, "times_slower": spread(ratios)} for (cache, threads), ratios in times.items()]
+    return {"rows": rows, "goal": 2}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, type=Path)
@@ -106,13 +118,15 @@ def main():
     parser.add_argument("--gguf", type=Path)
     parser.add_argument("--llama", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--parts", default="cold_start,batches,busy_core,jitter,memory", help="which to measure anew")
+    parser.add_argument("--parts", default="cold_start,batches,busy_core,jitter,memory,context", help="which to measure anew")
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/properties.json")
     args = parser.parse_args()
     subprocess.run(["cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host"], cwd=ROOT, check=True)
     report = json.loads(args.output.read_text()) if args.output.exists() else {}
-    report |= {"model": args.model.name, "date": time.strftime("%Y-%m-%d")}
-    parts = {part.__name__: part for part in (cold_start, batches, busy_core, jitter, memory)}
+    lines = open("/proc/cpuinfo")
+    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    report |= {"machine": {"cpu": cpu, "cores": os.cpu_count()}, "model": args.model.name, "date": time.strftime("%Y-%m-%d")}
+    parts = {part.__name__: part for part in (cold_start, batches, busy_core, jitter, memory, context)}
     for part in (parts[name] for name in args.parts.split(",")):
         report[part.__name__] = part(args)
         print(part.__name__, json.dumps(report[part.__name__]))

@@ -7,6 +7,7 @@ use crate::layout::{Encoding, Matrix};
 use crate::matmul::{MatmulJob, UNPACK_TOKENS};
 use crate::pool::Pool;
 use crate::quantize;
+use crate::strip::fetch_ahead;
 use crate::tiles::TILE_FROM;
 use std::fmt;
 
@@ -264,7 +265,7 @@ struct StreamJob<'a>(&'a [u64]);
 impl<I: Isa> Job<I> for StreamJob<'_> {
     type Output = u64;
     #[inline(always)]
-    fn run(self, _: I) -> u64 {
+    fn run(self, isa: I) -> u64 {
         // Four streams, so that the hardware's prefetchers have several pages to work on.
         let quarter = self.0.len() / 4;
         let (chunks, rest) = (quarter / 16, &self.0[quarter / 16 * 16 * 4..]);
@@ -273,6 +274,7 @@ impl<I: Isa> Job<I> for StreamJob<'_> {
             std::array::from_fn(|part| self.0[part * chunks * 16..][..chunks * 16].as_chunks().0);
         for index in 0..chunks {
             for (lanes, part) in lanes.iter_mut().zip(parts) {
+                fetch_ahead(isa, part[index].as_ptr().cast(), 128); // as the products do
                 for (lane, x) in lanes.iter_mut().zip(part[index]) {
                     *lane = lane.wrapping_add(x);
                 }
