@@ -87,7 +87,7 @@ impl TileActivations {
     }
 }
 
-/// Some strips of a product with at least [`TILE_FROM`] tokens, whose activations were arranged in tiles.
+/// Some strips of a product with at least 8 tokens, whose activations were arranged in tiles.
 pub struct TileJob<'a>(pub(crate) MatmulJob<'a>);
 
 impl std::fmt::Debug for TileJob<'_> {
