@@ -177,29 +177,82 @@ impl<const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, AFFINE, SINGLE> {
         }
         // SAFETY: the caller's.
         unsafe {
-            self.unpack(isa, strip, 0, first == 0, &mut buffers.codes[0]);
+            let mut next = self.step(strip, first, 0);
+            self.unpack(isa, next, first == 0, buffers);
+            let mut this = None;
             for block in 0..blocks + 1 {
-                if block + 1 < blocks {
-                    self.unpack(isa, strip, block + 1, first == 0, &mut buffers.codes[(block + 1) % 2]);
-                }
+                let after = if block + 1 < blocks {
+                    let after = self.step(strip, first, block + 1);
+                    self.unpack(isa, after, first == 0, buffers);
+                    after
+                } else {
+                    next
+                };
                 if block < blocks {
-                    let refined = self.block(first, block).refined.count_ones() as usize;
-                    for from in (0..refined).step_by(TILE_TOKENS) {
-                        self.sums::<I, true>(isa, first, block, from, buffers);
+                    for from in (0..next.refined.count_ones() as usize).step_by(TILE_TOKENS) {
+                        self.sums::<I, true>(isa, next, from, buffers);
                     }
                 }
                 for from in (0..count).step_by(TILE_TOKENS) {
                     if block < blocks {
-                        self.sums::<I, false>(isa, first, block, from, buffers);
+                        self.sums::<I, false>(isa, next, from, buffers);
                     }
-                    if block > 0 {
+                    if let Some(this) = this {
                         let tokens = from..count.min(from + TILE_TOKENS);
-                        self.refine(isa, first, block - 1, tokens.clone(), buffers);
-                        self.scale(isa, strip, first, block - 1, tokens, buffers);
+                        self.refine(isa, this, tokens.clone(), buffers);
+                        self.scale(isa, this, tokens, buffers);
                     }
                 }
+                (this, next) = (Some(next), after);
             }
         }
+    }
+
+    /// What there is to know of a block, for a tile of tokens.
+    ///
+    /// # Safety
+    /// There are such.
+    #[inline(always)]
+    unsafe fn step(&self, strip: usize, first: usize, block: usize) -> Step {
+        let layout = self.0.matrix.layout();
+        let tiles = self.0.activations.tiles();
+        let index = first / TOKENS * layout.blocks() + block;
+        let (scales, codes) = layout.offsets(block);
+        let strip = self.0.matrix.strip(strip).as_ptr();
+        let per_group = if SINGLE { 1 } else { layout.blocks_per_group() };
+        let before = block % per_group;
+        // SAFETY: the caller's.
+        unsafe {
+            Step {
+                scales: strip.add(scales),
+                codes: strip.add(codes),
+                parity: block % 2,
+                before,
+                last: before + 1 == per_group || block + 1 == layout.blocks(),
+                coarse: tiles.coarse.as_ptr().add(index * TOKENS),
+                fine: tiles.fine.as_ptr().add(index * TOKENS),
+                refined: *tiles.refined.get_unchecked(index),
+                token_scales: tiles.scales.as_ptr().add(index * TOKENS),
+                scaled_sums: tiles.scaled_sums.as_ptr().add(index * TOKENS),
+            }
+        }
+    }
+
+    /// Unpacks a block, less its zero point.
+    ///
+    /// # Safety
+    /// As for [`Self::tile`].
+    #[inline(always)]
+    unsafe fn unpack<I: Tiles>(&self, isa: I, step: Step, fetch: bool, buffers: &mut Buffers) {
+        let layout = self.0.matrix.layout();
+        let bytes = layout.encoding().block_bytes();
+        // SAFETY: the caller's.
+        let codes = unsafe { std::slice::from_raw_parts(step.codes, bytes) };
+        if fetch {
+            fetch_ahead(isa, step.codes, bytes);
+        }
+        let zero = if let Zero::Symmetric(zero) = layout.zero() { zero } else { 0 };
+        unpack_block(isa, layout.encoding(), codes, zero, &mut buffers.codes[step.parity]);
     }
 
     /// The sums of a block over one digit of 16 tokens. `FINE`: the second digit, of those that have one.
@@ -210,19 +263,17 @@ impl<const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, AFFINE, SINGLE> {
     unsafe fn sums<I: Tiles, const FINE: bool>(
         &self,
         isa: I,
-        first: usize,
-        block: usize,
+        step: Step,
         from: usize,
         buffers: &mut Buffers,
     ) {
         // SAFETY: the caller's.
         unsafe {
-            let at = self.block(first, block);
-            let values = if FINE { at.fine } else { at.coarse }.add(from).cast();
+            let values = if FINE { step.fine } else { step.coarse }.add(from).cast();
             let row = buffers.rows.as_mut_ptr().add(from);
             let sums = if FINE { &raw mut (*row).fine } else { &raw mut (*row).sums };
-            let sums = sums.cast::<[i32; STRIP]>().add(block % 2).cast();
-            let codes = buffers.codes[block % 2].as_ptr();
+            let sums = sums.cast::<[i32; STRIP]>().add(step.parity).cast();
+            let codes = buffers.codes[step.parity].as_ptr();
             if AFFINE {
                 isa.sums::<false>(codes, values, sums, STRIDE);
             } else {
@@ -231,69 +282,22 @@ impl<const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, AFFINE, SINGLE> {
         }
     }
 
-    /// Where the activations of a block of a tile of tokens begin.
-    ///
-    /// # Safety
-    /// There are such.
-    #[inline(always)]
-    unsafe fn block(&self, first: usize, block: usize) -> Block {
-        let tiles = self.0.activations.tiles();
-        let index = first / TOKENS * (self.0.activations.padded_cols() / BLOCK) + block;
-        // SAFETY: the caller's.
-        unsafe {
-            Block {
-                coarse: tiles.coarse.as_ptr().add(index * TOKENS),
-                fine: tiles.fine.as_ptr().add(index * TOKENS),
-                refined: *tiles.refined.get_unchecked(index),
-                scales: tiles.scales.as_ptr().add(index * TOKENS),
-                scaled_sums: tiles.scaled_sums.as_ptr().add(index * TOKENS),
-            }
-        }
-    }
-
-    /// Unpacks a block, less its zero point.
-    #[inline(always)]
-    fn unpack<I: Tiles>(
-        &self,
-        isa: I,
-        strip: usize,
-        block: usize,
-        fetch: bool,
-        to: &mut [u8; BLOCK_WEIGHTS],
-    ) {
-        let layout = self.0.matrix.layout();
-        let (encoding, (_, offset)) = (layout.encoding(), layout.offsets(block));
-        let codes = &self.0.matrix.strip(strip)[offset..][..encoding.block_bytes()];
-        if fetch {
-            fetch_ahead(isa, codes.as_ptr(), codes.len());
-        }
-        let zero = if let Zero::Symmetric(zero) = layout.zero() { zero } else { 0 };
-        unpack_block(isa, encoding, codes, zero, to);
-    }
-
     /// Joins the sums of both digits of some tokens.
     ///
     /// # Safety
     /// As for [`Self::tile`]; the sums are there.
     #[inline(always)]
-    unsafe fn refine<I: Tiles>(
-        &self,
-        isa: I,
-        first: usize,
-        block: usize,
-        tokens: Range<usize>,
-        buffers: &mut Buffers,
-    ) {
+    unsafe fn refine<I: Tiles>(&self, isa: I, step: Step, tokens: Range<usize>, buffers: &mut Buffers) {
         // SAFETY: the caller's; tokens with a second digit are among the tile's.
         unsafe {
-            let all = self.block(first, block).refined;
+            let all = step.refined;
             let mut refined = all >> tokens.start & ((1 << TILE_TOKENS) - 1);
             let mut slot = (all & ((1 << tokens.start) - 1)).count_ones() as usize;
             let rows = buffers.rows.as_mut_ptr();
             while refined != 0 {
                 let token = tokens.start + refined.trailing_zeros() as usize;
-                let coarse = (&raw mut (*rows.add(token)).sums[block % 2]).cast::<i32>();
-                let fine = (&raw const (*rows.add(slot)).fine[block % 2]).cast::<i32>();
+                let coarse = (&raw mut (*rows.add(token)).sums[step.parity]).cast::<i32>();
+                let fine = (&raw const (*rows.add(slot)).fine[step.parity]).cast::<i32>();
                 for r in (0..STRIP).step_by(I::WIDTH / 4) {
                     let sum = isa.refine(isa.load_ints(coarse.add(r)), isa.load_ints(fine.add(r)));
                     isa.store_ints(coarse.add(r), sum);
@@ -309,46 +313,33 @@ impl<const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, AFFINE, SINGLE> {
     /// # Safety
     /// As for [`Self::tile`]; the sums are there.
     #[inline(always)]
-    unsafe fn scale<I: Tiles>(
-        &self,
-        isa: I,
-        strip: usize,
-        first: usize,
-        block: usize,
-        tokens: Range<usize>,
-        buffers: &mut Buffers,
-    ) {
-        let layout = self.0.matrix.layout();
-        let (lanes, per_group) = (I::WIDTH / 4, if SINGLE { 1 } else { layout.blocks_per_group() });
-        let start = block - block % per_group;
-        let last = layout.blocks().min(start + per_group) - 1;
-        let scales = self.0.matrix.strip(strip)[layout.offsets(block).0..].as_ptr();
+    unsafe fn scale<I: Tiles>(&self, isa: I, step: Step, tokens: Range<usize>, buffers: &mut Buffers) {
+        let (lanes, scales) = (I::WIDTH / 4, step.scales);
         // SAFETY: the caller's; rows are within the 32 of a strip, and the group's scales are there.
         unsafe {
-            let at = self.block(first, block);
             for r in (0..STRIP).step_by(lanes) {
                 let weight = isa.load_halves(scales.add(2 * r));
                 let min = if AFFINE { isa.load_halves(scales.add(2 * STRIP + 2 * r)) } else { weight };
                 for index in tokens.clone() {
                     let row = buffers.rows.as_mut_ptr().add(index);
-                    let sums = (&raw const (*row).sums[block % 2]).cast::<i32>().add(r);
-                    let scale = isa.splat(*at.scales.add(index));
+                    let sums = (&raw const (*row).sums[step.parity]).cast::<i32>().add(r);
+                    let scale = isa.splat(*step.token_scales.add(index));
                     let mut sum = isa.mul(scale, isa.to_floats(isa.load_ints(sums)));
                     if !SINGLE {
                         let inner = (&raw mut (*row).inner).cast::<f32>().add(r);
-                        if block > start {
+                        if step.before > 0 {
                             sum = isa.add(isa.load_floats(inner), sum);
                         }
-                        if block < last {
+                        if !step.last {
                             isa.store_floats(inner, sum);
                             continue;
                         }
                     }
                     sum = isa.mul(weight, sum);
                     if AFFINE {
-                        let back = at.scaled_sums.sub((block - start) * TOKENS).add(index);
+                        let back = step.scaled_sums.sub(step.before * TOKENS).add(index);
                         let mut offset = *back;
-                        for ahead in 1..block - start + 1 {
+                        for ahead in 1..step.before + 1 {
                             offset += *back.add(ahead * TOKENS);
                         }
                         sum = isa.add(sum, isa.mul(min, isa.splat(offset)));
@@ -361,12 +352,21 @@ impl<const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, AFFINE, SINGLE> {
     }
 }
 
-/// Where the activations of a block begin, of the first of 64 tokens.
+/// A block of a strip and its activations, from the first of 64 tokens on.
 #[derive(Clone, Copy)]
-struct Block {
+struct Step {
+    /// Of the group.
+    scales: *const u8,
+    /// As they are packed.
+    codes: *const u8,
+    /// Which half of the buffers it has.
+    parity: usize,
+    /// How many blocks of its group come before it, and whether none comes after it.
+    before: usize,
+    last: bool,
     coarse: *const [i8; BLOCK],
     fine: *const [i8; BLOCK],
     refined: u64,
-    scales: *const f32,
+    token_scales: *const f32,
     scaled_sums: *const f32,
 }
