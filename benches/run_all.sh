@@ -24,10 +24,10 @@ step() { printf '\n=== %s\n' "$*"; }
 
 step "building"
 scripts/setup python wasm browser peers || echo "some parts are missing and will be left out"
-cargo build --release --locked -p edgellm-host
-for script in scripts/build-web scripts/build-plugin; do
-    if [ -x "$script" ]; then "$script" || echo "$script failed: that target will be left out"; fi
-done
+features=()
+scripts/build-web || echo "scripts/build-web failed: the browser will be left out"
+if scripts/build-plugin; then features=(--features plugin); else echo "scripts/build-plugin failed: the plugin will be left out"; fi
+cargo build --release --locked -p edgellm-host "${features[@]}"
 EDGELLM=target/release/edgellm
 GGUF=$($EDGELLM pull $MODEL)
 

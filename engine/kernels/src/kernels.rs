@@ -33,7 +33,7 @@ impl fmt::Debug for Kernels {
 impl Kernels {
     /// The kernels of an instruction set that this CPU is proven to have.
     pub fn new<I: Isa>(isa: I) -> Self {
-        // Instances are of a few bytes and made once.
+        // An instance is a few bytes, or none.
         Kernels(Box::leak(Box::new(isa)))
     }
 
