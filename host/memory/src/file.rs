@@ -87,10 +87,14 @@ impl ModelBytes {
             let available = available_memory();
             // Half of what is left then still holds the context of any but the longest conversations.
             if available.is_some_and(|available| map.0.len() as u64 <= available / 4) {
-                // Without memory after all, the map is as good as it was.
-                if let Ok(copy) = Copied::read(file) {
-                    return Ok(ModelBytes { memory: Memory::Copied(copy), reason: Reason::SmallInPageCache });
-                }
+                // Parts of the file that the map has brought in would count as this process's beside the copy.
+                drop(map);
+                let (memory, reason) = match Copied::read(file) {
+                    Ok(copy) => (Memory::Copied(copy), Reason::SmallInPageCache),
+                    // Without memory after all, a map will do.
+                    Err(_) => (Memory::Mapped(MappedFile::new(file)?), Reason::MemoryScarce { available }),
+                };
+                return Ok(ModelBytes { memory, reason });
             }
             Reason::MemoryScarce { available }
         };
