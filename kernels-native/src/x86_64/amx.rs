@@ -18,13 +18,13 @@ struct Config {
     rows: [u8; 16],
 }
 
-/// 0 to 3 are sums, 4 and 5 activations of a block, 6 and 7 its codes of 16 rows each.
+/// 0 and 1 are sums, 4 activations of a block, 6 and 7 its codes of 16 rows each; the others are not used.
 static CONFIG: Config = Config {
     palette: 1,
     start_row: 0,
     reserved: [0; 14],
-    row_bytes: [64, 64, 64, 64, 32, 32, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0],
+    row_bytes: [64, 64, 0, 0, 32, 0, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 0, 0, 16, 0, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
 /// Whether the CPU has tiles of bytes and the system lets this process use them, which Linux must be asked for.
@@ -32,9 +32,8 @@ pub(super) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         const TILE_AND_INT8: u32 = 1 << 24 | 1 << 25;
-        let present = std::arch::x86_64::__cpuid(0).eax >= 7
-            && __cpuid_count(7, 0).edx & TILE_AND_INT8 == TILE_AND_INT8;
-        present && permitted()
+        // Whoever asks has found AVX-512, which the same leaf tells.
+        __cpuid_count(7, 0).edx & TILE_AND_INT8 == TILE_AND_INT8 && permitted()
     })
 }
 
@@ -75,10 +74,11 @@ pub(super) unsafe fn end() {
     unsafe { asm!("tilerelease", options(nostack, nomem)) };
 }
 
-/// For each of 16 tokens, 32 values one after the other, the sums of 32 rows over a block.
+/// For each of 16 tokens, 32 values one after the other, the sums of 32 rows over a block, `stride` bytes from token to
+/// token.
 ///
 /// # Safety
-/// This thread called [`begin`]. 1024 unpacked codes and 512 values are readable, 512 sums writable.
+/// This thread called [`begin`]. 1024 unpacked codes and 512 values are readable, 32 sums for each token writable.
 #[inline(always)]
 pub(super) unsafe fn sums<const SIGNED: bool>(
     codes: *const u8,
