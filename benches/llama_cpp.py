@@ -12,8 +12,10 @@ llama.cpp comes from the source distribution of llama-cpp-python (its pinned ver
 target/llama.cpp, or without AVX-512 into target/llama.cpp-avx2, unless --llama names a folder with llama-bench and
 llama-quantize. EdgeLLM's program is `speed` of this folder. `random_model.py` makes the large model.
 """
-import argparse, json, os, platform, statistics, subprocess, sys, tarfile, time
+import argparse, json, os, statistics, subprocess, sys, tarfile, time
 from pathlib import Path
+
+from machine import earlier
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "llama-cpp-python==0.3.36"
@@ -162,12 +164,8 @@ def main():
     flags, folder = (avx2, "llama.cpp-avx2") if args.avx2 else (native, "llama.cpp")
     binaries = args.llama or build_llama(flags, folder)
     run("cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host", cwd=ROOT)
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     commit = run("git", "rev-parse", "--short", "HEAD", cwd=ROOT, stdout=subprocess.PIPE).stdout.strip()
-    machine = {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()}
-    report = json.loads(args.output.read_text()) if args.output.exists() else {"machine": machine}
-    if report["machine"] != machine:
-        sys.exit(f"{args.output} has results of another machine, {report['machine']}: choose another --output")
+    report = earlier(args.output)
     rows = report.get("rows", [])
     for name in args.comparisons.split(","):
         if not getattr(args, COMPARISONS[name][0]):

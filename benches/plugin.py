@@ -11,10 +11,11 @@ Standard library only.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 from pathlib import Path
+
+from machine import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT = "The sea was calm that morning, and the old fisherman rowed out further than he had in years. " * 6
@@ -32,11 +33,6 @@ def targets() -> dict[str, list[str]]:
         "plugin simd": [*plugin, component.format("simd")],
         "plugin relaxed": [*plugin, component.format("relaxed")],
     }
-
-
-def cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -61,7 +57,7 @@ def main() -> None:
             assert report["token_ids"] == expected, f"{name} gave other tokens"
             if round_:  # the first one compiles components and fills the page cache
                 runs[name].append(report)
-    results: dict = {"machine": {"cpu": cpu(), "cores": os.cpu_count()}, "rounds": args.rounds, "tokens": args.tokens}
+    results: dict = {"machine": machine(), "rounds": args.rounds, "tokens": args.tokens}
     for phase in ("decode", "prefill"):
         rates = {
             name: [report["timings"][f"{phase}_tokens_per_second"] for report in reports] for name, reports in runs.items()

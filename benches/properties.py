@@ -8,8 +8,10 @@ Every comparison is between runs next to each other in the same round; medians a
 --llama, llama.cpp's jitter is measured beside ours; --large names the model whose memory is measured with 2,048
 tokens of context. Writes benches/results/properties.json.
 """
-import argparse, json, os, platform, statistics, subprocess, sys, time
+import argparse, json, os, statistics, subprocess, sys, time
 from pathlib import Path
+
+from machine import earlier
 
 ROOT = Path(__file__).resolve().parent.parent
 EDGELLM, SPEED = ROOT / "target/release/edgellm", ROOT / "target/release/speed"
@@ -122,10 +124,8 @@ def main():
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/properties.json")
     args = parser.parse_args()
     subprocess.run(["cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host"], cwd=ROOT, check=True)
-    report = json.loads(args.output.read_text()) if args.output.exists() else {}
-    lines = open("/proc/cpuinfo")
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    report |= {"machine": {"cpu": cpu, "cores": os.cpu_count()}, "model": args.model.name, "date": time.strftime("%Y-%m-%d")}
+    report = earlier(args.output)
+    report |= {"model": args.model.name, "date": time.strftime("%Y-%m-%d")}
     parts = {part.__name__: part for part in (cold_start, batches, busy_core, jitter, memory, context)}
     for part in (parts[name] for name in args.parts.split(",")):
         report[part.__name__] = part(args)

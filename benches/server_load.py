@@ -13,7 +13,6 @@ import argparse
 import http.client
 import json
 import os
-import platform
 import statistics
 import sys
 import threading
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "server"))
+from machine import machine  # noqa: E402
 from process import MODEL, Server  # noqa: E402
 
 TOPICS = (
@@ -201,7 +201,7 @@ def main() -> int:
                 different.append(index)
     single = statistics.median(before["tokens_per_second"] + after["tokens_per_second"])
     report = {
-        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": machine(),
         "model": MODEL,
         "answer_tokens": options.tokens,
         "one_client_before": before,
@@ -219,13 +219,6 @@ def main() -> int:
     if options.json:
         options.json.write_text(text + "\n")
     return 1 if load["failures"] or different or load["active_sequences_left"] else 0
-
-
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ V8's optimizing compiler is through. All must give native's tokens. Ratios are t
 brings Python's and the compilers; engines that are not there are left out by name, on stderr.
 Writes benches/results/wasm_speed.json and prints a Markdown table.
 """
-import argparse, importlib.metadata, json, os, platform, queue, shutil, statistics, subprocess, sys, tempfile, threading, time
+import argparse, importlib.metadata, json, os, queue, shutil, statistics, subprocess, sys, tempfile, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "benches/wasm_speed.mjs"
@@ -226,8 +228,7 @@ def main():
     first = lambda *command: run(*command, stdout=subprocess.PIPE).stdout.strip()
     versions = {"wasmtime": lambda: importlib.metadata.version("wasmtime"), "chromium": lambda: first("chromium", "--version"),
                 "node": lambda: first("node", "-p", "'node ' + process.version + ', V8 ' + process.versions.v8")}
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    report = {"machine": {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release()},
+    report = {"machine": machine(),
               "commit": first("git", "rev-parse", "--short", "HEAD"), "date": time.strftime("%Y-%m-%d"),
               "versions": {name: versions[name]() for name in wanted}, "load_average": os.getloadavg(),
               "prompt": args.prompt, "generate": args.generate, "summary": summary, "runs": runs}

@@ -45,16 +45,23 @@ fn kibibytes(text: &str, key: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The processor's name.
+/// The processor's name; on x86 with family and model, because virtual machines may call different CPUs the same.
 pub(crate) fn cpu_name() -> Option<String> {
-    let text = fs::read_to_string("/proc/cpuinfo").ok();
-    let from_proc = text.and_then(|text| {
-        ["model name", "Model", "Hardware"].iter().find_map(|key| {
-            let line = text.lines().find(|line| line.starts_with(key))?;
-            Some(line.split_once(':')?.1.trim().to_string())
-        })
-    });
+    let from_proc = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu_of(&text));
     from_proc.or_else(|| std::env::var("PROCESSOR_IDENTIFIER").ok())
+}
+
+/// The name in the text of `/proc/cpuinfo`, whose lines are like `model name : Intel(R) ...`.
+fn cpu_of(cpuinfo: &str) -> Option<String> {
+    let field = |key: &str| {
+        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        fields.find_map(|(name, value)| (name.trim() == key).then(|| value.trim()))
+    };
+    let name = ["model name", "Model", "Hardware"].into_iter().find_map(field)?;
+    match (field("cpu family"), field("model")) {
+        (Some(family), Some(model)) => Some(format!("{name} (family {family}, model {model})")),
+        _ => Some(name.to_string()),
+    }
 }
 
 /// CPU features that matter to the kernels, and whether this CPU has them.
@@ -91,6 +98,15 @@ mod tests {
         assert_eq!(kibibytes(text, "VmHWM:"), Some(1234 * 1024));
         assert_eq!(kibibytes(text, "VmRSS:"), None);
         assert_eq!(kibibytes("VmHWM: lots", "VmHWM:"), None);
+    }
+
+    #[test]
+    fn cpus_of_one_name_are_told_apart() {
+        let text = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n";
+        assert_eq!(cpu_of(text).as_deref(), Some("AMD EPYC (family 25, model 17)"));
+        let board = "processor\t: 0\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n";
+        assert_eq!(cpu_of(board).as_deref(), Some("Raspberry Pi 5 Model B Rev 1.0"));
+        assert_eq!(cpu_of(""), None);
     }
 
     #[test]

@@ -1,0 +1,30 @@
+"""Which machine results are of; files of results do not mix two."""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+
+def cpu_name() -> str:
+    """As the system tells it; on x86 with family and model, because virtual machines may call different CPUs the same."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    fields = {key.strip(): value.strip() for key, separator, value in (line.partition(":") for line in lines) if separator}
+    name = fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine()
+    if "cpu family" in fields and "model" in fields:
+        name += f" (family {fields['cpu family']}, model {fields['model']})"
+    return name
+
+
+def machine() -> dict:
+    return {"cpu": cpu_name(), "cores": os.cpu_count(), "kernel": platform.release()}
+
+
+def earlier(path: Path) -> dict:
+    """The report at `path`, to go on with, or a new one of this machine."""
+    report = json.loads(path.read_text()) if path.exists() else {"machine": machine()}
+    if report["machine"] != machine():
+        sys.exit(f"{path} has results of another machine, {report['machine']}: choose another --output")
+    return report
