@@ -50,3 +50,6 @@ done
 step "figures"
 target/peers/bin/python scripts/figures/figures.py --output "$OUT/figures" "$OUT/report/report.json" "${evaluations[@]}" ||
     echo "no figures: scripts/setup peers installs matplotlib"
+
+step "what to expect, by ARTIFACT.md"
+python3 benches/expected.py "$OUT/report/report.json"

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Holds a report of `edgellm benchmark` against what ARTIFACT.md promises: ratios between rows of the same run.
+
+    python3 benches/expected.py target/artifact/report/report.json
+
+Prints each ratio with its bounds and ends with code 1 if one is outside. Bounds are wider than what three machines with
+AVX2, AVX-512 and AMX gave, whose reports lie in benches/results.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+# The prompt length whose rows are compared.
+PROMPT = 128
+# What, the row above the line and the row below it (target, threads), which figure, and the bounds of their medians' ratio.
+RATIOS = [
+    ("native to llama.cpp (Q4_1), decoding, 1 thread", ("native", 1), ("llama.cpp", 1), "decode_tokens_per_second", (1.2, 6)),
+    ("native to llama.cpp (Q4_1), prefill, 1 thread", ("native", 1), ("llama.cpp", 1), "prefill_tokens_per_second", (0.9, 8)),
+    ("plugin to native, decoding, 1 thread", ("plugin", 1), ("native", 1), "decode_tokens_per_second", (0.25, 0.7)),
+    ("browser to native, decoding, 1 thread", ("browser", 1), ("native", 1), "decode_tokens_per_second", (0.25, 0.8)),
+    ("browser to wllama, decoding, 1 thread", ("browser", 1), ("wllama", 1), "decode_tokens_per_second", (4, 20)),
+    ("browser to wllama, prefill, 1 thread", ("browser", 1), ("wllama", 1), "prefill_tokens_per_second", (5, 40)),
+    ("browser, 2 threads to 1, prefill", ("browser", 2), ("browser", 1), "prefill_tokens_per_second", (1.3, 2.1)),
+]
+
+
+def ratios(report: dict) -> list[float | None]:
+    """The ratio of each line of RATIOS; None where a row was not measured."""
+
+    def median(target: str, threads: int, figure: str) -> float | None:
+        for row in report["rows"]:
+            if (row["target"], row["threads"], row["prompt_tokens"]) == (target, threads, PROMPT) and row[figure]:
+                return row[figure]["median"]
+        return None
+
+    found = []
+    for _, above, below, figure, _ in RATIOS:
+        top, bottom = median(*above, figure), median(*below, figure)
+        found.append(top / bottom if top and bottom else None)
+    return found
+
+
+def main() -> None:
+    report = json.loads(Path(sys.argv[1]).read_text())
+    outside = 0
+    for (name, _, _, _, (low, high)), ratio in zip(RATIOS, ratios(report), strict=True):
+        if ratio is None:
+            print(f"{name}: not measured, expected {low} to {high}")
+            continue
+        within = low <= ratio <= high
+        outside += not within
+        print(f"{name}: {ratio:.2f}, expected {low} to {high}{'' if within else ': OUTSIDE'}")
+    sys.exit(outside > 0)
+
+
+if __name__ == "__main__":
+    main()
