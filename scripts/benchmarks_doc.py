@@ -4,7 +4,7 @@
     python3 scripts/benchmarks_doc.py          # writes them
     python3 scripts/benchmarks_doc.py --check  # code 1 if one differs from the results
 
-A table stands between `<!-- table: KIND FOLDER... -->` and `<!-- end of table -->`; the text around it is written by hand.
+A table stands between `<!-- table: KIND ARGUMENTS -->` and `<!-- end of table -->`; the text around it is written by hand.
 """
 
 import json
@@ -93,9 +93,9 @@ def properties(folder: str) -> str:
     return table("property | measured | goal", rows)
 
 
-def benchmark(folder: str) -> str:
+def benchmark(folder: str, name: str = "benchmark") -> str:
     """`edgellm benchmark`: medians, a line for each target and number of threads."""
-    report = load(folder, "benchmark")
+    report = load(folder, name)
     prompts = report["settings"]["prompt_lengths"]
     rows = {(row["threads"], row["target"], row["prompt_tokens"]): row for row in report["rows"]}
     lines = []
@@ -231,8 +231,8 @@ KINDS = {kind.__name__: kind for kind in (llama_cpp, properties, benchmark, rati
 
 def filled(text: str) -> str:
     def fill(match: re.Match) -> str:
-        kind, *folders = match[2].split()
-        return match[1] + KINDS[kind](*folders) + match[3]
+        kind, *arguments = match[2].split()
+        return match[1] + KINDS[kind](*arguments) + match[3]
 
     return TABLE.sub(fill, text)
 
