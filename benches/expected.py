@@ -3,8 +3,8 @@
 
     python3 benches/expected.py target/artifact/report/report.json
 
-Prints each ratio with its bounds and ends with code 1 if one is outside. Bounds are wider than what three machines with
-AVX2, AVX-512 and AMX gave, whose reports lie in benches/results.
+Prints each ratio with its bounds and ends with code 1 if one is outside. Bounds are wider than what two machines gave, whose
+reports lie in benches/results, and than what is known of a third (docs/benchmarks.md).
 """
 
 import json
