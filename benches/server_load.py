@@ -12,7 +12,6 @@ library only.
 import argparse
 import http.client
 import json
-import os
 import statistics
 import sys
 import threading
