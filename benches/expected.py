@@ -7,6 +7,7 @@ Prints each ratio with its bounds and ends with code 1 if one is outside. Bounds
 reports lie in benches/results, and than what is known of a third (docs/benchmarks.md).
 """
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -42,7 +43,9 @@ def ratios(report: dict) -> list[float | None]:
 
 
 def main() -> None:
-    report = json.loads(Path(sys.argv[1]).read_text())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("report", type=Path)
+    report = json.loads(parser.parse_args().report.read_text())
     outside = 0
     for (name, _, _, _, (low, high)), ratio in zip(RATIOS, ratios(report), strict=True):
         if ratio is None:

@@ -18,8 +18,9 @@ import threading
 import time
 from pathlib import Path
 
+from machine import machine
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "server"))
-from machine import machine  # noqa: E402
 from process import MODEL, Server  # noqa: E402
 
 TOPICS = (

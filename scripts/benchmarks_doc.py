@@ -7,6 +7,7 @@
 A table stands between `<!-- table: KIND ARGUMENTS -->` and `<!-- end of table -->`; the text around it is written by hand.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -93,6 +94,15 @@ def properties(folder: str) -> str:
     return table("property | measured | goal", rows)
 
 
+def medians(rows: list[dict | None], figure: str, iterations: int = 0) -> str:
+    """A figure of several rows; with the number of runs where it is less than `iterations`."""
+    parts = []
+    for found in (row[figure] if row else None for row in rows):
+        few = found and found["n"] < iterations
+        parts.append((rate(found["median"]) if found else "-") + (f" ({found['n']})" if few else ""))
+    return ", ".join(parts)
+
+
 def benchmark(folder: str, name: str = "benchmark") -> str:
     """`edgellm benchmark`: medians, a line for each target and number of threads."""
     report = load(folder, name)
@@ -101,21 +111,10 @@ def benchmark(folder: str, name: str = "benchmark") -> str:
     lines = []
     for threads, target in dict.fromkeys((threads, target) for threads, target, _ in rows):
         cells = [rows.get((threads, target, prompt)) for prompt in prompts]
-
-        def medians(figure: str, cells: list = cells, *, runs: bool = False) -> str:
-            parts = []
-            for row in cells:
-                if not row or not row[figure]:
-                    parts.append("-")
-                    continue
-                few = runs and row[figure]["n"] < report["settings"]["iterations"]
-                parts.append(rate(row[figure]["median"]) + (f" ({row[figure]['n']})" if few else ""))
-            return ", ".join(parts)
-
         last = next((row for row in reversed(cells) if row and row["inter_token_ms"]), None)
         lines.append([
-            target, threads, medians("decode_tokens_per_second", runs=True), medians("prefill_tokens_per_second"),
-            f"{medians('ttft_ms')} ms", f"{last['inter_token_ms']['p99']:.1f} ms" if last else "-",
+            target, threads, medians(cells, "decode_tokens_per_second", report["settings"]["iterations"]),
+            medians(cells, "prefill_tokens_per_second"), f"{medians(cells, 'ttft_ms')} ms", f"{last['inter_token_ms']['p99']:.1f} ms" if last else "-",
         ])  # fmt: skip
     names = ", ".join(map(str, prompts))
     header = f"target | threads | decode at {names} | prefill of {names} | first token of {names} | p99 between tokens"
@@ -238,6 +237,9 @@ def filled(text: str) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
     different = []
     for name in DOCUMENTS:
         path = ROOT / name
@@ -246,11 +248,11 @@ def main() -> None:
         if new == text:
             continue
         different.append(name)
-        if "--check" not in sys.argv[1:]:
+        if not check:
             draft = path.with_suffix(".draft")
             draft.write_text(new)
             draft.rename(path)
-    if different and "--check" in sys.argv[1:]:
+    if different and check:
         sys.exit(f"tables differ from benches/results: {', '.join(different)}; type scripts/benchmarks_doc.py")
 
 
