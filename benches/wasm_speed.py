@@ -158,9 +158,8 @@ def build():
     """The modules, the native program, and the models by format."""
     modules = {}
     for variant in VARIANTS:
-        script = f"source scripts/toolchain.sh && find_wasm && wasm_cargo {variant} build --release --locked -p edgellm-wasm-parity"
-        run("bash", "-c", script)
-        modules[variant] = ROOT / f"target/wasm-{variant}/wasm32-unknown-unknown/release/edgellm_wasm_parity.wasm"
+        run("bash", "-c", f"source scripts/toolchain.sh && find_wasm && wasm_build {variant} edgellm-wasm-parity")
+        modules[variant] = ROOT / f"target/wasm/{variant}/edgellm_wasm_parity.wasm"
     run("cargo", "build", "--release", "--locked", "-p", "edgellm-benches", "-p", "edgellm-host")
     gguf = run(sys.executable, "scripts/reference/sources.py", MODEL, stdout=subprocess.PIPE).stdout.strip()
     folder = ROOT / "target/bench-models"

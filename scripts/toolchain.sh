@@ -90,8 +90,7 @@ cargo_of() { if is_debian_rustc "$1"; then echo /usr/bin/cargo; else command -v 
 wasm_flags() {
     local features link= export
     case $1 in
-        simd) features=+simd128 ;;
-        relaxed) features=+simd128,+relaxed-simd ;;
+        simd | relaxed) features=+simd128 ;; # rustc_relaxed has the rest
         threads)
             features=+simd128,+relaxed-simd,+atomics,+bulk-memory,+mutable-globals
             link="-C link-arg=--shared-memory -C link-arg=--import-memory -C link-arg=--max-memory=4294967296"
@@ -99,19 +98,34 @@ wasm_flags() {
                 link+=" -C link-arg=--export=$export"
             done
             ;;
-        *) echo "toolchain: unknown wasm variant $1" >&2; return 1 ;;
+        *) echo "toolchain: unknown wasm variant $1 (simd, relaxed, threads)" >&2; return 1 ;;
     esac
     echo "-C target-feature=$features --cfg getrandom_backend=\"custom\" $link"
 }
 
-# wasm_cargo VARIANT COMMAND ARGS...: cargo for wasm32, after find_wasm, into target/wasm-VARIANT.
-wasm_cargo() {
-    local variant=$1 command=$2 flags linker
-    shift 2
+# wasm_module VARIANT PACKAGE: where wasm_build leaves the module.
+wasm_module() { echo "target/wasm/$1/${2//-/_}.wasm"; }
+
+# wasm_build VARIANT PACKAGES...: the packages' modules for wasm32, optimized, after find_wasm.
+#
+# Relaxed SIMD matters to our own crates only. So the standard library and the dependencies are built once for simd
+# and relaxed, in one folder of cargo's, and our own crates are compiled through rustc_relaxed, whose products cargo
+# keeps apart from plain rustc's. Not so the modules at the end, whose names bear no hash: a variant's are put in
+# place before cargo looks and taken away afterwards, or it would take one variant's for the other's.
+wasm_build() {
+    local variant=$1 folder=simd wrapper= flags package linker
+    local -a packages=()
+    shift
     flags=$(wasm_flags "$variant") || return 1
+    case $variant in
+        relaxed) wrapper=$PWD/scripts/rustc_relaxed ;;
+        threads) folder=threads ;;
+    esac
+    for package in "$@"; do packages+=(-p "$package"); done
     (
-        export RUSTC=$wasm_rustc CARGO_TARGET_DIR=target/wasm-$variant
+        export RUSTC=$wasm_rustc CARGO_TARGET_DIR=target/wasm/cargo-$folder
         export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=$flags
+        if [ -n "$wrapper" ]; then export RUSTC_WORKSPACE_WRAPPER=$wrapper; fi
         # A ready-made standard library is never one for threads.
         if [ -n "$wasm_build_std" ] || [ "$variant" = threads ]; then
             export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort
@@ -120,7 +134,16 @@ wasm_cargo() {
             linker=$(wasm_linker "$wasm_rustc")
             export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
         fi
-        "$(cargo_of "$wasm_rustc")" "$command" --target "$WASM_TARGET" "$@"
+        cargo=$(cargo_of "$wasm_rustc")
+        deps=$CARGO_TARGET_DIR/$WASM_TARGET/release/deps
+        own=target/wasm/$variant
+        mkdir -p "$deps" "$own"
+        find "$deps" -maxdepth 1 -name 'edgellm_*.wasm' -delete # left by a build that was stopped
+        find "$own" -name '*.wasm' -exec mv -t "$deps" {} +
+        "$cargo" build --target "$WASM_TARGET" --release --locked "${packages[@]}"
+        status=$?
+        find "$deps" -maxdepth 1 -name 'edgellm_*.wasm' -exec mv -t "$own" {} +
+        exit $status
     )
 }
 

@@ -37,6 +37,17 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=30)
 
 
+def connect_badly(server: Server) -> socket.socket:
+    """As over a bad line: a small window and small packets. With the loopback's large ones the kernel takes megabytes
+    for a client that does not read, and a slow machine minutes to generate them."""
+    stream = socket.socket()
+    stream.settimeout(30)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    stream.connect(("127.0.0.1", server.port))
+    return stream
+
+
 def post(body: bytes, path: str = "/v1/chat/completions", headers: str = "") -> bytes:
     return f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
 
@@ -75,9 +86,8 @@ def slow_readers() -> None:
     with Server("--client-timeout", "2") as server:
         # Log probabilities make an answer larger than all buffers on the way.
         body = {**ENDLESS, "n": 4, "logprobs": 20, "max_tokens": 800}
-        slow = [connect(server) for _ in range(2)]
+        slow = [connect_badly(server) for _ in range(2)]
         for stream in slow:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             stream.sendall(post(json.dumps(body).encode(), "/v1/completions"))
         # A byte of a request's headers now and then.
         dripping = connect(server)

@@ -1,4 +1,5 @@
-//! Prints this target's lines: `native [--threads N] [MODEL]`. A model is hashed on top of the seeded ones.
+//! Prints this target's lines: `native [--threads N] [--fastest] [MODEL]`, of all kernels that the CPU can run or only
+//! of those it would choose. A model is hashed on top of the seeded ones.
 
 use edgellm::{Compute, Error, available_kernels};
 use edgellm_wasm_parity::{check_kernels, given_model, seeded_models};
@@ -7,14 +8,17 @@ fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
     let mut threads = 1;
     let mut file = None;
+    let mut kernels = available_kernels();
     while let Some(argument) = arguments.next() {
         if argument == "--threads" {
             threads = arguments.next().and_then(|n| n.parse().ok()).expect("--threads takes a number");
+        } else if argument == "--fastest" {
+            kernels.truncate(1);
         } else {
             file = Some(std::fs::read(&argument).unwrap_or_else(|error| panic!("{argument}: {error}")));
         }
     }
-    for kernels in available_kernels() {
+    for kernels in kernels {
         println!("{}", check_kernels(kernels));
         for threads in 1..=threads {
             let compute = Compute::new(kernels, threads);
