@@ -13,7 +13,6 @@
 
 import { execFileSync } from 'node:child_process';
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gguf, launch, model, ROOT, servePackage } from '../../wasm/tests/fixture.mjs';
@@ -170,7 +169,14 @@ const start = {
   loaded_ms: spread(starts.map(({ loadedMs }) => loadedMs)),
   first_token_ms: spread(starts.map(({ firstTokenMs }) => firstTokenMs)),
 };
-const report = { chromium: version, cpu: cpus()[0].model, logical_processors: cpus().length, rounds, tokens, start, rows: results };
+/** As the other programs of benches/ name it. */
+const machine = JSON.parse(
+  execFileSync('python3', ['-c', 'import json, machine; print(json.dumps(machine.machine()))'], {
+    cwd: join(ROOT, 'benches'),
+    encoding: 'utf8',
+  }),
+);
+const report = { chromium: version, machine, rounds, tokens, start, rows: results };
 writeFileSync(args.output, `${JSON.stringify(report, null, 1)}\n`);
 
 console.log(`Page load to first token, model stored: ${start.first_token_ms.median.toFixed(0)} ms (${start.variant})\n`);

@@ -189,7 +189,9 @@ def terminated_under_load() -> None:
         threads = [threading.Thread(target=ask, args=(index,)) for index in range(24)]
         for thread in threads:
             thread.start()
+        deadline = time.monotonic() + 30
         while server.total("edgellm_active_sequences") < 8:
+            assert time.monotonic() < deadline, "24 clients ask, and fewer than 8 are served at once"
             time.sleep(0.02)
         server.process.send_signal(signal.SIGTERM)
         for thread in threads:
