@@ -18,7 +18,8 @@ fn main() -> io::Result<()> {
     for name in PAGE {
         collect(&page.join(name), name, &mut files)?;
     }
-    // A folder that is not there yet must be noticed when it appears.
+    // What comes into the folder must be noticed; for one that is not there, cargo would build all anew each time.
+    let _ = fs::create_dir_all(&engine);
     println!("cargo:rerun-if-changed={}", engine.display());
     if engine.is_dir() {
         collect(&engine, "engine", &mut files)?;
