@@ -109,9 +109,9 @@ wasm_module() { echo "target/wasm/$1/${2//-/_}.wasm"; }
 # wasm_build VARIANT PACKAGES...: the packages' modules for wasm32, optimized, after find_wasm.
 #
 # Relaxed SIMD matters to our own crates only. So the standard library and the dependencies are built once for simd
-# and relaxed, in one folder of cargo's, and our own crates are compiled through rustc_relaxed, whose products cargo
-# keeps apart from plain rustc's. Not so the modules at the end, whose names bear no hash: a variant's are put in
-# place before cargo looks and taken away afterwards, or it would take one variant's for the other's.
+# and relaxed, in one folder of cargo's, and our own crates are compiled through rustc_relaxed, whose libraries cargo
+# keeps apart from plain rustc's. Not so the modules at the end, whose names bear no hash: a variant's, with cargo's
+# notes about them, are put in place before it looks and taken away afterwards, or it would link them anew each time.
 wasm_build() {
     local variant=$1 folder=simd wrapper= flags package linker
     local -a packages=()
@@ -136,13 +136,18 @@ wasm_build() {
         fi
         cargo=$(cargo_of "$wasm_rustc")
         deps=$CARGO_TARGET_DIR/$WASM_TARGET/release/deps
+        notes=$CARGO_TARGET_DIR/$WASM_TARGET/release/.fingerprint
         own=target/wasm/$variant
-        mkdir -p "$deps" "$own"
-        find "$deps" -maxdepth 1 -name 'edgellm_*.wasm' -delete # left by a build that was stopped
-        find "$own" -name '*.wasm' -exec mv -t "$deps" {} +
+        mkdir -p "$deps" "$notes" "$own/notes"
+        # What a build that was stopped has left.
+        find "$deps" -maxdepth 1 -name 'edgellm_*.wasm' -delete
+        find "$notes" -maxdepth 1 -name 'edgellm-*' -exec rm -r {} +
+        find "$own" -maxdepth 1 -name '*.wasm' -exec mv -t "$deps" {} +
+        find "$own/notes" -mindepth 1 -maxdepth 1 -exec mv -t "$notes" {} +
         "$cargo" build --target "$WASM_TARGET" --release --locked "${packages[@]}"
         status=$?
         find "$deps" -maxdepth 1 -name 'edgellm_*.wasm' -exec mv -t "$own" {} +
+        find "$notes" -maxdepth 1 -name 'edgellm-*' -exec mv -t "$own/notes" {} +
         exit $status
     )
 }
