@@ -1,11 +1,13 @@
 //! Packs the web page into the program, compressed: `web-demo/`, and from `target/edgellm-web` the engine for the page,
 //! if `scripts/build-web` has made it. Writes a table of the files for `src/page.rs`.
 
+#[path = "../watched.rs"]
+mod watched;
+
 use flate2::{Compression, write::GzEncoder};
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// What `web-demo/` publishes, files and folders. `site.json` is the server's own.
 const PAGE: [&str; 7] =
@@ -19,9 +21,7 @@ fn main() -> io::Result<()> {
     for name in PAGE {
         collect(&page.join(name), name, &mut files)?;
     }
-    // What comes into the folder must be noticed. Without one, the program is only built more often than need be.
-    let _ = make_folder(&engine);
-    println!("cargo:rerun-if-changed={}", engine.display());
+    watched::watch(&engine);
     if engine.is_dir() {
         collect(&engine, "engine", &mut files)?;
     }
@@ -41,16 +41,6 @@ fn main() -> io::Result<()> {
         )?;
     }
     writeln!(table, "]")
-}
-
-/// Makes a folder to be watched: for a path that is not there, cargo would build the program anew each time, and for one
-/// that is newer than this run once more.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(folder)?;
-    fs::File::open(folder)?.set_modified(SystemTime::UNIX_EPOCH)
 }
 
 /// Adds the files at `path`, which the page knows as `name`.
