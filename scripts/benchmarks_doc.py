@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the tables of docs and ARTIFACT.md from the committed results in benches/results.
+"""Writes the tables of docs and ARTIFACT.md, and the README's chart, from the committed results in benches/results.
 
     python3 scripts/benchmarks_doc.py          # writes them
-    python3 scripts/benchmarks_doc.py --check  # code 1 if one differs from the results
+    python3 scripts/benchmarks_doc.py --check  # exit code 1 if one differs from the results
 
 A table stands between `<!-- table: KIND ARGUMENTS -->` and `<!-- end of table -->`; the text around it is written by hand.
 """
@@ -15,11 +15,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benches"))
+sys.path[:0] = [str(ROOT / "benches"), str(ROOT / "scripts/figures")]
 import expected  # noqa: E402
+import speed  # noqa: E402
 
 RESULTS = ROOT / "benches/results"
 DOCUMENTS = ["docs/benchmarks.md", "docs/benchmark-report.md", "docs/quantization.md", "ARTIFACT.md"]
+CHART = "docs/images/speed.svg"
 TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Machines as the tables name them, by their folder.
 MACHINES = {"zen3": "Zen 3", "zen4": "Zen 4", "xeon": "Xeon"}
@@ -240,20 +242,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
+    documents = {name: filled((ROOT / name).read_text()) for name in DOCUMENTS}
+    documents[CHART] = speed.svg()
     different = []
-    for name in DOCUMENTS:
+    for name, text in documents.items():
         path = ROOT / name
-        text = path.read_text()
-        new = filled(text)
-        if new == text:
+        if path.exists() and path.read_text() == text:
             continue
         different.append(name)
         if not check:
             draft = path.with_suffix(".draft")
-            draft.write_text(new)
+            draft.write_text(text)
             draft.rename(path)
     if different and check:
-        sys.exit(f"tables differ from benches/results: {', '.join(different)}; type scripts/benchmarks_doc.py")
+        sys.exit(f"{', '.join(different)} differ from benches/results: run scripts/benchmarks_doc.py")
 
 
 if __name__ == "__main__":
