@@ -49,7 +49,7 @@ def spread(figure: dict, digits: int = 1) -> str:
 
 
 def llama_cpp(folder: str) -> str:
-    """`benches/llama_cpp.py`: a line for each file."""
+    """`benches/llama_cpp.py`: one line per file."""
 
     def line(row: dict) -> list:
         name = row["comparison"] + (", AVX2" if row["avx2"] else "")
@@ -70,20 +70,20 @@ def properties(folder: str) -> str:
             "; ".join(f"{spread(start['milliseconds'][how], 0)} ms" for how in ("mapped", "copied")),
             f"under {start['limit']} ms",
         ],
-        ["8 sequences in a batch against one, two threads", spread(batches["ratio_to_1"], 2), batches["goal"]],
+        ["a batch of 8 sequences relative to one sequence, two threads", spread(batches["ratio_to_1"], 2), batches["goal"]],
         [
-            "two threads beside a process that keeps one core busy, against one thread on an idle machine",
+            "two threads with another process on one core, relative to one thread on an idle machine",
             spread(found["busy_core"]["ratio"], 2),
             found["busy_core"]["goal"],
         ],
         [
-            "p99 - p50 of the time between 1,000 tokens, the growth of the context included",
+            "jitter: p99 - p50 of the time between 1,000 tokens, context growth included",
             f"{spread(jitter['ours'])} ms",
             f"under {jitter['limit']} ms",
         ],
     ]
     if jitter.get("llama_cpp"):
-        theirs = "the same of llama.cpp's Q4_0, whose context stays at one token"
+        theirs = "the same for llama.cpp's Q4_0, whose context stays at one token"
         rows.append([theirs, f"{spread(jitter['llama_cpp'])} ms", "above ours"])
     if found.get("memory"):
         memory = found["memory"]
@@ -91,13 +91,13 @@ def properties(folder: str) -> str:
         rows.append([what, f"{memory['peak_rss_bytes'] / 1e6:.0f} MB", "under 500 MB"])
     for row in found.get("context", {}).get("rows", []):
         threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
-        what = f"a token at 4,096 positions against one at 128, {row['kv_cache']} cache, {threads}: times slower"
+        what = f"slowdown of a token at 4,096 positions relative to 128, {row['kv_cache']} cache, {threads}"
         rows.append([what, spread(row["times_slower"], 2), f"under {found['context']['goal']}"])
     return table("property | measured | goal", rows)
 
 
 def medians(rows: list[dict | None], figure: str, iterations: int = 0) -> str:
-    """A figure of several rows; with the number of runs where it is less than `iterations`."""
+    """A figure of several rows, with the number of runs where it is below `iterations`."""
     parts = []
     for found in (row[figure] if row else None for row in rows):
         few = found and found["n"] < iterations
@@ -106,7 +106,7 @@ def medians(rows: list[dict | None], figure: str, iterations: int = 0) -> str:
 
 
 def benchmark(folder: str, name: str = "benchmark") -> str:
-    """`edgellm benchmark`: medians, a line for each target and number of threads."""
+    """`edgellm benchmark`: medians, one line per target and number of threads."""
     report = load(folder, name)
     prompts = report["settings"]["prompt_lengths"]
     rows = {(row["threads"], row["target"], row["prompt_tokens"]): row for row in report["rows"]}
@@ -124,7 +124,7 @@ def benchmark(folder: str, name: str = "benchmark") -> str:
 
 
 def ratios(*folders: str) -> str:
-    """The ratios that ARTIFACT.md promises, with those of each machine's report."""
+    """The ratios that ARTIFACT.md promises, beside those of each machine's report."""
     columns = [expected.ratios(load(folder, "benchmark")) for folder in folders]
     rows = []
     for index, (name, _, _, _, (low, high)) in enumerate(expected.RATIOS):
@@ -134,7 +134,7 @@ def ratios(*folders: str) -> str:
 
 
 def wasm_speed(folder: str) -> str:
-    """`benches/wasm_speed.py`: both builds of an engine in a line."""
+    """`benches/wasm_speed.py`: both builds of an engine in one line."""
     rows = {(row["format"], row["engine"], row["variant"]): row for row in load(folder, "wasm_speed")["summary"]}
     lines = []
     for form, engine in dict.fromkeys((form, engine) for form, engine, _ in rows):
@@ -177,7 +177,7 @@ def plugin(folder: str) -> str:
 
 
 def server_load(*folders: str) -> str:
-    """`benches/server_load.py`: a column for each machine."""
+    """`benches/server_load.py`: one column per machine."""
     found = [load(folder, "server_load") for folder in folders]
 
     def row(name: str, value) -> list:
@@ -186,21 +186,21 @@ def server_load(*folders: str) -> str:
     rows = [
         row("answers; failed", lambda r: f"{r['load']['answers']:,}; {len(r['load']['failures'])}"),
         row(
-            "asked again alone; different",
+            "repeated alone; different",
             lambda r: f"{r['compared_with_alone']['answers']:,}; {len(r['compared_with_alone']['different'])}",
         ),
-        row("tokens per second of all clients", lambda r: f"{r['load']['tokens_per_second']:.0f}"),
-        row("the same of one client, before and after",
+        row("tokens per second, all clients", lambda r: f"{r['load']['tokens_per_second']:.0f}"),
+        row("the same, one client, before and after",
             lambda r: f"{r['one_client_before']['median_tokens_per_second']:.0f}, "
             f"{r['one_client_after']['median_tokens_per_second']:.0f}"),
-        row("all to one (goal: 3)", lambda r: f"{r['ratios']['tokens_per_second_to_one_client']:.2f}"),
+        row("all clients relative to one (goal: 3)", lambda r: f"{r['ratios']['tokens_per_second_to_one_client']:.2f}"),
         row("time between tokens: p50; p99", lambda r: "{p50:.0f}; {p99:.0f} ms".format(**r["load"]["inter_token_ms"])),
         row(
             "resident memory in the second minute; in the third",
             lambda r: f"{r['load']['resident_mib_second_third']:.0f}; {r['load']['resident_mib_last_third']:.0f} MiB",
         ),
         row(
-            "first token of a 32-token prompt at idle: p50; max",
+            "time to first token of a 32-token prompt at idle: p50; max",
             lambda r: "{p50:.0f}; {max:.0f} ms".format(**r["first_token_at_idle"]["ms"]),
         ),
     ]  # fmt: skip
