@@ -1,4 +1,4 @@
-//! The conversion: strip by strip, so that no tensor is ever held in floats as a whole.
+//! The conversion: strip by strip, so that no whole tensor is ever held as floats.
 
 use crate::lossless;
 use crate::options::{Format, QuantizeOptions, Target};
@@ -11,7 +11,7 @@ use edgellm_kernels::layout::{Layout, STRIP, Zero, f16_to_f32, pack_strip};
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
-/// What becomes of one tensor.
+/// How one tensor is to be stored.
 enum Plan {
     Float,
     Lossless(Layout),
@@ -69,12 +69,11 @@ fn layout(
 
 /// Converts a model and writes it to `out`, an empty file.
 ///
-/// `progress` hears of every strip of 32 rows; [`ControlFlow::Break`] stops the conversion. What is written
-/// up to an error or stop is no valid model file; delete it.
+/// `progress` is called for every strip of 32 rows; [`ControlFlow::Break`] stops the conversion. After an error or stop, what
+/// has been written is not a valid model file; delete it.
 ///
 /// # Errors
-/// [`QuantizeError`] if the options make no sense, a weight is not finite, the output fails, or `progress`
-/// says stop.
+/// [`QuantizeError`] if the options are invalid, a weight is not finite, writing fails, or `progress` stops the conversion.
 pub fn quantize<W: Write + Seek>(
     source: &Source<'_>,
     options: &QuantizeOptions,
@@ -146,7 +145,7 @@ fn describe_methods(plans: &[Plan], format: Format) -> String {
     }
 }
 
-/// Buffers and sums that live through a conversion.
+/// Buffers and sums of a conversion.
 struct Conversion<'p> {
     ternary: Ternary,
     all: ErrorSum,
@@ -186,7 +185,7 @@ impl Conversion<'_> {
             let count = STRIP.min(rows - first);
             let min_groups = if affine { groups } else { 0 };
             for r in 0..count {
-                // Finite, or the row is refused; so is a lossless block's scale.
+                // Finite, or the row is rejected, as is a lossless block with such a scale.
                 tensor.read_row(first + r, &mut row_values)?;
                 let codes = &mut codes[r * cols..][..cols];
                 let scales = &mut scales[r * groups..][..groups];

@@ -1,16 +1,16 @@
 //! Every source type to f32, row by row.
 //!
-//! Written from the definition of the formats; the tests compare with the reference implementation of
-//! PyPI's `gguf`, bit for bit.
+//! Written from the definition of the formats; the tests compare with the reference implementation, the Python
+//! package `gguf`, bit for bit.
 
 mod k_blocks;
 mod small_blocks;
 
 use crate::gguf::GgmlType;
 
-/// Turns `bytes`, whole blocks of type `ggml_type`, into floats.
+/// Dequantizes `bytes`, whole blocks of type `ggml_type`.
 ///
-/// Returns `false`, and writes nothing of use, if `bytes` and `out` do not fit each other.
+/// Returns `false`, with `out` unspecified, if the lengths of `bytes` and `out` do not match.
 #[must_use]
 pub fn dequantize(ggml_type: GgmlType, bytes: &[u8], out: &mut [f32]) -> bool {
     if ggml_type.row_bytes(out.len()) != Some(bytes.len()) {
@@ -46,7 +46,7 @@ fn blocks<const BYTES: usize, const WEIGHTS: usize>(
     }
 }
 
-/// A little-endian half; infinities and NaN stay what they are, for the caller to refuse.
+/// A little-endian half-precision float; infinities and NaN pass through for the caller to reject.
 pub(crate) fn half(bytes: [u8; 2]) -> f32 {
     let bits = u16::from_le_bytes(bytes);
     if bits & 0x7c00 == 0x7c00 {

@@ -1,4 +1,4 @@
-//! What can go wrong on the way from a published checkpoint to a model file.
+//! The errors of a conversion.
 
 use crate::gguf::GgufError;
 use edgellm::config::ConfigError;
@@ -8,7 +8,7 @@ use edgellm_kernels::layout::LayoutError;
 /// Why a model could not be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum QuantizeError {
-    /// The GGUF file is damaged or of a kind this program does not read.
+    /// The GGUF file is damaged or not supported.
     #[error(transparent)]
     Gguf(#[from] GgufError),
     /// A safetensors file is damaged.
@@ -16,7 +16,7 @@ pub enum QuantizeError {
     Safetensors {
         /// File name.
         file: String,
-        /// What the parser says.
+        /// The parser's message.
         problem: String,
     },
     /// A JSON file cannot be read.
@@ -24,38 +24,38 @@ pub enum QuantizeError {
     Json {
         /// File name.
         file: String,
-        /// What the parser says.
+        /// The parser's message.
         problem: String,
     },
-    /// A Hugging Face folder lacks a file.
-    #[error("the model folder has no {file}: {advice}")]
+    /// A file is missing in the Hugging Face directory.
+    #[error("the model directory has no {file}: {advice}")]
     MissingFile {
         /// File name.
         file: String,
         /// What to do.
         advice: &'static str,
     },
-    /// The model is of a kind this engine does not run.
+    /// The model is not supported.
     #[error("{what} {found:?} is not supported (supported: {supported})")]
     Unsupported {
         /// Property of the model.
         what: &'static str,
         /// Its value.
         found: String,
-        /// Values that would do.
+        /// Supported values.
         supported: &'static str,
     },
-    /// A number of the configuration is impossible.
+    /// A number in the configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The model lacks a tensor.
+    /// A tensor is missing.
     #[error("tensor {name} is missing from the model: is the download complete?")]
     MissingTensor {
         /// Hugging Face name.
         name: String,
     },
-    /// The model has a tensor that this engine would not know how to use.
-    #[error("tensor {name} belongs to a kind of model that is not supported")]
+    /// The model has a tensor that the engine cannot use.
+    #[error("tensor {name} belongs to an unsupported kind of model")]
     UnexpectedTensor {
         /// Name in the source.
         name: String,
@@ -70,8 +70,10 @@ pub enum QuantizeError {
         /// In the source.
         actual: [usize; 2],
     },
-    /// A tensor's element type is not read.
-    #[error("tensor {name} has type {found}, but of safetensors F32, F16 and BF16 are read: {advice}")]
+    /// A tensor's element type is not supported.
+    #[error(
+        "tensor {name} has type {found}, but only F32, F16 and BF16 are supported in safetensors files: {advice}"
+    )]
     TensorType {
         /// Hugging Face name.
         name: String,
@@ -96,16 +98,16 @@ pub enum QuantizeError {
         /// What is wrong.
         problem: String,
     },
-    /// The group size does not suit the layout.
-    #[error("{source}: choose --group-size 32, 64, 128 or 0 for one scale a row")]
+    /// The group size does not fit the layout.
+    #[error("{source}: choose --group-size 32, 64, 128 or 0 for one scale per row")]
     GroupSize {
         /// Defect.
         source: LayoutError,
     },
-    /// The output failed.
+    /// Writing the output failed.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The caller's progress function asked to stop.
+    /// The progress callback asked to stop.
     #[error("stopped before the model was complete")]
     Cancelled,
 }

@@ -1,8 +1,7 @@
 //! GGUF files (versions 2 and 3, little-endian), read in place.
 //!
-//! The parser copies nothing but names: strings, arrays and tensors are slices of the file. It reads every
-//! length with checked arithmetic and allocates only in proportion to bytes that are there, so a file that
-//! lies about its counts costs nothing.
+//! The parser copies only names: strings, arrays and tensors are slices of the file. It reads every length with checked
+//! arithmetic and allocates only in proportion to the bytes present, so a file that lies about its counts costs nothing.
 
 mod cursor;
 mod types;
@@ -17,14 +16,14 @@ use std::collections::HashMap;
 /// A defect of a GGUF file.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GgufError {
-    /// Not this format.
+    /// Not a GGUF file.
     #[error("not a GGUF file: it begins with {found:02x?}")]
     Magic {
         /// The first bytes.
         found: Vec<u8>,
     },
-    /// A version or byte order this reader does not know.
-    #[error("GGUF version {found} is not supported (2 and 3, little-endian, are): convert the model anew")]
+    /// An unsupported version or byte order.
+    #[error("GGUF version {found} is not supported (2 and 3, little-endian, are): convert the model again")]
     Version {
         /// Version in the file.
         found: u32,
@@ -44,7 +43,7 @@ pub enum GgufError {
         /// Bytes of the file.
         length: usize,
     },
-    /// A string is no UTF-8.
+    /// A string is not UTF-8.
     #[error("the GGUF string at byte {offset} is not UTF-8: the file is damaged")]
     Utf8 {
         /// Where it starts.
@@ -53,7 +52,7 @@ pub enum GgufError {
     /// A metadata value's type is unknown.
     #[error("the GGUF metadata holds a value of unknown type {found}{}", at_key(key))]
     ValueType {
-        /// Key, empty within an array.
+        /// Key; empty inside an array.
         key: String,
         /// Number of the type.
         found: u32,
@@ -75,9 +74,9 @@ pub enum GgufError {
     WrongValue {
         /// Key.
         key: String,
-        /// What is there, shortened.
+        /// The value, shortened.
         found: String,
-        /// What would be right.
+        /// The expected type or range.
         expected: &'static str,
     },
     /// A tensor's shape is impossible.
@@ -92,7 +91,7 @@ pub enum GgufError {
     },
     /// A tensor's type is unknown or not supported.
     #[error(
-        "tensor {name} has type {}, which this program does not read (it reads {}): take a file of another \
+        "tensor {name} has type {}, which is not supported (supported: {}): use a file with another \
          quantization, such as Q8_0 or F16",
         types::name_of(*found),
         types::SUPPORTED
@@ -103,7 +102,7 @@ pub enum GgufError {
         /// Number of the type.
         found: u32,
     },
-    /// A tensor's data lie outside the file, overlap others' or are not aligned.
+    /// A tensor's data are outside the file, overlap another tensor's, or are misaligned.
     #[error("tensor {name}: {size} bytes at data offset {offset} {problem}")]
     TensorData {
         /// Tensor.
@@ -144,7 +143,7 @@ pub struct Gguf<'a> {
     index: HashMap<&'a str, usize>,
 }
 
-/// A directory entry before its data are known to be there.
+/// A directory entry whose data have not been located yet.
 struct Entry<'a> {
     name: &'a str,
     dims: Vec<u64>,
@@ -195,7 +194,7 @@ impl<'a> Gguf<'a> {
                 expected: "a power of two up to 2^20",
             });
         }
-        // At most 2^20 more than a length that fits memory.
+        // At most 2^20 more than a length that fits in memory.
         let start = (cursor.offset() as u64).next_multiple_of(alignment);
         let data = usize::try_from(start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
         check_overlaps(&entries)?;
@@ -227,7 +226,7 @@ impl<'a> Gguf<'a> {
     /// The value of `key` as an unsigned integer.
     ///
     /// # Errors
-    /// [`GgufError`] if it is missing or no such number.
+    /// [`GgufError`] if it is missing or not an unsigned integer.
     pub fn u64(&self, key: &str) -> Result<u64, GgufError> {
         self.typed(key, "a non-negative integer", Value::as_u64)
     }
@@ -235,7 +234,7 @@ impl<'a> Gguf<'a> {
     /// The value of `key` as a number.
     ///
     /// # Errors
-    /// [`GgufError`] if it is missing or no number.
+    /// [`GgufError`] if it is missing or not a number.
     pub fn f64(&self, key: &str) -> Result<f64, GgufError> {
         self.typed(key, "a number", Value::as_f64)
     }
@@ -243,7 +242,7 @@ impl<'a> Gguf<'a> {
     /// The value of `key` as a string.
     ///
     /// # Errors
-    /// [`GgufError`] if it is missing or no string.
+    /// [`GgufError`] if it is missing or not a string.
     pub fn string(&self, key: &str) -> Result<&'a str, GgufError> {
         self.typed(key, "a string", Value::as_str)
     }
@@ -251,7 +250,7 @@ impl<'a> Gguf<'a> {
     /// The value of `key` as an array.
     ///
     /// # Errors
-    /// [`GgufError`] if it is missing or no array.
+    /// [`GgufError`] if it is missing or not an array.
     pub fn array(&self, key: &str) -> Result<Array<'a>, GgufError> {
         self.typed(key, "an array", Value::as_array)
     }
@@ -329,7 +328,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Refuses tensors that share bytes.
+/// Rejects tensors that share bytes.
 fn check_overlaps(entries: &[Entry<'_>]) -> Result<(), GgufError> {
     let mut order: Vec<&Entry<'_>> = entries.iter().collect();
     order.sort_by_key(|entry| entry.offset);

@@ -1,7 +1,7 @@
-//! From published checkpoints to `.tmac2.bin`: GGUF files and Hugging Face folders in, low-bit weights out.
+//! Converts published checkpoints to `.tmac2.bin`: GGUF files and Hugging Face directories in, low-bit weights out.
 //!
-//! Everything works on bytes: no file is opened here, no thread started, no clock read, so the same code
-//! runs in a program and in a web page, and makes the same file in both.
+//! Everything works on bytes: this crate opens no files, starts no threads and reads no clock, so the same code runs in a
+//! program and in a web page, and writes the same file in both.
 //!
 //! ```no_run
 //! use edgellm_quantize::{Format, QuantizeOptions, Source, quantize};
@@ -19,9 +19,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`Source`]: a model as it was published; [`Source::from_gguf`], [`Source::from_files`].
+//! - [`Source`]: a published model; [`Source::from_gguf`], [`Source::from_files`].
 //! - [`quantize`]: the conversion, 32 rows at a time.
-//! - [`gguf`], [`dequantize`]: the parts, for those who want only them.
+//! - [`gguf`], [`dequantize`]: the parts, usable on their own.
 #![forbid(unsafe_code)]
 
 mod convert;

@@ -1,12 +1,12 @@
-//! Source blocks whose codes, scales and minimums the model file can hold as they are.
+//! Lossless conversion: source blocks whose codes, scales and minimums the model file can store unchanged.
 
 use crate::gguf::GgmlType;
 use edgellm_kernels::layout::{Encoding, Zero};
 
-/// Weights of a block of all types handled here.
+/// Weights per block of all types handled here.
 pub(crate) const BLOCK: usize = 32;
 
-/// What the codes of `ggml_type` stand for once stored as `encoding`; `None` if they do not fit it.
+/// What the codes of `ggml_type` represent when stored as `encoding`; `None` if they do not fit it.
 pub(crate) fn zero(ggml_type: GgmlType, encoding: Encoding) -> Option<Zero> {
     match (encoding, ggml_type) {
         (Encoding::Nibbles, GgmlType::Q4_0) => Some(Zero::Symmetric(8)),
@@ -17,8 +17,8 @@ pub(crate) fn zero(ggml_type: GgmlType, encoding: Encoding) -> Option<Zero> {
     }
 }
 
-/// Copies a row of blocks: its codes, and a scale (and, of affine types, a minimum) a block as half bits.
-/// Slices are as long as the row has weights and blocks.
+/// Copies a row of blocks: its codes, and per block a scale (and, for affine types, a minimum) as half-precision bits. The
+/// slices have one element per weight and per block of the row.
 pub(crate) fn copy_row(
     ggml_type: GgmlType,
     encoding: Encoding,

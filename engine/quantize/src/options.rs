@@ -1,4 +1,4 @@
-//! What to make.
+//! The options of a conversion.
 
 use edgellm_kernels::layout::{Encoding, Zero};
 use std::fmt;
@@ -9,13 +9,13 @@ use std::str::FromStr;
 pub enum Format {
     /// 8 bits, symmetric.
     Int8,
-    /// 4 bits with scale and minimum; Q4_0 and Q4_1 sources without loss.
+    /// 4 bits with scale and minimum; lossless from Q4_0 and Q4_1.
     Int4,
     /// 3 bits with scale and minimum.
     Int3,
     /// 2 bits with scale and minimum.
     Int2,
-    /// Ternary: -1, 0 or 1 times one scale a row.
+    /// Ternary: -1, 0 or 1 times one scale per row.
     Bitnet,
 }
 
@@ -34,7 +34,7 @@ impl Format {
         }
     }
 
-    /// Columns that share a scale unless told otherwise; 0 for one scale a row.
+    /// Columns of a quantization group by default; 0 for one scale per row.
     pub const fn default_group_size(self) -> usize {
         match self {
             Format::Int8 | Format::Int4 | Format::Int3 | Format::Int2 => 32,
@@ -42,7 +42,7 @@ impl Format {
         }
     }
 
-    /// How codes are stored, and what they stand for.
+    /// How codes are stored and what weights they represent.
     pub(crate) const fn target(self) -> Target {
         match self {
             Format::Int8 => Target { encoding: Encoding::Bytes, zero: Zero::Symmetric(128), max_code: 255 },
@@ -68,13 +68,13 @@ impl fmt::Display for Format {
     }
 }
 
-/// A format's name that does not exist.
+/// The name of an unknown format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no format {found:?}; there are {expected}")]
 pub struct UnknownFormat {
-    /// Name given.
+    /// The given name.
     pub found: String,
-    /// Names that exist.
+    /// The known names.
     pub expected: &'static str,
 }
 
@@ -126,22 +126,22 @@ impl FromStr for HeadFormat {
     }
 }
 
-/// What to make of a model.
+/// How to convert a model.
 #[derive(Clone, Debug)]
 pub struct QuantizeOptions {
     /// Format of the layers.
     pub format: Format,
     /// Format of embedding and LM head.
     pub head: HeadFormat,
-    /// Columns of the layers' weights that share a scale, a multiple of 32, or 0 for one scale a row; `None`
-    /// for the format's own. Lossless import needs `None` or 32.
+    /// Columns of a quantization group in the layers, a multiple of 32, or 0 for one scale per row; `None` for the
+    /// format's default. Lossless conversion needs `None` or 32.
     pub group_size: Option<usize>,
-    /// Program that writes the file, for its metadata.
+    /// Name of the program that writes the file, for its metadata.
     pub tool: String,
 }
 
 impl QuantizeOptions {
-    /// The usual options for a format.
+    /// The default options for a format.
     pub fn new(format: Format) -> Self {
         QuantizeOptions {
             format,

@@ -1,8 +1,8 @@
-//! What the caller hears: progress on the way, a report at the end.
+//! Progress during a conversion, and the report at its end.
 
 use edgellm::format::{TensorEncoding, TensorError};
 
-/// How far a conversion is.
+/// The progress of a conversion.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
     /// Tensor being converted.
@@ -13,12 +13,12 @@ pub struct Progress<'a> {
     pub total: u64,
 }
 
-/// How a tensor's codes came about.
+/// How a tensor was converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Codes, scales and minimums are the source's.
+    /// Lossless: codes, scales and minimums are the source's.
     Lossless,
-    /// Rounded to nearest, with scale and minimum of least squared error.
+    /// Rounded to nearest, with the scale and minimum that minimize the squared error.
     Rounded,
     /// Kept as 32-bit floats.
     Float,
@@ -46,11 +46,11 @@ pub struct TensorReport {
     pub source_type: &'static str,
     /// How it is stored now.
     pub encoding: TensorEncoding,
-    /// How its codes came about.
+    /// How it was converted.
     pub method: Method,
     /// Bytes in the file.
     pub bytes: u64,
-    /// Distance from the source; `None` for floats.
+    /// Error relative to the source; `None` for floats.
     pub error: Option<TensorError>,
 }
 
@@ -63,20 +63,20 @@ pub struct Report {
     pub weights: u64,
     /// Length of the file.
     pub bytes: u64,
-    /// Distance of all quantized weights together from the source.
+    /// Error of all quantized weights together relative to the source.
     pub error: TensorError,
-    /// What a user should know before using the file, in plain words.
+    /// Warnings for the user, in words.
     pub warnings: Vec<String>,
 }
 
 impl Report {
-    /// Bits a weight, of the whole file.
+    /// Bits per weight, of the whole file.
     pub fn bits_per_weight(&self) -> f64 {
         self.bytes as f64 * 8.0 / self.weights.max(1) as f64
     }
 }
 
-/// Adds up the distance of weights from their source.
+/// Accumulates the error of weights relative to their source.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ErrorSum {
     squares: f64,

@@ -1,5 +1,5 @@
-//! Rounding to nearest, done well: scale and minimum of a group are chosen for the least squared error of
-//! what the engine will compute, that is with both already rounded to half precision.
+//! Rounding to nearest with the scale and minimum that minimize the squared error of what the engine will compute, that
+//! is with both already rounded to half precision.
 
 mod affine;
 mod symmetric;
@@ -9,8 +9,8 @@ pub(crate) use affine::affine;
 pub(crate) use symmetric::symmetric;
 pub(crate) use ternary::Ternary;
 
-/// Independent sums that are added at the end: the order of additions is the same on every target, and
-/// compilers vectorise over them.
+/// Independent sums, added at the end: the order of additions is the same on every target, and compilers vectorize
+/// over them.
 const LANES: usize = 8;
 
 /// Sums `N` functions over a group.
@@ -49,14 +49,14 @@ fn sums<const N: usize>(x: &[f32], terms: impl Fn(f32) -> [f32; N]) -> [f32; N] 
 /// The nearest code of 0..=max to `value`, as a float; ties to even.
 #[inline(always)]
 fn nearest(value: f32, max: f32) -> f32 {
-    // Adding 1.5 * 2^23 leaves no room for a fraction.
+    // Adding 1.5 * 2^23 leaves no bits for a fraction.
     const SHIFT: f32 = 12_582_912.0;
     let value = if value > 0.0 { value } else { 0.0 };
     let value = if value < max { value } else { max };
     (value + SHIFT) - SHIFT
 }
 
-/// 1 / scale, or 0 where the scale has vanished.
+/// 1 / scale, or 0 if the scale underflowed.
 #[inline(always)]
 fn inverse(scale: f32) -> f32 {
     if scale == 0.0 { 0.0 } else { 1.0 / scale }

@@ -1,4 +1,4 @@
-//! A model as it was published, in one shape wherever it came from.
+//! A published model, in one form whatever it was read from.
 
 mod end_tokens;
 mod files;
@@ -18,13 +18,13 @@ use std::collections::{BTreeMap, HashMap};
 /// A model to convert: its configuration, its tokenizer, and its weights as slices of the source's bytes.
 #[derive(Clone, Debug)]
 pub struct Source<'a> {
-    /// Name for people; change it if you know a better one.
+    /// Display name; set it if you know a better one.
     pub name: String,
     /// Shape and constants.
     pub config: ModelConfig,
     /// A Hugging Face `tokenizer.json`.
     pub tokenizer: Vec<u8>,
-    /// Jinja template that turns messages into a prompt.
+    /// Jinja template that renders messages as a prompt.
     pub chat_template: Option<String>,
     /// Format and tensor types, such as "GGUF: 210 Q4_1, 61 F32, 1 Q8_0".
     pub description: String,
@@ -32,10 +32,10 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// A model in a GGUF file.
+    /// Reads a GGUF file.
     ///
     /// # Errors
-    /// [`QuantizeError`] if the file is damaged, or the model of a kind that this engine does not run.
+    /// [`QuantizeError`] if the file is damaged or the model is not supported.
     pub fn from_gguf(bytes: &'a [u8]) -> Result<Self, QuantizeError> {
         let gguf = Gguf::parse(bytes)?;
         let table = tokenizer::TokenTable::read(&gguf)?;
@@ -53,13 +53,12 @@ impl<'a> Source<'a> {
         Self::assemble("GGUF", name, config, tokenizer, chat_template, found)
     }
 
-    /// A model in a Hugging Face folder: its files by name. Needed are `config.json`, `tokenizer.json` and
-    /// `model.safetensors` (or `model.safetensors.index.json` and what it names); used where present
-    /// are `generation_config.json`, `tokenizer_config.json` and `chat_template.jinja`.
+    /// Reads the files of a Hugging Face directory, by name. Required are `config.json`, `tokenizer.json` and
+    /// `model.safetensors` (or `model.safetensors.index.json` and the files that it names); `generation_config.json`,
+    /// `tokenizer_config.json` and `chat_template.jinja` are used if present.
     ///
     /// # Errors
-    /// [`QuantizeError`] if a file is missing or damaged, or the model of a kind that this engine does not
-    /// run.
+    /// [`QuantizeError`] if a file is missing or damaged, or the model is not supported.
     pub fn from_files(files: &[(&str, &'a [u8])]) -> Result<Self, QuantizeError> {
         let files = files::Files::new(files);
         let tokenizer = files.get("tokenizer.json", files::TOKENIZER_ADVICE)?.to_vec();
@@ -108,7 +107,7 @@ impl<'a> Source<'a> {
             *types.entry(tensor.ggml_type().name()).or_insert(0_usize) += 1;
             tensors.push(tensor);
         }
-        // Sorted, so that the same source always gives the same message.
+        // Sorted, so that the same source always gives the same error.
         if let Some(name) = found.into_keys().min() {
             return Err(QuantizeError::UnexpectedTensor { name });
         }
@@ -123,7 +122,7 @@ impl<'a> Source<'a> {
 pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 pub(crate) const LM_HEAD: &str = "lm_head.weight";
 
-/// Names and shapes of a model's tensors, in the order in which a token needs them.
+/// Names and shapes of a model's tensors, in the order in which a forward pass needs them.
 fn tensor_shapes(config: &ModelConfig) -> Vec<(String, [usize; 2])> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let mut list = vec![(EMBEDDING.to_string(), [config.vocab_size, hidden])];

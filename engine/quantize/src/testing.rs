@@ -113,7 +113,7 @@ pub(crate) fn with_tensors(mut builder: Builder, layer: GgmlType, embedding: Ggm
     builder
 }
 
-/// A whole Llama model.
+/// A complete Llama model.
 pub(crate) fn tiny_gguf(layer: GgmlType, embedding: GgmlType) -> Vec<u8> {
     with_tensors(metadata("llama"), layer, embedding).build()
 }
@@ -156,7 +156,7 @@ pub(crate) const CONFIG_JSON: &str = r#"{
     "rope_theta": 1000000.0, "tie_word_embeddings": true, "bos_token_id": 0, "eos_token_id": 2
 }"#;
 
-/// Writes what the fuzz targets start from: `cargo test -p edgellm-quantize --lib fuzz_seeds -- --ignored`.
+/// Writes the seeds of the fuzz targets: `cargo test -p edgellm-quantize --lib fuzz_seeds -- --ignored`.
 #[test]
 #[ignore = "writes files into fuzz/"]
 fn fuzz_seeds() {

@@ -1,4 +1,4 @@
-//! A Hugging Face `tokenizer.json` from the vocabulary in a GGUF file.
+//! Builds a Hugging Face `tokenizer.json` from the vocabulary in a GGUF file.
 
 mod bpe;
 mod pre_tokenizer;
@@ -12,7 +12,7 @@ use crate::gguf::Gguf;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// The parts of `tokenizer.json`, in the order in which Hugging Face writes them.
+/// The parts of `tokenizer.json`, in Hugging Face's order.
 #[derive(Serialize)]
 struct TokenizerJson<'t> {
     version: &'static str,
@@ -49,7 +49,7 @@ struct Model<'t> {
     ignore_merges: bool,
     #[serde(serialize_with = "vocabulary")]
     vocab: Vec<(&'t str, usize)>,
-    /// As pairs: the loader reads them without a second pass over each string.
+    /// As pairs, which the loader reads without a second pass over each string.
     merges: Vec<(&'t str, &'t str)>,
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>
     Ok(json)
 }
 
-/// Makes sure that a `tokenizer.json` loads.
+/// Checks that a `tokenizer.json` loads.
 pub(crate) fn check(json: &[u8]) -> Result<(), QuantizeError> {
     match tokenizers::Tokenizer::from_bytes(json) {
         Ok(_) => Ok(()),
@@ -83,7 +83,7 @@ pub(crate) fn check(json: &[u8]) -> Result<(), QuantizeError> {
     }
 }
 
-/// A post-processor that puts `begin` before a text, as Hugging Face writes it.
+/// A post-processor that prepends `begin` to a text, in Hugging Face's form.
 fn begin_template(table: &TokenTable<'_>, begin: u32) -> Value {
     let content = table.text(begin).unwrap_or_default();
     let special = serde_json::json!({ "SpecialToken": { "id": content, "type_id": 0 } });

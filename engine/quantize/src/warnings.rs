@@ -1,11 +1,11 @@
-//! What a user should know before using a converted model.
+//! Warnings about the quality of a converted model.
 
 use crate::gguf::GgmlType;
 use crate::options::{Format, HeadFormat, QuantizeOptions};
 use crate::report::{Method, Report};
 use crate::source::Source;
 
-/// Plain words about the quality to expect.
+/// The quality to expect, in words.
 pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     let rounded = report.tensors.iter().any(|tensor| tensor.method == Method::Rounded);
@@ -18,7 +18,7 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
         )),
         Format::Int2 if rounded => warnings.push(format!(
             "2-bit rounding without training makes models of a few billion parameters and below unusable \
-             (the weights moved by {percent:.0} %): use int4, or int3 where memory is short"
+             (the weights moved by {percent:.0} %): use int4, or int3 if memory is tight"
         )),
         Format::Int3 if rounded => warnings.push(format!(
             "3-bit rounding without calibration costs a small model much of its quality (the weights moved by \
@@ -44,7 +44,7 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
     let description = &source.description;
     if options.format == Format::Int8 && 2 * coarse > all {
         warnings.push(format!(
-            "the source has at most 4 bits a weight already ({description}): int8 makes the file larger, not \
+            "the source has at most 4 bits per weight already ({description}): int8 makes the file larger, not \
              better; int4 is enough"
         ));
     } else if coarse > 0 && rounded && options.format != Format::Int8 {

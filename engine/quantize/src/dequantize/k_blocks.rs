@@ -1,4 +1,4 @@
-//! The "K" types: 256 weights a block, in groups whose scales are themselves quantized.
+//! The "K" types: 256 weights per block, in groups whose scales are themselves quantized.
 
 use super::half;
 

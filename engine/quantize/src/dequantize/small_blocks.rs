@@ -1,4 +1,4 @@
-//! The types of 32 weights a block.
+//! The types with 32 weights per block.
 
 use super::half;
 

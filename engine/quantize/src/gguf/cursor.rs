@@ -1,4 +1,4 @@
-//! A position in bytes that may end at any moment.
+//! A reading position in bytes that may be truncated anywhere.
 
 use super::GgufError;
 

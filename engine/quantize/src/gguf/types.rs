@@ -38,7 +38,7 @@ pub enum GgmlType {
 pub(super) const SUPPORTED: &str =
     "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K and Q6_K";
 
-/// Number in the file, type, name, weights of a block, bytes of a block.
+/// Number in the file, type, name, weights per block, bytes per block.
 const TABLE: [(u32, GgmlType, &str, usize, usize); 13] = [
     (0, GgmlType::F32, "F32", 1, 4),
     (1, GgmlType::F16, "F16", 1, 2),
@@ -55,7 +55,7 @@ const TABLE: [(u32, GgmlType, &str, usize, usize); 13] = [
     (30, GgmlType::BF16, "BF16", 1, 2),
 ];
 
-/// Names of types that exist but are not read, for messages.
+/// Names of types that exist but are not supported, for messages.
 const OTHERS: [(u32, &str); 18] = [
     (9, "Q8_1"),
     (15, "Q8_K"),
@@ -77,7 +77,7 @@ const OTHERS: [(u32, &str); 18] = [
     (35, "TQ2_0"),
 ];
 
-/// The name of type `number`, or the number.
+/// The name of type `number`, or the number itself.
 pub(super) fn name_of(number: u32) -> String {
     match OTHERS.iter().find(|(other, _)| *other == number) {
         Some((_, name)) => (*name).to_string(),
@@ -106,7 +106,7 @@ impl GgmlType {
         self.row().2
     }
 
-    /// Weights of a block.
+    /// Weights per block.
     pub fn block_weights(self) -> usize {
         self.row().3
     }
@@ -117,11 +117,11 @@ impl GgmlType {
     }
 
     fn row(self) -> (u32, GgmlType, &'static str, usize, usize) {
-        // Every type stands in the table; a test goes through them.
+        // Every type is in the table; a test checks that.
         TABLE.iter().copied().find(|row| row.1 == self).unwrap_or(TABLE[0])
     }
 
-    /// Bytes of a row of `cols` weights, `None` if they are not whole blocks.
+    /// Bytes of a row of `cols` weights; `None` if they are not a whole number of blocks.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
         let (weights, bytes) = (self.block_weights(), self.block_bytes());
         if !cols.is_multiple_of(weights) {

@@ -13,7 +13,7 @@ pub enum Value<'a> {
     F32(f32),
     /// Float of 64 bits.
     F64(f64),
-    /// Truth value.
+    /// Boolean.
     Bool(bool),
     /// Text.
     String(&'a str),
@@ -21,7 +21,7 @@ pub enum Value<'a> {
     Array(Array<'a>),
 }
 
-/// An array of scalars or strings, checked to be whole, read when asked for.
+/// An array of scalars or strings: checked to be complete, decoded on access.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Array<'a> {
     element_type: u32,
@@ -99,14 +99,14 @@ impl<'a> Value<'a> {
         match *self {
             Value::Unsigned(value) => Some(value as f64),
             Value::Signed(value) => Some(value as f64),
-            // Through the shortest decimal, so that 1e-5 stored as f32 reads as 1e-5.
+            // Via the shortest decimal representation, so that 1e-5 stored as f32 reads as 1e-5.
             Value::F32(value) => value.to_string().parse().ok(),
             Value::F64(value) => Some(value),
             _ => None,
         }
     }
 
-    /// As a truth value.
+    /// As a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         match *self {
             Value::Bool(value) => Some(value),
@@ -167,7 +167,7 @@ impl<'a> Array<'a> {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        // Each takes a byte of the file at least, which fits memory.
+        // Each takes at least one byte of the file, which fits in memory.
         self.length as usize
     }
 
@@ -180,7 +180,7 @@ impl<'a> Array<'a> {
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let mut cursor = Cursor::new(self.bytes, 0);
         let element_type = self.element_type;
-        // The array was checked to be whole, so no element is missing.
+        // The array was checked to be complete, so no element is missing.
         (0..self.length).map_while(move |_| Value::read_as(&mut cursor, element_type).ok())
     }
 }

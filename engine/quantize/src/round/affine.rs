@@ -6,8 +6,8 @@ use edgellm_kernels::layout::{f16_to_f32, f32_to_f16};
 /// Steps of refinement after the grid; more gain nothing.
 const REFINEMENTS: usize = 6;
 
-/// Fractions of the range by which the grid moves each end inwards. Outliers cost codes: the fewer there
-/// are, the further it pays to cut them off.
+/// Fractions of the range by which the grid moves each end inwards. Outliers cost codes: the fewer codes there are, the
+/// further it pays to clip them.
 fn shrinks(max_code: u8) -> &'static [f32] {
     match max_code {
         0..=3 => &[0.0, 0.08, 0.16, 0.24, 0.32],
@@ -16,7 +16,7 @@ fn shrinks(max_code: u8) -> &'static [f32] {
     }
 }
 
-/// A scale and a minimum as the file can hold them, and the squared error with nearest codes.
+/// A scale and a minimum as the file can store them, and the squared error with the nearest codes.
 #[derive(Clone, Copy)]
 struct Fit {
     scale: f32,
@@ -54,14 +54,14 @@ impl Fit {
         if determinant <= 0.0 {
             return None;
         }
-        // The minimum for the scale as it will be stored.
+        // The minimum that suits the scale as it will be stored.
         let scale = f16_to_f32(f32_to_f16(((n * qx - q * total) / determinant) as f32));
         let min = ((total - f64::from(scale) * q) / n) as f32;
         Some(Fit::new(x, scale, min, max))
     }
 }
 
-/// Chooses codes in 0..=max_code for a group; gives scale and min as half bits.
+/// Chooses codes in 0..=max_code for a group; returns scale and minimum as half-precision bits.
 pub(crate) fn affine(x: &[f32], max_code: u8, codes: &mut [u8]) -> (u16, u16) {
     let max = f32::from(max_code);
     let (low, high) = x.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &x| {

@@ -5,7 +5,7 @@ use edgellm_kernels::layout::{f16_to_f32, f32_to_f16};
 
 const REFINEMENTS: usize = 4;
 
-/// Shrinks of the scale that are tried.
+/// Factors by which the scale is reduced in the search.
 const SHRINKS: [f32; 4] = [1.0, 0.99, 0.97, 0.94];
 
 #[derive(Clone, Copy)]
@@ -35,9 +35,9 @@ impl Fit {
     }
 }
 
-/// Chooses codes in 0..=max_code for a group; gives the scale as half bits. `zero` is the code of weight 0.
+/// Chooses codes in 0..=max_code for a group; returns the scale as half-precision bits. `zero` is the code of weight 0.
 ///
-/// There is one code more below zero than above; a negative scale gives it to the other side.
+/// There is one more code below zero than above; a negative scale moves it to the other side.
 pub(crate) fn symmetric(x: &[f32], zero: u8, max_code: u8, codes: &mut [u8]) -> u16 {
     let (zero, max) = (f32::from(zero), f32::from(max_code));
     let largest = x.iter().fold(0.0_f32, |largest, &x| if x.abs() > largest.abs() { x } else { largest });

@@ -3,20 +3,20 @@
 use super::{inverse, nearest};
 use edgellm_kernels::layout::{f16_to_f32, f32_to_f16};
 
-/// Chooses ternary codes; keeps the memory for sorting.
+/// Chooses ternary codes; keeps the buffer for sorting.
 #[derive(Debug, Default)]
 pub(crate) struct Ternary {
     magnitudes: Vec<u32>,
 }
 
 impl Ternary {
-    /// The ternary codes of least squared error for a group; gives the scale as half bits.
+    /// The ternary codes with the least squared error for a group; returns the scale as half-precision bits.
     ///
     /// If the k largest magnitudes become +-scale, the best scale is their mean and the error falls by
     /// (their sum)^2 / k. So one pass over the sorted magnitudes finds the optimum.
     pub(crate) fn round(&mut self, x: &[f32], codes: &mut [u8]) -> u16 {
         self.magnitudes.clear();
-        // Bits of non-negative floats sort as the floats do.
+        // The bits of non-negative floats sort like the floats.
         self.magnitudes.extend(x.iter().map(|x| x.to_bits() & 0x7fff_ffff));
         self.magnitudes.sort_unstable_by(|a, b| b.cmp(a));
         let (mut sum, mut best_gain, mut scale) = (0.0_f64, 0.0, 0.0);

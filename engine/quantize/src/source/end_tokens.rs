@@ -1,4 +1,4 @@
-//! Which tokens begin a text and end an answer, from the files of a Hugging Face folder.
+//! The tokens that begin a text and end an answer, from the files of a Hugging Face directory.
 
 use super::files::Files;
 use crate::QuantizeError;
@@ -51,7 +51,7 @@ fn read<T: for<'de> Deserialize<'de>>(file: &str, bytes: &[u8]) -> Result<T, Qua
     serde_json::from_slice(bytes).map_err(|error| QuantizeError::json(file, error))
 }
 
-/// Fills `bos_token_id`, if the tokenizer puts one before a text, and `eos_token_ids`.
+/// Sets `bos_token_id`, if the tokenizer prepends one to a text, and `eos_token_ids`.
 pub(super) fn from_files(
     files: &Files<'_, '_>,
     tokenizer: &[u8],
@@ -86,7 +86,7 @@ pub(super) fn from_files(
             ends.insert(token.id);
         }
     }
-    // A template of the post-processor names the tokens it puts around a text.
+    // The post-processor's template names the tokens that it adds to a text.
     let template = tokenizer.post_processor.to_string();
     let begins = |id: &u32| {
         tokenizer_config.add_bos_token

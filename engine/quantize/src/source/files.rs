@@ -1,4 +1,4 @@
-//! The files of a Hugging Face folder.
+//! The files of a Hugging Face directory.
 
 use super::SourceTensor;
 use crate::QuantizeError;
@@ -12,7 +12,7 @@ pub(super) const TOKENIZER_ADVICE: &str = "download it too; where a model has on
      AutoTokenizer(...).save_pretrained(...)";
 const WEIGHTS_ADVICE: &str =
     "download model.safetensors, or all of its shards; PyTorch .bin files are not read";
-const ELEMENT_ADVICE: &str = "take the unquantized checkpoint";
+const ELEMENT_ADVICE: &str = "use the unquantized checkpoint";
 
 /// Files by name.
 pub(super) struct Files<'f, 'a> {
@@ -28,7 +28,7 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// A chat template as it stands in `tokenizer_config.json`.
+/// A chat template in `tokenizer_config.json`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Templates {
@@ -77,7 +77,7 @@ impl<'f, 'a> Files<'f, 'a> {
         Ok(found)
     }
 
-    /// The chat template: its own file, or the default one of `tokenizer_config.json`.
+    /// The chat template: from its own file, or the default one in `tokenizer_config.json`.
     pub(super) fn chat_template(&self) -> Result<Option<String>, QuantizeError> {
         const FILE: &str = "chat_template.jinja";
         if let Some(bytes) = self.find(FILE) {
@@ -108,7 +108,7 @@ fn read_shard<'a>(
     let wrong = |problem: String| QuantizeError::Safetensors { file: file.to_string(), problem };
     let shard = SafeTensors::deserialize(bytes).map_err(|error| wrong(error.to_string()))?;
     for (name, view) in shard.iter() {
-        // Constants that old checkpoints carry along.
+        // Constants that old checkpoints contain.
         if name.ends_with("rotary_emb.inv_freq") {
             continue;
         }

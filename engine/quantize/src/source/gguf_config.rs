@@ -6,7 +6,7 @@ use crate::gguf::{Gguf, GgufError};
 use crate::tokenizer::TokenTable;
 use edgellm::config::{ModelConfig, ModelType, RopeScaling};
 
-/// The keys of one architecture.
+/// The metadata keys of one architecture.
 struct Keys<'g, 'a> {
     gguf: &'g Gguf<'a>,
     architecture: &'a str,
@@ -136,10 +136,10 @@ fn rope_scaling(
     }
 }
 
-/// Llama 3's parameters from the frequency divisors that llama.cpp computes of them.
+/// Llama 3's parameters, recovered from the frequency divisors that llama.cpp computes from them.
 ///
-/// The file keeps only the divisors; published models have all used the same bounds, with factors 8 and 32.
-/// Whatever does not match is refused rather than approximated.
+/// The file holds only the divisors; all published models use the same bounds, with factors 8 and 32. Anything that does
+/// not match is rejected rather than approximated.
 fn llama3_of(divisors: &[f32], theta: f64, head_dim: usize) -> Result<Option<RopeScaling>, QuantizeError> {
     let factor = divisors.iter().copied().fold(1.0, f32::max);
     if factor == 1.0 {

@@ -1,4 +1,4 @@
-//! GGUF tensor names and row orders to Hugging Face's.
+//! Maps GGUF tensor names and row orders to Hugging Face's.
 
 use super::SourceTensor;
 use crate::QuantizeError;
@@ -44,7 +44,7 @@ pub(super) fn tensors<'a>(
 ) -> Result<HashMap<String, SourceTensor<'a>>, QuantizeError> {
     let mut found = HashMap::new();
     for tensor in gguf.tensors() {
-        // Its content became config.rope_scaling.
+        // Its contents are in config.rope_scaling.
         if tensor.name == "rope_freqs.weight" {
             continue;
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 const FILE: &str = "config.json";
 
-/// What `config.json` may hold. Older and newer transformers put the rotary settings in two places.
+/// The fields of `config.json`. Older and newer versions of transformers put the rotary settings in different places.
 #[derive(Deserialize)]
 struct HfConfig {
     model_type: String,
@@ -58,8 +58,8 @@ struct Rope {
     attention_factor: Option<f64>,
 }
 
-/// Reads the configuration, and the model's name where it is given. Token ids are left to
-/// [`end_tokens`](super::end_tokens), `attention_bias` to the tensors.
+/// Reads the configuration, and the model's name if it is given. Token ids are set by [`end_tokens`](super::end_tokens),
+/// `attention_bias` follows from the tensors.
 pub(super) fn read(bytes: &[u8]) -> Result<(ModelConfig, Option<String>), QuantizeError> {
     let hf: HfConfig = serde_json::from_slice(bytes).map_err(|error| QuantizeError::json(FILE, error))?;
     let refuse = |what, found: String, supported| Err(QuantizeError::Unsupported { what, found, supported });

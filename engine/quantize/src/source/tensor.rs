@@ -4,8 +4,7 @@ use crate::QuantizeError;
 use crate::dequantize::dequantize;
 use crate::gguf::GgmlType;
 
-/// A tensor of a [`Source`](crate::Source). Its rows stand in Hugging Face's order, whatever the order in
-/// the file.
+/// A tensor of a [`Source`](crate::Source). Its rows are in Hugging Face's order, whatever their order in the file.
 #[derive(Clone, Debug)]
 pub struct SourceTensor<'a> {
     name: String,
@@ -17,7 +16,7 @@ pub struct SourceTensor<'a> {
 }
 
 impl<'a> SourceTensor<'a> {
-    /// A tensor over `data`; `None` if that is not whole rows of the shape.
+    /// A tensor over `data`; `None` if `data` does not have the length of the shape.
     pub(super) fn new(
         name: String,
         shape: [usize; 2],
@@ -29,8 +28,8 @@ impl<'a> SourceTensor<'a> {
         Some(SourceTensor { name, shape, ggml_type, data, row_bytes, rotary_pairs: None })
     }
 
-    /// Says that, in the file, each head's rows alternate between the halves that a rotary embedding turns
-    /// together, as llama.cpp stores q and k of Llama models. `head_dim` rows a head.
+    /// Declares that, in the file, each head's `head_dim` rows alternate between the halves that a rotary embedding
+    /// rotates together, as llama.cpp stores q and k of Llama models.
     pub(super) fn with_rotary_pairs(mut self, head_dim: usize) -> Self {
         self.rotary_pairs = Some(head_dim);
         self
@@ -51,12 +50,12 @@ impl<'a> SourceTensor<'a> {
         self.ggml_type
     }
 
-    /// Whether both are stored as the same bytes.
+    /// Whether both have the same stored bytes.
     pub(super) fn same_as(&self, other: &SourceTensor<'_>) -> bool {
         self.shape == other.shape && self.ggml_type == other.ggml_type && self.data == other.data
     }
 
-    /// Where in the file the `index`th row (of a vector: element) stands.
+    /// The position in the file of row (of a vector: element) `index`.
     fn place(&self, index: usize) -> usize {
         match self.rotary_pairs {
             Some(head_dim) if head_dim >= 2 => {
@@ -75,7 +74,7 @@ impl<'a> SourceTensor<'a> {
         self.data.get(start..start.saturating_add(self.row_bytes)).unwrap_or_default()
     }
 
-    /// Writes row `row` as floats.
+    /// Dequantizes row `row` into `out`.
     ///
     /// # Errors
     /// [`QuantizeError`] if there is no such row of `out`'s length, or a weight is not finite.

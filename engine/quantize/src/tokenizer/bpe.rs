@@ -62,7 +62,7 @@ pub(super) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>
             fuse_unk: false,
             byte_fallback: false,
             ignore_merges,
-            // Unused tokens only fill the embedding up to a round number.
+            // Unused tokens only pad the embedding to a round number.
             vocab: table
                 .iter()
                 .filter(|(_, _, kind)| *kind != Kind::Unused)

@@ -1,4 +1,4 @@
-//! How text is split before byte-pair merging, by llama.cpp's name for it.
+//! Pre-tokenizers: how text is split before byte-pair merging, by llama.cpp's names.
 
 use crate::QuantizeError;
 use serde_json::{Value, json};
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 pub(super) struct Splitting {
     pub(super) normalizer: Value,
     pub(super) pre_tokenizer: Value,
-    /// Tokens of the vocabulary are taken whole, without merging.
+    /// Words that are tokens of the vocabulary skip merging.
     pub(super) ignore_merges: bool,
 }
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// Byte-level splitting; with GPT-2's own expression if `use_regex`.
+/// Byte-level splitting, with GPT-2's own regular expression if `use_regex`.
 fn byte_level(use_regex: bool) -> Value {
     json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex })
 }
@@ -29,7 +29,7 @@ fn split(expression: &str) -> Value {
     })
 }
 
-/// The splitting called `name` in `tokenizer.ggml.pre`.
+/// The pre-tokenizer called `name` in `tokenizer.ggml.pre`.
 pub(super) fn splitting(name: &str) -> Result<Splitting, QuantizeError> {
     let plain = |pre_tokenizer| Splitting { normalizer: Value::Null, pre_tokenizer, ignore_merges: false };
     Ok(match name {

@@ -6,9 +6,9 @@ use crate::QuantizeError;
 use crate::gguf::{Gguf, Value as GgufValue};
 use serde_json::{Value, json};
 
-/// What stands for a space.
+/// The character that represents a space.
 const SPACE: &str = "\u{2581}";
-/// Longest token whose splits are looked at: a bound on what a hostile vocabulary can cost.
+/// Longest token whose splits are tried: bounds the cost of a hostile vocabulary.
 const MAX_TOKEN_CHARS: usize = 256;
 
 pub(super) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>, QuantizeError> {
@@ -79,7 +79,7 @@ pub(super) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>
     serde_json::to_vec(&json).map_err(|error| wrong(error.to_string()))
 }
 
-/// The merges that the scores stand for: every split of a token into two tokens, best score first.
+/// The merges that the scores imply: every split of a token into two tokens, best score first.
 fn merges<'a>(table: &TokenTable<'a>, scores: &[f64]) -> Vec<(&'a str, &'a str)> {
     let mut ranked = Vec::new();
     for ((_, text, kind), &score) in table.iter().zip(scores) {

@@ -1,10 +1,10 @@
-//! The tokens of a GGUF file, and those among them that begin and end texts.
+//! The tokens of a GGUF file, and which of them begin and end texts.
 
 use crate::QuantizeError;
 use crate::gguf::{Gguf, Value};
 use std::collections::{BTreeSet, HashMap};
 
-/// What a token is, by `tokenizer.ggml.token_type`.
+/// The kind of a token, from `tokenizer.ggml.token_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Normal,
@@ -22,7 +22,7 @@ pub(crate) struct TokenTable<'a> {
     ids: HashMap<&'a str, usize>,
 }
 
-/// Whether a special token of this text ends an answer or a turn, whatever else the model's files say.
+/// Whether a special token with this text ends an answer or a turn, whatever the model's files say.
 pub(crate) fn ends_an_answer(text: &str) -> bool {
     const ENDS: [&str; 8] = [
         "<|endoftext|>",
@@ -84,17 +84,17 @@ impl<'a> TokenTable<'a> {
         self.tokens.get(id as usize).copied()
     }
 
-    /// The id in metadata key `key`, if it is one of the vocabulary.
+    /// The id in metadata key `key`, if it is in the vocabulary.
     pub(super) fn named(&self, gguf: &Gguf<'_>, key: &str) -> Result<Option<u32>, QuantizeError> {
         if gguf.get(key).is_none() {
             return Ok(None);
         }
-        // Some files hold -1 or 2^32 - 1 for "none".
+        // Some files use -1 or 2^32 - 1 for "none".
         let id = gguf.get(key).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
         Ok(id.filter(|&id| (id as usize) < self.len()))
     }
 
-    /// The token put before a text, if any, and those that end an answer.
+    /// The token that begins a text, if any, and those that end an answer.
     pub(crate) fn ends(&self, gguf: &Gguf<'_>) -> Result<(Option<u32>, Vec<u32>), QuantizeError> {
         let mut ends = BTreeSet::new();
         for key in ["eos", "eot", "eom"] {
@@ -108,8 +108,8 @@ impl<'a> TokenTable<'a> {
         Ok((self.begin(gguf)?, ends.into_iter().collect()))
     }
 
-    /// The token put before a text. Where the file does not say whether there is one, llama.cpp's rule for
-    /// the tokenizer's kind holds.
+    /// The token that begins a text. If the file does not say whether there is one, llama.cpp's rule for the kind of
+    /// tokenizer applies.
     pub(super) fn begin(&self, gguf: &Gguf<'_>) -> Result<Option<u32>, QuantizeError> {
         let add = match gguf.get("tokenizer.ggml.add_bos_token").and_then(Value::as_bool) {
             Some(add) => add,
