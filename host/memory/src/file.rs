@@ -1,4 +1,4 @@
-//! The bytes of a model file: mapped, or copied.
+//! The bytes of a model file: memory-mapped or copied.
 
 use crate::pages::{self, HUGE_PAGE, huge_bytes};
 use memmap2::{Mmap, MmapMut};
@@ -15,11 +15,11 @@ impl MappedFile {
     /// Maps `file`.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the system cannot map the file.
     pub fn new(file: &File) -> io::Result<Self> {
-        // SAFETY: the mapping is private and read-only, and every byte value is a valid u8. What no program
-        // can rule out is that another one shortens the file meanwhile. EdgeLLM never does: it writes a draft
-        // and renames it, and then the mapping keeps the old file.
+        // SAFETY: the mapping is private and read-only, and every byte value is a valid u8. No program can rule out that
+        // another one truncates the file in the meantime. EdgeLLM never does: it writes a temporary file and renames it, and
+        // the mapping keeps the old file.
         Ok(MappedFile(unsafe { Mmap::map(file) }?))
     }
 }
@@ -30,20 +30,20 @@ impl AsRef<[u8]> for MappedFile {
     }
 }
 
-/// Where the bytes of a model file shall be.
+/// Where to place the bytes of a model file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// Mapped where the page cache has the file in huge pages. Where it has not, copied into huge pages if the system
-    /// gives some and memory is ample, mapped otherwise.
+    /// Mapped if the page cache has the file in huge pages; otherwise copied into huge pages if the system provides them and
+    /// memory is ample; otherwise mapped.
     #[default]
     Auto,
-    /// In the page cache, which all processes share and the system can take back: no copy.
+    /// Mapped: no copy, pages of the page cache, which processes share and the system can reclaim.
     Mapped,
-    /// In memory of the process.
+    /// Copied into the process's own memory.
     Copied,
 }
 
-/// The bytes of a model file, and why they are where they are.
+/// The bytes of a model file, and the reason for their placement.
 #[derive(Debug)]
 pub struct ModelBytes {
     memory: Memory,
@@ -56,7 +56,7 @@ enum Memory {
     Copied(Copied),
 }
 
-/// Why memory is where it is.
+/// The reason for a placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     Asked,
@@ -67,31 +67,31 @@ enum Reason {
 }
 
 impl ModelBytes {
-    /// The bytes of `file`, placed as wanted.
+    /// Loads `file` with the given placement.
     ///
     /// # Errors
-    /// If the file cannot be read or mapped, or there is no memory for a copy that was asked for.
+    /// If the file cannot be read or mapped, or there is no memory for a requested copy.
     pub fn load(file: &File, placement: Placement) -> io::Result<Self> {
         if placement == Placement::Copied {
             return Ok(ModelBytes { memory: Memory::Copied(Copied::read(file)?), reason: Reason::Asked });
         }
         let map = MappedFile::new(file)?;
-        ask_for_huge_pages(&map.0);
+        request_huge_pages(&map.0);
         let reason = if placement == Placement::Mapped {
             Reason::Asked
-        } else if !pages::to_be_had() {
+        } else if !pages::available() {
             Reason::NoHugePages
-        } else if lies_in_huge_pages(map.as_ref()) {
+        } else if is_in_huge_pages(map.as_ref()) {
             Reason::HugeInPageCache
         } else {
             let available = available_memory();
-            // Half of what is left then still holds the context of any but the longest conversations.
+            // What is left then is enough for the KV cache of all but the longest conversations.
             if available.is_some_and(|available| map.0.len() as u64 <= available / 4) {
-                // Parts of the file that the map has brought in would count as this process's beside the copy.
+                // Unmap first: the resident pages of the map would count towards this process beside the copy.
                 drop(map);
                 let (memory, reason) = match Copied::read(file) {
                     Ok(copy) => (Memory::Copied(copy), Reason::SmallInPageCache),
-                    // Without memory after all, a map will do.
+                    // Not enough memory after all: map it.
                     Err(_) => (Memory::Mapped(MappedFile::new(file)?), Reason::MemoryScarce { available }),
                 };
                 return Ok(ModelBytes { memory, reason });
@@ -101,7 +101,7 @@ impl ModelBytes {
         Ok(ModelBytes { memory: Memory::Mapped(map), reason })
     }
 
-    /// Whether this is a copy in the process's own memory.
+    /// Whether the bytes were copied into the process's own memory.
     pub fn is_copy(&self) -> bool {
         matches!(self.memory, Memory::Copied(_))
     }
@@ -116,7 +116,7 @@ impl AsRef<[u8]> for ModelBytes {
     }
 }
 
-/// One line for people, such as `mapped, 96 of 98 MB in huge pages (the page cache has the file so)`.
+/// One line such as `mapped, 96 of 98 MB in huge pages (the page cache has the file in them)`.
 impl fmt::Display for ModelBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.as_ref();
@@ -125,35 +125,35 @@ impl fmt::Display for ModelBytes {
         let (huge, all) = (megabytes(huge_bytes(bytes)), megabytes(bytes.len() as u64));
         write!(f, "{place}, {huge:.0} of {all:.0} MB in huge pages (")?;
         match self.reason {
-            Reason::Asked => write!(f, "as asked for")?,
+            Reason::Asked => write!(f, "as requested")?,
             Reason::HugeInPageCache => write!(f, "the page cache has the file in them")?,
             Reason::SmallInPageCache => {
                 write!(f, "the page cache has the file in small pages, and memory is ample")?;
             }
-            Reason::NoHugePages => write!(f, "the system gives none to those who ask")?,
+            Reason::NoHugePages => write!(f, "the system provides none on request")?,
             Reason::MemoryScarce { available: Some(available) } => {
                 let available = megabytes(available);
                 write!(f, "a copy would take more than a quarter of {available:.0} MB available")?;
             }
-            Reason::MemoryScarce { available: None } => write!(f, "how much memory is available is unknown")?,
+            Reason::MemoryScarce { available: None } => write!(f, "the available memory is unknown")?,
         }
         write!(f, ")")
     }
 }
 
-/// Hint: where the page cache does not have the file yet, it is read in huge pages if the file system can (ext4
-/// and XFS of Linux 6.16 can), and whoever maps it later finds them too.
-fn ask_for_huge_pages(map: &Mmap) {
+/// Hints that pages of the file that are not yet in the page cache be read as huge pages, if the file system supports it
+/// (ext4 and XFS since Linux 6.16); later maps of the file benefit too.
+fn request_huge_pages(map: &Mmap) {
     #[cfg(target_os = "linux")]
-    // Refused where the kernel knows no huge pages: then there are none.
+    // Fails on kernels without huge pages, which changes nothing.
     drop(map.advise(memmap2::Advice::HugePage));
     #[cfg(not(target_os = "linux"))]
     let _ = map;
 }
 
-/// Whether nearly all of a mapped file is reached through huge pages. Touches a byte in each, which on a cold
-/// cache reads the file; it will be verified anyway.
-fn lies_in_huge_pages(map: &[u8]) -> bool {
+/// Whether nearly all of a mapped file is in huge pages. Touches a byte in each, which reads a file that is not cached; it
+/// will be verified anyway.
+fn is_in_huge_pages(map: &[u8]) -> bool {
     map.iter().step_by(HUGE_PAGE).for_each(|byte| {
         black_box(*byte);
     });
@@ -174,7 +174,7 @@ impl Copied {
         let len = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut memory = MmapMut::map_anon(len.checked_add(HUGE_PAGE).ok_or(io::ErrorKind::OutOfMemory)?)?;
         let start = memory.as_ptr().align_offset(HUGE_PAGE);
-        // The last page too: it takes at most 2 MiB for less.
+        // Including the last page, which wastes less than 2 MiB.
         #[cfg(target_os = "linux")]
         drop(memory.advise_range(memmap2::Advice::HugePage, start, memory.len() - start));
         io::Seek::rewind(&mut file)?;
@@ -189,8 +189,8 @@ impl AsRef<[u8]> for Copied {
     }
 }
 
-/// Memory that programs can have without anything being taken from them: the system's, or what the limit of
-/// the process's group (a container's, mostly) leaves.
+/// Memory available without swapping: the system's, or what the limit of the process's cgroup (usually a container's)
+/// leaves.
 fn available_memory() -> Option<u64> {
     let system = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -236,7 +236,7 @@ mod tests {
         assert!(model.as_ref().as_ptr().addr().is_multiple_of(HUGE_PAGE));
         let huge = huge_bytes(model.as_ref());
         println!("{huge} bytes in huge pages, setting {:?}: {model}", pages::setting());
-        assert!(pages::to_be_had() || huge == 0);
+        assert!(pages::available() || huge == 0);
         assert!(model.to_string().starts_with("copied, "));
     }
 

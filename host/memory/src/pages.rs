@@ -1,23 +1,22 @@
-//! What the system says about huge pages. Only Linux has them to ask for; elsewhere there are none.
+//! The system's settings for huge pages. Only Linux provides them on request; elsewhere there are none.
 
 use std::fs;
 
 /// Bytes of a huge page on x86-64 and on aarch64 with pages of 4 KiB.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-/// When the system gives huge pages to those who ask: `always`, `madvise` or `never`; `None` where it has none.
+/// The system's setting for transparent huge pages: `always`, `madvise` or `never`; `None` if it has none.
 pub fn setting() -> Option<String> {
     let text = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
     Some(text.split_once('[')?.1.split_once(']')?.0.to_string())
 }
 
-/// Whether asking is of use.
-pub(crate) fn to_be_had() -> bool {
+/// Whether huge pages are available on request.
+pub(crate) fn available() -> bool {
     setting().is_some_and(|setting| setting != "never")
 }
 
-/// How many of the bytes of `memory` the process reaches through huge pages. Those it has not touched yet do not
-/// count.
+/// How many bytes of `memory` are in huge pages. Pages that the process has not touched yet do not count.
 pub fn huge_bytes(memory: &[u8]) -> u64 {
     let range = memory.as_ptr_range();
     fs::read_to_string("/proc/self/smaps").map_or(0, |text| {
@@ -26,7 +25,7 @@ pub fn huge_bytes(memory: &[u8]) -> u64 {
     })
 }
 
-/// The huge bytes of the areas in `/proc/self/smaps` that overlap `start..end`.
+/// The bytes in huge pages of the areas in `/proc/self/smaps` that overlap `start..end`.
 fn huge_bytes_of(smaps: &str, start: u64, end: u64) -> u64 {
     let (mut inside, mut kibibytes) = (false, 0);
     for line in smaps.lines() {

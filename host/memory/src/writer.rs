@@ -3,21 +3,21 @@
 use crate::pages::HUGE_PAGE;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// Collects what is written up to the next multiple of 2 MiB of the file.
+/// Buffers writes up to the next multiple of 2 MiB of the file.
 ///
-/// A file system with large folios (ext4 and XFS of Linux 6.16) keeps each write in pages as large as its place and
-/// length allow, so whole huge pages stay whole, and a map of the file has them without a copy. A `BufWriter` writes
-/// pieces of any length, which end up in small pages.
+/// A file system with large folios (ext4 and XFS since Linux 6.16) caches each write in pages as large as its position and
+/// length allow, so writes of whole huge pages become huge pages, and a map of the file has them without a copy. A
+/// `BufWriter` writes pieces of any length, which end up in small pages.
 #[derive(Debug)]
 pub struct PageWriter<W: Write + Seek> {
     out: W,
-    /// Where the buffer's first byte goes.
+    /// Position in the file of the buffer's first byte.
     position: u64,
     buffer: Vec<u8>,
 }
 
 impl<W: Write + Seek> PageWriter<W> {
-    /// Writes to `out` from its current position on.
+    /// Writes to `out`, starting at its current position.
     ///
     /// # Errors
     /// If `out` cannot tell its position.
@@ -38,7 +38,7 @@ impl<W: Write + Seek> Write for PageWriter<W> {
         Ok(now.len())
     }
 
-    /// Writes what is collected. Bytes that could not be written are lost: whoever gets an error gives the file up.
+    /// Writes the buffer. Bytes that could not be written are lost: after an error the file is useless.
     fn flush(&mut self) -> io::Result<()> {
         let written = self.out.write_all(&self.buffer);
         self.position += self.buffer.len() as u64;
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    /// Keeps where writes begin and end.
+    /// Records where writes begin and end.
     #[derive(Default)]
     struct Recorder {
         file: Cursor<Vec<u8>>,
