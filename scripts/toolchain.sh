@@ -88,14 +88,14 @@ cargo_of() { if is_debian_rustc "$1"; then echo /usr/bin/cargo; else command -v 
 # With threads, the page makes the memory, as large as it wishes up to 4 GiB, and hands it to every instance; the
 # exports are what wasm-bindgen needs to give each its own stack and thread-local variables.
 wasm_flags() {
-    local features link= export
+    local features link='' symbol
     case $1 in
         simd | relaxed) features=+simd128 ;; # rustc_relaxed has the rest
         threads)
             features=+simd128,+relaxed-simd,+atomics,+bulk-memory,+mutable-globals
             link="-C link-arg=--shared-memory -C link-arg=--import-memory -C link-arg=--max-memory=4294967296"
-            for export in __wasm_init_tls __tls_size __tls_align __tls_base; do
-                link+=" -C link-arg=--export=$export"
+            for symbol in __wasm_init_tls __tls_size __tls_align __tls_base; do
+                link+=" -C link-arg=--export=$symbol"
             done
             ;;
         *) echo "toolchain: unknown wasm variant $1 (simd, relaxed, threads)" >&2; return 1 ;;
@@ -113,7 +113,7 @@ wasm_module() { echo "target/wasm/$1/${2//-/_}.wasm"; }
 # keeps apart from plain rustc's. Not so the modules at the end, whose names bear no hash: a variant's, with cargo's
 # notes about them, are put in place before it looks and taken away afterwards, or it would link them anew each time.
 wasm_build() {
-    local variant=$1 folder=simd wrapper= flags package linker
+    local variant=$1 folder=simd wrapper='' flags package linker
     local -a packages=()
     shift
     flags=$(wasm_flags "$variant") || return 1

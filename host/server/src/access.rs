@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_word_counts_only_if_trusted() {
+    fn forwarded_addresses_count_only_from_a_trusted_proxy() {
         let mut request = Request::new(axum::body::Body::empty());
         request.headers_mut().insert("x-forwarded-for", "1.1.1.1, 2.2.2.2".parse().unwrap());
         request.extensions_mut().insert(Peer(SocketAddr::from(([9, 9, 9, 9], 1))));
