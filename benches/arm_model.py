@@ -15,7 +15,10 @@
 tokens, and from those that are not products gets other_instructions, which boards.json has from such a run.
 Writes benches/results/arm_model.json and prints Markdown tables.
 """
-import argparse, json, subprocess
+
+import argparse
+import json
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -56,8 +59,9 @@ class Trace:
 
     def __init__(self, plugin, cpu, *command):
         out = TARGET / "trace.txt"
-        self.answer = json.loads(run("qemu-aarch64", "-cpu", cpu, "-L", "/usr/aarch64-linux-gnu", "-plugin",
-                                     f"{plugin},out={out}", *command))
+        self.answer = json.loads(
+            run("qemu-aarch64", "-cpu", cpu, "-L", "/usr/aarch64-linux-gnu", "-plugin", f"{plugin},out={out}", *command)
+        )
         self.words, self.regions, region = {}, {}, []
         for line in out.read_text().splitlines():
             kind, first, *words = line.split()
@@ -80,7 +84,7 @@ class Trace:
         once = next(block for block in region if counts[block] == strips)
         at = [i for i, block in enumerate(region) if block == once]
         assert at[-1] - at[-2] == at[-2] - at[-3], "strips differ"
-        return self.expand(region[at[-2]:at[-1]])
+        return self.expand(region[at[-2] : at[-1]])
 
 
 def disassemble(words, llvm):
@@ -89,18 +93,32 @@ def disassemble(words, llvm):
     text = run(f"{llvm.replace('mca', 'mc')}", "-disassemble", "-triple=aarch64", "-mattr=+v8.2a,+dotprod", input=data)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(".")]
     assert len(lines) == len(unique), "an instruction is unknown"
-    names = dict(zip(unique, lines))
+    names = dict(zip(unique, lines, strict=True))
     return [names[word] for word in words]
 
 
 def mca(lines, cpu, llvm):
     """Cycles of a run of the lines as simulated, and if only the busiest unit counted; and which unit that is."""
-    out = json.loads(run(llvm, "-mtriple=aarch64", f"-mcpu={cpu}", "-mattr=+dotprod", "-iterations=3",
-                         "-call-latency=1", "-json", input="\n".join(lines), stderr=subprocess.DEVNULL))
+    out = json.loads(
+        run(
+            llvm,
+            "-mtriple=aarch64",
+            f"-mcpu={cpu}",
+            "-mattr=+dotprod",
+            "-iterations=3",
+            "-call-latency=1",
+            "-json",
+            input="\n".join(lines),
+            stderr=subprocess.DEVNULL,
+        )
+    )
     region = out["CodeRegions"][0]
     summary, units = region["SummaryView"], out["TargetInfo"]["Resources"]
-    busy = {units[use["ResourceIndex"]].partition(".")[0]: use["ResourceUsage"]
-            for use in region["ResourcePressureView"]["ResourcePressureInfo"] if use["InstructionIndex"] == len(lines)}
+    busy = {
+        units[use["ResourceIndex"]].partition(".")[0]: use["ResourceUsage"]
+        for use in region["ResourcePressureView"]["ResourcePressureInfo"]
+        if use["InstructionIndex"] == len(lines)
+    }
     unit = max(busy, key=busy.get)
     bound = max(busy[unit], summary["Instructions"] / summary["Iterations"] / summary["DispatchWidth"])
     return {"cycles": summary["TotalCycles"] / summary["Iterations"], "bound": bound, "unit": unit}
@@ -116,7 +134,11 @@ def measure(plugin, llvm, kernel, cpu, model_cpu, format, tokens):
     weights = STRIP * COLS * tokens
     per_byte = weights / (trace.answer["bytes"] / strips)
     return {
-        "core": cpu, "llvm_model": model_cpu, "kernel": kernel, "format": format, "tokens": tokens,
+        "core": cpu,
+        "llvm_model": model_cpu,
+        "kernel": kernel,
+        "format": format,
+        "tokens": tokens,
         "instructions_per_weight": len(strip) / weights,
         "instructions_per_byte": len(strip) / weights * per_byte,
         "cycles_per_weight": cost["cycles"] / weights,
@@ -136,10 +158,14 @@ def whole(plugin, file, cpu, costs, inputs):
     products, inputs_length = matrices(model)
     format, head = ((costs[cpu, CORES[cpu][1][0], name, 1]) for name in model["formats"][0])
     known = inputs_length * format["quantize_instructions_per_value"] + sum(
-        rows * cols * (head if is_head else format)["instructions_per_weight"] for rows, cols, is_head in products)
+        rows * cols * (head if is_head else format)["instructions_per_weight"] for rows, cols, is_head in products
+    )
     token = (long - short) / 2
-    return {"instructions_per_token": token, "of_products_and_quantizing": known,
-            "other_instructions": (token - known) / model["layers"] / model["hidden"]}
+    return {
+        "instructions_per_token": token,
+        "of_products_and_quantizing": known,
+        "other_instructions": (token - known) / model["layers"] / model["hidden"],
+    }
 
 
 def matrices(model):
@@ -172,14 +198,25 @@ def predict(board, model, formats, costs, inputs):
     memory = (size + cache_bytes(model, inputs["context"])) / board["gb_per_s"] / 1e9
     hertz = board["ghz"] * 1e9
     # One instruction a cycle, and on one thread whatever the number of threads.
-    serial = (inputs_length * cost[formats[0]]["quantize_instructions_per_value"]
-              + inputs["other_instructions"] * model["layers"] * model["hidden"]) / hertz
-    row = {"board": board["name"], "model": model["name"], "format": formats[0], "head": formats[1], "kernel": kernel,
-           "weights_mb": size / 1e6, "cache_mb_2048": cache_bytes(model, 2048) / 1e6, "memory_ms": memory * 1e3}
+    serial = (
+        inputs_length * cost[formats[0]]["quantize_instructions_per_value"]
+        + inputs["other_instructions"] * model["layers"] * model["hidden"]
+    ) / hertz
+    row = {
+        "board": board["name"],
+        "model": model["name"],
+        "format": formats[0],
+        "head": formats[1],
+        "kernel": kernel,
+        "weights_mb": size / 1e6,
+        "cache_mb_2048": cache_bytes(model, 2048) / 1e6,
+        "memory_ms": memory * 1e3,
+    }
     for threads in (1, 4):
         slow, fast = (
             sum(rows * cols * cost[formats[head]][what] for rows, cols, head in products) / hertz / threads + serial
-            for what in ("cycles_per_weight", "bound_cycles_per_weight"))
+            for what in ("cycles_per_weight", "bound_cycles_per_weight")
+        )
         row[f"compute_ms_{threads}"] = [fast * 1e3, slow * 1e3]
         row[f"tokens_per_second_{threads}"] = [1 / (slow + memory), 1 / max(fast, memory)]
         row[f"limit_{threads}"] = "memory" if memory > slow else "compute" if fast > memory else "either"
@@ -200,28 +237,67 @@ def report(costs, predictions):
         whole = row["weights_mb"] + row["cache_mb_2048"] + 20
         verdict = "yes" if whole < 300 else "tight" if whole < 400 else "no"
         fits[row["model"], row["format"], row["head"]] = [
-            row["model"], f"{row['format']}, {row['head']}", f"{row['weights_mb']:.0f}", f"{row['cache_mb_2048']:.0f}",
-            f"{whole:.0f}", verdict]
-    table(["model", "format, head", "weights MB", "cache at 2,048 tokens, MB", "in all MB", "Pi Zero 2 W"],
-          fits.values())
-    table(["model", "format, head", "board", "weights MB", "memory ms", "compute ms, 1 thread", "tok/s, 1 thread",
-           "tok/s, 4 threads", "limit at 4"],
-          [[row["model"], f"{row['format']}, {row['head']}", row["board"], f"{row['weights_mb']:.0f}",
-            f"{row['memory_ms']:.1f}", span(row["compute_ms_1"]), span(row["tokens_per_second_1"], 1),
-            span(row["tokens_per_second_4"], 1), row["limit_4"]] for row in predictions])
+            row["model"],
+            f"{row['format']}, {row['head']}",
+            f"{row['weights_mb']:.0f}",
+            f"{row['cache_mb_2048']:.0f}",
+            f"{whole:.0f}",
+            verdict,
+        ]
+    table(
+        ["model", "format, head", "weights MB", "cache at 2,048 tokens, MB", "in all MB", "Pi Zero 2 W"], fits.values()
+    )
+    table(
+        [
+            "model",
+            "format, head",
+            "board",
+            "weights MB",
+            "memory ms",
+            "compute ms, 1 thread",
+            "tok/s, 1 thread",
+            "tok/s, 4 threads",
+            "limit at 4",
+        ],
+        [
+            [
+                row["model"],
+                f"{row['format']}, {row['head']}",
+                row["board"],
+                f"{row['weights_mb']:.0f}",
+                f"{row['memory_ms']:.1f}",
+                span(row["compute_ms_1"]),
+                span(row["tokens_per_second_1"], 1),
+                span(row["tokens_per_second_4"], 1),
+                row["limit_4"],
+            ]
+            for row in predictions
+        ],
+    )
     for tokens in sorted({key[3] for key in costs}):
         rows = []
         for kernel in ("neon", "neon-dotprod"):
             for format in FORMATS:
                 cores = [costs.get((core, kernel, format, tokens)) for core in CORES]
                 a76 = cores[2]
-                cycles = [f"{core['cycles_per_weight']:.3f} ({core['bound_cycles_per_weight']:.3f})" if core else ""
-                          for core in cores]
-                rows.append([kernel, format, f"{a76['instructions_per_weight']:.3f}",
-                             f"{a76['instructions_per_byte']:.3f}", *cycles])
+                cycles = [
+                    f"{core['cycles_per_weight']:.3f} ({core['bound_cycles_per_weight']:.3f})" if core else ""
+                    for core in cores
+                ]
+                rows.append(
+                    [
+                        kernel,
+                        format,
+                        f"{a76['instructions_per_weight']:.3f}",
+                        f"{a76['instructions_per_byte']:.3f}",
+                        *cycles,
+                    ]
+                )
         print(f"\n{tokens} token(s)")
-        table(["kernel", "format", "instructions a weight", "a byte of weights", "cycles a weight: A53", "A72", "A76"],
-              rows)
+        table(
+            ["kernel", "format", "instructions a weight", "a byte of weights", "cycles a weight: A53", "A72", "A76"],
+            rows,
+        )
 
 
 def main():
@@ -241,14 +317,21 @@ def main():
                 for tokens in [1] if args.quick else [1, 16]:
                     rows.append(measure(plugin, llvm, kernel, cpu, model_cpu, format, tokens))
     costs = {(row["core"], row["kernel"], row["format"], row["tokens"]): row for row in rows}
-    predictions = [predict(board, model, formats, costs, inputs)
-                   for model in inputs["models"] for board in inputs["boards"] for formats in model["formats"]]
+    predictions = [
+        predict(board, model, formats, costs, inputs)
+        for model in inputs["models"]
+        for board in inputs["boards"]
+        for formats in model["formats"]
+    ]
     result = {
         "what": "a model computed from static analysis and published figures; nothing here was measured on a board",
         "commit": run("git", "describe", "--always", "--dirty", cwd=ROOT).strip(),
         "llvm": run(llvm, "--version").partition("version ")[2].split()[0],
         "qemu": run("qemu-aarch64", "--version").partition("version ")[2].split()[0],
-        "rustc": toolchain("$arm_rustc --version"), "inputs": inputs, "kernels": rows, "predictions": predictions,
+        "rustc": toolchain("$arm_rustc --version"),
+        "inputs": inputs,
+        "kernels": rows,
+        "predictions": predictions,
     }
     if args.whole:
         build("-p", "edgellm-benches", "--bin", "speed")

@@ -16,8 +16,20 @@ from pathlib import Path
 PROMPT = 128
 # What, the row above the line and the row below it (target, threads), which figure, and the bounds of their medians' ratio.
 RATIOS = [
-    ("native to llama.cpp (Q4_1), decoding, 1 thread", ("native", 1), ("llama.cpp", 1), "decode_tokens_per_second", (1.2, 6)),
-    ("native to llama.cpp (Q4_1), prefill, 1 thread", ("native", 1), ("llama.cpp", 1), "prefill_tokens_per_second", (0.9, 8)),
+    (
+        "native to llama.cpp (Q4_1), decoding, 1 thread",
+        ("native", 1),
+        ("llama.cpp", 1),
+        "decode_tokens_per_second",
+        (1.2, 6),
+    ),
+    (
+        "native to llama.cpp (Q4_1), prefill, 1 thread",
+        ("native", 1),
+        ("llama.cpp", 1),
+        "prefill_tokens_per_second",
+        (0.9, 8),
+    ),
     ("plugin to native, decoding, 1 thread", ("plugin", 1), ("native", 1), "decode_tokens_per_second", (0.25, 0.7)),
     ("browser to native, decoding, 1 thread", ("browser", 1), ("native", 1), "decode_tokens_per_second", (0.25, 0.8)),
     ("browser to wllama, decoding, 1 thread", ("browser", 1), ("wllama", 1), "decode_tokens_per_second", (4, 20)),

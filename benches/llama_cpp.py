@@ -12,7 +12,15 @@ llama.cpp comes from the source distribution of llama-cpp-python (its pinned ver
 target/llama.cpp, or without AVX-512 into target/llama.cpp-avx2, unless --llama names a folder with llama-bench and
 llama-quantize. EdgeLLM's program is `speed` of this folder. `random_model.py` makes the large model.
 """
-import argparse, json, os, statistics, subprocess, sys, tarfile, time
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import time
 from pathlib import Path
 
 from machine import earlier
@@ -43,14 +51,40 @@ def build_llama(flags, name):
     folder.mkdir(parents=True, exist_ok=True)
     print(f"building llama.cpp ({name}): several minutes", file=sys.stderr)
     run(sys.executable, "-m", "pip", "install", "-q", "cmake", "ninja")
-    run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "llama-cpp-python", "-d", folder, PACKAGE)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--no-binary",
+        "llama-cpp-python",
+        "-d",
+        folder,
+        PACKAGE,
+    )
     with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
         archive.extractall(folder, filter="data")
     source = next(folder.glob("llama_cpp_python-*")) / "vendor" / "llama.cpp"
     scripts = Path(sys.executable).parent
     env = dict(os.environ, PATH=f"{scripts}:{os.environ['PATH']}")
-    run("cmake", "-B", folder / "build", "-S", source, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DLLAMA_CURL=OFF",
-        "-DLLAMA_OPENSSL=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", *flags, env=env)
+    run(
+        "cmake",
+        "-B",
+        folder / "build",
+        "-S",
+        source,
+        "-G",
+        "Ninja",
+        "-DCMAKE_BUILD_TYPE=Release",
+        "-DLLAMA_CURL=OFF",
+        "-DLLAMA_OPENSSL=OFF",
+        "-DLLAMA_BUILD_TESTS=OFF",
+        "-DLLAMA_BUILD_SERVER=OFF",
+        *flags,
+        env=env,
+    )
     run("ninja", "-C", folder / "build", "llama-bench", "llama-quantize", "llama-perplexity", env=env)
     return binaries
 
@@ -64,8 +98,15 @@ def llama_file(binaries, source, name):
     if not path.exists():
         given = source if name == "F16" or source.stem.endswith("-f16") else llama_file(binaries, source, "F16")
         options = ["--allow-requantize", *(["--pure"] if name.endswith(" pure") else [])]
-        run(binaries / "llama-quantize", *options, given, path, name.split()[0], stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL)
+        run(
+            binaries / "llama-quantize",
+            *options,
+            given,
+            path,
+            name.split()[0],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     return path
 
 
@@ -77,15 +118,38 @@ def our_file(binaries, source, name):
     if not path.exists():
         head = ["--head", "int4"] if "int4 head" in parts else []
         given = llama_file(binaries, source, given) if given else source
-        run(ROOT / "target/release/edgellm", "quantize", "--input", given, "--format", format_, "--output", path, *head,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run(
+            ROOT / "target/release/edgellm",
+            "quantize",
+            "--input",
+            given,
+            "--format",
+            format_,
+            "--output",
+            path,
+            *head,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     return path
 
 
 def llama_rate(binaries, path, threads, what, tokens):
     sizes = ["-p", tokens, "-n", 0] if what == "prefill" else ["-p", 0, "-n", tokens]
-    out = run(binaries / "llama-bench", "-m", path, "-t", threads, *sizes, "-r", 1, "-o", "json",
-              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    out = run(
+        binaries / "llama-bench",
+        "-m",
+        path,
+        "-t",
+        threads,
+        *sizes,
+        "-r",
+        1,
+        "-o",
+        "json",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ).stdout
     (row,) = json.loads(out)
     return row["avg_ts"]
 
@@ -124,13 +188,32 @@ def compare(name, args, binaries, threads):
             rates[own].append(rate)
         print(f"{name}, {threads} thread(s), round {round_} of {args.rounds}", file=sys.stderr)
     rates = {key: values[1:] for key, values in rates.items()}  # the first round warms up
-    fastest = [max(values) for values in zip(*(rates[peer] for peer in theirs))]
+    fastest = [max(values) for values in zip(*(rates[peer] for peer in theirs), strict=True)]
     common = {"comparison": name, "what": f"{what} {tokens}", "threads": threads, "avx2": args.avx2, "goal": goal}
-    rows = [common | {"side": "llama.cpp", "format": peer, "bytes": files[peer].stat().st_size, "rate": spread(rates[peer]),
-                      "runs": rates[peer]} for peer in theirs]
-    rows += [common | {"side": "edgellm", "format": own, "bytes": mine[own].stat().st_size, "rate": spread(rates[own]),
-                       "runs": rates[own], "weights": places[own],
-                       "ratio": spread([a / b for a, b in zip(rates[own], fastest)])} for own in ours]
+    rows = [
+        common
+        | {
+            "side": "llama.cpp",
+            "format": peer,
+            "bytes": files[peer].stat().st_size,
+            "rate": spread(rates[peer]),
+            "runs": rates[peer],
+        }
+        for peer in theirs
+    ]
+    rows += [
+        common
+        | {
+            "side": "edgellm",
+            "format": own,
+            "bytes": mine[own].stat().st_size,
+            "rate": spread(rates[own]),
+            "runs": rates[own],
+            "weights": places[own],
+            "ratio": spread([a / b for a, b in zip(rates[own], fastest, strict=True)]),
+        }
+        for own in ours
+    ]
     return rows
 
 
@@ -174,11 +257,12 @@ def main():
         for threads in (int(threads) for threads in args.threads.split(",")):
             measured = compare(name, args, binaries, threads)
             when = {"commit": commit, "date": time.strftime("%Y-%m-%d"), "load_average": os.getloadavg()}
-            same = lambda row: (row["comparison"], row["threads"], row["avx2"]) == (name, threads, args.avx2)
-            rows = [row for row in rows if not same(row)] + [row | when for row in measured]
+            this = (name, threads, args.avx2)
+            rows = [row for row in rows if (row["comparison"], row["threads"], row["avx2"]) != this]
+            rows += [row | when for row in measured]
             order = list(COMPARISONS)
             rows.sort(key=lambda row: (row["avx2"], order.index(row["comparison"]), row["threads"]))
-            report = {"machine": machine, "llama_cpp": PACKAGE, "rows": rows}
+            report = {"machine": report["machine"], "llama_cpp": PACKAGE, "rows": rows}
             args.output.write_text(json.dumps(report, indent=1) + "\n")
     table(rows)
 

@@ -11,7 +11,9 @@ def cpu_name() -> str:
     """As the system tells it; on x86 with family and model, because virtual machines may call different CPUs the same."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    fields = {key.strip(): value.strip() for key, separator, value in (line.partition(":") for line in lines) if separator}
+    fields = {
+        key.strip(): value.strip() for key, separator, value in (line.partition(":") for line in lines) if separator
+    }
     name = fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine()
     if "cpu family" in fields and "model" in fields:
         name += f" (family {fields['cpu family']}, model {fields['model']})"

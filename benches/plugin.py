@@ -36,7 +36,11 @@ def targets() -> dict[str, list[str]]:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    return {"median": round(statistics.median(values), 3), "least": round(min(values), 3), "most": round(max(values), 3)}
+    return {
+        "median": round(statistics.median(values), 3),
+        "least": round(min(values), 3),
+        "most": round(max(values), 3),
+    }
 
 
 def main() -> None:
@@ -46,7 +50,18 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    options = ["--model", args.model, "--raw", "--prompt", PROMPT, "--temperature", "0", "-n", str(args.tokens), "--json"]
+    options = [
+        "--model",
+        args.model,
+        "--raw",
+        "--prompt",
+        PROMPT,
+        "--temperature",
+        "0",
+        "-n",
+        str(args.tokens),
+        "--json",
+    ]
     runs: dict[str, list[dict]] = {name: [] for name in targets()}
     expected = None
     for round_ in range(args.rounds + 1):
@@ -60,7 +75,8 @@ def main() -> None:
     results: dict = {"machine": machine(), "rounds": args.rounds, "tokens": args.tokens}
     for phase in ("decode", "prefill"):
         rates = {
-            name: [report["timings"][f"{phase}_tokens_per_second"] for report in reports] for name, reports in runs.items()
+            name: [report["timings"][f"{phase}_tokens_per_second"] for report in reports]
+            for name, reports in runs.items()
         }
         shares = {
             name: [rate / native for rate, native in zip(rates[name], rates["native avx2"], strict=True)]

@@ -8,7 +8,14 @@ Every comparison is between runs next to each other in the same round; medians a
 --llama, llama.cpp's jitter is measured beside ours; --large names the model whose memory is measured with 2,048
 tokens of context. Writes benches/results/properties.json.
 """
-import argparse, json, os, statistics, subprocess, sys, time
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from machine import earlier
@@ -19,8 +26,9 @@ PROMPT = "The ship left the harbour early in the morning, before the wind had tu
 
 
 def run(*command):
-    return subprocess.run([str(part) for part in command], check=True, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL).stdout
+    return subprocess.run(
+        [str(part) for part in command], check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ).stdout
 
 
 def speed(model, **options):
@@ -36,8 +44,20 @@ def spread(values):
 def cold_start(args):
     """Milliseconds from starting the process to its end, after the first token of a 16-token prompt, for each place
     of the weights."""
-    command = [EDGELLM, "generate", "--model", args.model, "--prompt", PROMPT, "--raw", "--max-tokens", 1,
-               "--temperature", 0, "--json"]
+    command = [
+        EDGELLM,
+        "generate",
+        "--model",
+        args.model,
+        "--prompt",
+        PROMPT,
+        "--raw",
+        "--max-tokens",
+        1,
+        "--temperature",
+        0,
+        "--json",
+    ]
     answer = json.loads(run(*command))
     count = len(answer["prompt_token_ids"])
     assert count == 16, f"the prompt has {count} tokens"
@@ -95,8 +115,22 @@ def memory(args):
     if not args.large:
         return "not measured"
     prompt = "water " * 2000
-    answer = json.loads(run(EDGELLM, "generate", "--model", args.large, "--prompt", prompt, "--raw", "--max-tokens", 40,
-                            "--temperature", 0, "--json"))
+    answer = json.loads(
+        run(
+            EDGELLM,
+            "generate",
+            "--model",
+            args.large,
+            "--prompt",
+            prompt,
+            "--raw",
+            "--max-tokens",
+            40,
+            "--temperature",
+            0,
+            "--json",
+        )
+    )
     tokens = len(answer["prompt_token_ids"]) + len(answer["token_ids"])
     return {"peak_rss_bytes": answer["peak_rss_bytes"], "tokens": tokens, "file": args.large.stat().st_size}
 
@@ -109,7 +143,10 @@ def context(args):
             options = {"prompt": 1, "generate": 48, "threads": threads, "kv-cache": cache}
             short, long = (speed(args.model, context=positions, **options) for positions in (128, 4096))
             ratios.append(short["decode_tokens_per_second"] / long["decode_tokens_per_second"])
-    rows = [{"kv_cache": cache, "threads": threads, "times_slower": spread(ratios)} for (cache, threads), ratios in times.items()]
+    rows = [
+        {"kv_cache": cache, "threads": threads, "times_slower": spread(ratios)}
+        for (cache, threads), ratios in times.items()
+    ]
     return {"rows": rows, "goal": 2}
 
 
@@ -120,10 +157,14 @@ def main():
     parser.add_argument("--gguf", type=Path)
     parser.add_argument("--llama", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--parts", default="cold_start,batches,busy_core,jitter,memory,context", help="which to measure anew")
+    parser.add_argument(
+        "--parts", default="cold_start,batches,busy_core,jitter,memory,context", help="which to measure anew"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/properties.json")
     args = parser.parse_args()
-    subprocess.run(["cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host"], cwd=ROOT, check=True)
+    subprocess.run(
+        ["cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host"], cwd=ROOT, check=True
+    )
     report = earlier(args.output)
     report |= {"model": args.model.name, "date": time.strftime("%Y-%m-%d")}
     parts = {part.__name__: part for part in (cold_start, batches, busy_core, jitter, memory, context)}

@@ -7,6 +7,7 @@ The shape is that of a model of a billion weights (hidden 2048, feed-forward 819
 key-value heads of 64, vocabulary 32,000, embedding and head apart). The vocabulary is the first part of another
 model's, since both engines want one.
 """
+
 import argparse
 from pathlib import Path
 

@@ -21,7 +21,9 @@ from pathlib import Path
 from machine import machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts" / "server"))
-from process import MODEL, Server  # noqa: E402
+import itertools
+
+from process import MODEL, Server
 
 TOPICS = (
     "the sea", "a clock that runs backwards", "how bread rises", "the moon", "a small town in winter", "trains",
@@ -92,7 +94,7 @@ def one_client(port: int, tokens: int, runs: int) -> dict:
     for index in range(runs):
         _, times, count = ask(port, request(20_000 + index, tokens))
         rates.append(count / times[-1])
-        gaps += [b - a for a, b in zip(times, times[1:])]
+        gaps += [b - a for a, b in itertools.pairwise(times)]
     return {
         "tokens_per_second": [round(rate, 1) for rate in rates],
         "median_tokens_per_second": round(statistics.median(rates), 1),
@@ -120,7 +122,7 @@ def under_load(server: Server, clients: int, seconds: float, tokens: int) -> tup
             with lock:
                 answers[index] = text
                 firsts.append(times[0])
-                gaps.extend(b - a for a, b in zip(times, times[1:]))
+                gaps.extend(b - a for a, b in itertools.pairwise(times))
                 total[0] += count
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
@@ -132,7 +134,7 @@ def under_load(server: Server, clients: int, seconds: float, tokens: int) -> tup
     elapsed = time.perf_counter() - start
     time.sleep(0.5)
     third = seconds / 3
-    minute = lambda low, high: [rss for at, rss in memory if low <= at < high]  # noqa: E731
+    minute = lambda low, high: [rss for at, rss in memory if low <= at < high]
     second, last = minute(third, 2 * third), minute(2 * third, seconds)
     result = {
         "clients": clients,
@@ -154,7 +156,20 @@ def under_load(server: Server, clients: int, seconds: float, tokens: int) -> tup
 def first_token(server: Server, runs: int) -> dict:
     """Time to the first token of a prompt of 32 tokens, different each time, at idle."""
     times, tokens = [], set()
-    words = "river stone lamp garden winter paper silver window morning forest bread ocean".split()
+    words = [
+        "river",
+        "stone",
+        "lamp",
+        "garden",
+        "winter",
+        "paper",
+        "silver",
+        "window",
+        "morning",
+        "forest",
+        "bread",
+        "ocean",
+    ]
     for index in range(runs):
         varied = " ".join(words[(index * 5 + at * 7) % len(words)] for at in range(32))
         prompt = server.post("/tokenize", {"content": f"{index} {varied}"})["tokens"][:32]

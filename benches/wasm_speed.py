@@ -9,7 +9,19 @@ V8's optimizing compiler is through. All must give native's tokens. Ratios are t
 brings Python's and the compilers; engines that are not there are left out by name, on stderr.
 Writes benches/results/wasm_speed.json and prints a Markdown table.
 """
-import argparse, importlib.metadata, json, os, queue, shutil, statistics, subprocess, sys, tempfile, threading, time
+
+import argparse
+import importlib.metadata
+import json
+import os
+import queue
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,8 +30,12 @@ from machine import machine
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "benches/wasm_speed.mjs"
 MODEL = "smollm2-135m-instruct"
-FORMATS = {"int4": [], "int4, int4 head": ["--head", "int4"], "int2, int4 head": ["--head", "int4"],
-           "bitnet, int4 head": ["--head", "int4"]}
+FORMATS = {
+    "int4": [],
+    "int4, int4 head": ["--head", "int4"],
+    "int2, int4 head": ["--head", "int4"],
+    "bitnet, int4 head": ["--head", "int4"],
+}
 VARIANTS = ["simd", "relaxed"]
 
 
@@ -35,8 +51,17 @@ class Native:
 
     def command(self, what, tokens):
         prompt, generate = (tokens, 1) if what == "prefill" else (4, tokens)
-        out = run(ROOT / "target/release/speed", self.model, "--kernel", "avx2", "--prompt", prompt, "--generate", generate,
-                  stdout=subprocess.PIPE).stdout
+        out = run(
+            ROOT / "target/release/speed",
+            self.model,
+            "--kernel",
+            "avx2",
+            "--prompt",
+            prompt,
+            "--generate",
+            generate,
+            stdout=subprocess.PIPE,
+        ).stdout
         result = json.loads(out)
         return tokens / result[f"{what}_tokens_per_second"], result["answer_hash"] if what == "decode" else None
 
@@ -86,8 +111,9 @@ class Node(V8):
         # Before V8 11.4 relaxed SIMD is behind a flag.
         flag = "--experimental-wasm-relaxed-simd"
         flags = [flag] if flag in run("node", "--v8-options", stdout=subprocess.PIPE).stdout else []
-        self.process = subprocess.Popen(["node", *flags, SCRIPT, module, model], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            ["node", *flags, SCRIPT, module, model], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.ready(self.process.stdout.readline())
 
     def ask(self, line):
@@ -108,7 +134,13 @@ class Chromium(V8):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(handler):
                 path = handler.path
-                body = self.commands.get().encode() if path == "/command" else files[path].read_bytes() if path in files else page
+                body = (
+                    self.commands.get().encode()
+                    if path == "/command"
+                    else files[path].read_bytes()
+                    if path in files
+                    else page
+                )
                 kind = "text/javascript" if path.endswith(".mjs") else "text/html"
                 handler.send_response(200)
                 handler.send_header("Content-Type", kind)
@@ -128,9 +160,21 @@ class Chromium(V8):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.process = subprocess.Popen(
-            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", f"--user-data-dir={self.profile.name}",
-             f"http://127.0.0.1:{self.server.server_port}/"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [
+                "chromium",
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                f"--user-data-dir={self.profile.name}",
+                f"http://127.0.0.1:{self.server.server_port}/",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         self.ready(self.answers.get(timeout=120))
 
     def ask(self, line):
@@ -150,8 +194,14 @@ ENGINES = {"wasmtime": Wasmtime, "node": Node, "chromium": Chromium}
 def spread(values):
     values = sorted(values)
     quarter = lambda q: values[round((len(values) - 1) * q)]
-    return {"median": statistics.median(values), "lower_quartile": quarter(0.25), "upper_quartile": quarter(0.75),
-            "min": values[0], "max": values[-1], "n": len(values)}
+    return {
+        "median": statistics.median(values),
+        "lower_quartile": quarter(0.25),
+        "upper_quartile": quarter(0.75),
+        "min": values[0],
+        "max": values[-1],
+        "n": len(values),
+    }
 
 
 def build():
@@ -168,8 +218,19 @@ def build():
     for name, options in FORMATS.items():
         models[name] = folder / f"{MODEL}-{name.replace(', ', '-').replace(' ', '-')}.tmac2.bin"
         if not models[name].exists():
-            run("target/release/edgellm", "quantize", "--input", gguf, "--format", name.split(",")[0], *options, "--output",
-                models[name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            run(
+                "target/release/edgellm",
+                "quantize",
+                "--input",
+                gguf,
+                "--format",
+                name.split(",")[0],
+                *options,
+                "--output",
+                models[name],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
     return modules, models
 
 
@@ -221,16 +282,26 @@ def main():
         for what in ("decode", "prefill"):
             values, native = series[format_, engine, variant, what], series[format_, "native", "avx2", what]
             row[what] = spread(values)
-            row[f"{what}_of_native"] = spread([a / b for a, b in zip(values, native)])
+            row[f"{what}_of_native"] = spread([a / b for a, b in zip(values, native, strict=True)])
         summary.append(row)
 
     first = lambda *command: run(*command, stdout=subprocess.PIPE).stdout.strip()
-    versions = {"wasmtime": lambda: importlib.metadata.version("wasmtime"), "chromium": lambda: first("chromium", "--version"),
-                "node": lambda: first("node", "-p", "'node ' + process.version + ', V8 ' + process.versions.v8")}
-    report = {"machine": machine(),
-              "commit": first("git", "rev-parse", "--short", "HEAD"), "date": time.strftime("%Y-%m-%d"),
-              "versions": {name: versions[name]() for name in wanted}, "load_average": os.getloadavg(),
-              "prompt": args.prompt, "generate": args.generate, "summary": summary, "runs": runs}
+    versions = {
+        "wasmtime": lambda: importlib.metadata.version("wasmtime"),
+        "chromium": lambda: first("chromium", "--version"),
+        "node": lambda: first("node", "-p", "'node ' + process.version + ', V8 ' + process.versions.v8"),
+    }
+    report = {
+        "machine": machine(),
+        "commit": first("git", "rev-parse", "--short", "HEAD"),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: versions[name]() for name in wanted},
+        "load_average": os.getloadavg(),
+        "prompt": args.prompt,
+        "generate": args.generate,
+        "summary": summary,
+        "runs": runs,
+    }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(report, indent=1) + "\n")
 

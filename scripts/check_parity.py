@@ -74,9 +74,7 @@ def compare(args: argparse.Namespace) -> None:
             results.setdefault(what, {}).setdefault(hash_, []).append(who)
             seen.add(what)
         names.append((path, seen))
-    problems = [
-        f"{path}: no line for {what}" for path, seen in names for what in sorted(results.keys() - seen)
-    ]
+    problems = [f"{path}: no line for {what}" for path, seen in names for what in sorted(results.keys() - seen)]
     for what, hashes in sorted(results.items()):
         if len(hashes) > 1:
             problems.append(f"{what} differs:")

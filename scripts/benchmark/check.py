@@ -52,8 +52,10 @@ def check_rows(report: dict) -> None:
         if row["target"] in ("native", "plugin", "browser"):
             same = native[row["prompt_tokens"]]
             assert row["answer_hash"] == same["answer_hash"] and row["logits_hash"] == same["logits_hash"], row
-        print(f"{row['target']} {row['threads']}T, {row['prompt_tokens']} tokens: answer {row['answer_hash']}, "
-              f"{row['decode_tokens_per_second']['median']:.1f} tokens per second")
+        print(
+            f"{row['target']} {row['threads']}T, {row['prompt_tokens']} tokens: answer {row['answer_hash']}, "
+            f"{row['decode_tokens_per_second']['median']:.1f} tokens per second"
+        )
     for absent in report["absent"]:
         print(f"{absent['target']} was not measured: {absent['reason']}")
 
@@ -97,7 +99,9 @@ def check_page(report: dict) -> None:
         common = [chromium, *CHROMIUM, f"--user-data-dir={profile}"]
         dumped = subprocess.run([*common, "--dump-dom", url], check=True, capture_output=True, text=True)
         picture = OUTPUT / "report.png"
-        subprocess.run([*common, f"--screenshot={picture}", "--window-size=1400,2400", url], check=True, capture_output=True)
+        subprocess.run(
+            [*common, f"--screenshot={picture}", "--window-size=1400,2400", url], check=True, capture_output=True
+        )
     console = [line for line in dumped.stderr.splitlines() if "CONSOLE" in line]
     assert not console, console
     assert picture.stat().st_size > 30_000, "the page looks empty"
@@ -111,9 +115,14 @@ def check_page(report: dict) -> None:
     for row in rows:
         index, name, numbers = int(row[0].split(":")[0]), row[1], row[2:]
         figure = report["rows"][index][name]
-        expected = [figure["n"], figure["mean"], figure["ci95"], *(figure[key] for key in ("median", "p50", "p95", "p99", "max"))]
-        for shown, value in zip(numbers, expected, strict=True):
-            shown = [float(part) for part in shown.split()]
+        expected = [
+            figure["n"],
+            figure["mean"],
+            figure["ci95"],
+            *(figure[key] for key in ("median", "p50", "p95", "p99", "max")),
+        ]
+        for text, value in zip(numbers, expected, strict=True):
+            shown = [float(part) for part in text.split()]
             wanted = value if isinstance(value, list) else [value]
             assert all(math.isclose(a, b) for a, b in zip(shown, wanted, strict=True)), (row, figure)
             checked += 1

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What scipy and numpy say about seeded samples, for host/benchmark/tests/statistics.rs to agree with.
 
-    pip install scipy==1.17.1 numpy==2.4.6
-    python3 scripts/benchmark/statistics_fixtures.py >host/benchmark/tests/statistics.json
+pip install scipy==1.17.1 numpy==2.4.6
+python3 scripts/benchmark/statistics_fixtures.py >host/benchmark/tests/statistics.json
 """
 
 import json

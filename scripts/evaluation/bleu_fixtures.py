@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What sacrebleu says of some corpora, for host/benchmark/tests/bleu.rs to agree with.
 
-    pip install sacrebleu==2.6.0
-    python3 scripts/evaluation/bleu_fixtures.py >host/benchmark/tests/bleu.json
+pip install sacrebleu==2.6.0
+python3 scripts/evaluation/bleu_fixtures.py >host/benchmark/tests/bleu.json
 """
 
 import json

@@ -61,7 +61,13 @@ def raw(name: str, doc: dict) -> dict:
         case "hellaswag":
             # What the set's own text becomes is what the package has; done twice it stays the same.
             label, context = doc["query"].split(": ", 1)
-            return {"activity_label": label, "ctx_a": context, "ctx_b": "", "endings": doc["choices"], "label": doc["gold"]}
+            return {
+                "activity_label": label,
+                "ctx_a": context,
+                "ctx_b": "",
+                "endings": doc["choices"],
+                "label": doc["gold"],
+            }
         case _:
             return {"text": f"{doc['query']} {doc['choices'][0]}"}
 

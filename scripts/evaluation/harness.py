@@ -39,7 +39,7 @@ def task(manager, name: str, theirs: str, data: Path) -> dict:
     """The harness's definition of a task, on our copy of its documents."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    config = load_yaml(manager.task_index[theirs].yaml_path) | {
+    return load_yaml(manager.task_index[theirs].yaml_path) | {
         "task": theirs,
         "dataset_path": "json",
         "dataset_name": None,
@@ -49,7 +49,6 @@ def task(manager, name: str, theirs: str, data: Path) -> dict:
         "test_split": None,
         "fewshot_split": None,
     }
-    return config
 
 
 def theirs(args: argparse.Namespace) -> dict:
@@ -90,7 +89,9 @@ def main() -> None:
             difference = abs(share["value"] - value) / share["stderr"]
             worst = max(worst, difference)
             rows.append({"task": name, "metric": metric, "edgellm": share, "harness": value, "difference": difference})
-            print(f"| {name} | {metric} | {share['value']:.4f} | {value:.4f} | {share['stderr']:.4f} | {difference:.2f} |")
+            print(
+                f"| {name} | {metric} | {share['value']:.4f} | {value:.4f} | {share['stderr']:.4f} | {difference:.2f} |"
+            )
     if args.output:
         report = {"model": mine["model"], "limit": args.limit, "rows": rows}
         args.output.write_text(json.dumps(report, indent=1) + "\n")

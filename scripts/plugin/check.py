@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "scripts/server"))
 
 import openai  # noqa: E402
+
 from process import MODEL, Server, program, run_tests  # noqa: E402
 
 PLUGIN = ROOT / "target/plugin"
@@ -40,7 +41,9 @@ def component(world: str, variant: str) -> Path:
 
 
 def run(*command: object, **options) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, **options)
+    done = subprocess.run(
+        [str(part) for part in command], check=False, capture_output=True, text=True, cwd=ROOT, **options
+    )
     if done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -84,7 +87,9 @@ def same_bits_from_every_host() -> None:
     print(f"64 tokens and their logits are the same bits: {hosts}")
     for result in results[1:3]:
         beside, start, opened = (result[key] for key in ["memory_beside_the_file", "start_ms", "open_ms"])
-        print(f"{result['kernels']}: start {start:.0f} ms, model open in {opened} ms, {beside / 1e6:.1f} MB beside the file")
+        print(
+            f"{result['kernels']}: start {start:.0f} ms, model open in {opened} ms, {beside / 1e6:.1f} MB beside the file"
+        )
         assert beside <= MOST_BESIDE_THE_FILE, beside
         assert start <= MOST_TO_START, start
         assert opened <= MOST_TO_OPEN, opened
@@ -109,13 +114,20 @@ def the_stock_wasmtime_runs_the_command() -> None:
         words = ["--model", f"models/{model.name}"]
         info = json.loads(run(*command, "info", *words))
         assert info["num_hidden_layers"] == 30, info
-        report = json.loads(run(*command, "generate", *words, "--prompt", QUESTION, "--temperature", 0, "-n", 24, "--json"))
+        report = json.loads(
+            run(*command, "generate", *words, "--prompt", QUESTION, "--temperature", 0, "-n", 24, "--json")
+        )
         options = ["--prompt", QUESTION, "--temperature", 0, "-n", 24, "--json"]
         native = json.loads(run(program(), "generate", "--model", model, *options))
         assert report["token_ids"] == native["token_ids"], (report, native)
         assert report["finish_reason"] == native["finish_reason"]
         assert report["timings"]["decode_tokens_per_second"] > 0
-    failed = subprocess.run([*map(str, command), "generate", "--model", "../secret", "--prompt", "x"], capture_output=True, text=True)
+    failed = subprocess.run(
+        [*map(str, command), "generate", "--model", "../secret", "--prompt", "x"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert failed.returncode and "models" in failed.stderr, failed
     assert "Usage" in run(*command, "--help")
     print(f"wasmtime run: {report['text']}")
@@ -149,7 +161,9 @@ class WasmtimeServe:
 
 def the_stock_wasmtime_serves_chat_completions() -> None:
     options = {"messages": ASK, "max_tokens": 24, "temperature": 0}
-    native = json.loads(run(program(), "generate", "--model", model, "--prompt", QUESTION, "--temperature", 0, "-n", 24, "--json"))
+    native = json.loads(
+        run(program(), "generate", "--model", model, "--prompt", QUESTION, "--temperature", 0, "-n", 24, "--json")
+    )
     for variant in VARIANTS:
         with WasmtimeServe(variant) as api:
             names = [entry.id for entry in api.models.list()]
@@ -157,11 +171,18 @@ def the_stock_wasmtime_serves_chat_completions() -> None:
             whole = api.chat.completions.create(model=names[0], **options)
             assert whole.choices[0].message.content == native["text"], (whole, native)
             assert whole.usage.completion_tokens == len(native["token_ids"])
-            chunks = list(api.chat.completions.create(model=names[0], **options, stream=True, stream_options={"include_usage": True}))
+            chunks = list(
+                api.chat.completions.create(
+                    model=names[0], **options, stream=True, stream_options={"include_usage": True}
+                )
+            )
             text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
             assert text == native["text"], text
             assert chunks[-1].usage.total_tokens == whole.usage.total_tokens
-            for wrong in [{"model": "other"}, {"model": names[0], "tools": [{"type": "function", "function": {"name": "f"}}]}]:
+            for wrong in [
+                {"model": "other"},
+                {"model": names[0], "tools": [{"type": "function", "function": {"name": "f"}}]},
+            ]:
                 try:
                     api.chat.completions.create(**{**options, **wrong})
                     raise AssertionError(wrong)
@@ -179,7 +200,12 @@ def edgellm_generates_in_the_sandbox() -> None:
         assert plugin["target"] == "plugin" and "simd" in plugin["kernel"], plugin
         for what in ["text", "token_ids", "prompt_token_ids", "finish_reason"]:
             assert plugin[what] == native[what], (what, plugin, native)
-    wrong = subprocess.run([program(), "generate", "--target", "plugin", "--threads", "2", *map(str, options)], capture_output=True, text=True)
+    wrong = subprocess.run(
+        [program(), "generate", "--target", "plugin", "--threads", "2", *map(str, options)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert wrong.returncode and "--threads" in wrong.stderr, wrong
 
 
@@ -191,7 +217,7 @@ def edgellm_serves_from_the_sandbox() -> None:
         with Server("--target", target) as server:
             api = openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0)
 
-            def ask(messages, **more):
+            def ask(messages, api=api, **more):
                 options = {"model": MODEL, "messages": messages, "max_tokens": 24, "temperature": 0, **more}
                 return api.chat.completions.create(**options)
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "examples/embedding"))
-from host import Guest, session_options  # noqa: E402
+from host import Guest, session_options
 
 PROMPT = "The capital of France is"
 TOKENS = 64

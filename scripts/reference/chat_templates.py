@@ -4,7 +4,7 @@ the chat templates beside it. Run from the repository's root; needs jinja2 (3.1)
 
 import json
 import pathlib
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from jinja2.exceptions import TemplateError
 from jinja2.ext import loopcontrols
@@ -34,7 +34,7 @@ def environment(date):
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
     if date:
-        env.globals["strftime_now"] = lambda f: datetime.fromtimestamp(NOW, timezone.utc).strftime(f)
+        env.globals["strftime_now"] = lambda f: datetime.fromtimestamp(NOW, UTC).strftime(f)
     return env
 
 
@@ -49,14 +49,30 @@ def main():
                         continue
                     messages = [{"role": role, "content": content} for role, content in turns]
                     try:
-                        text = environment(date).from_string(source).render(
-                            messages=messages, add_generation_prompt=generation, bos_token="<s>", eos_token="</s>",
-                            tools=None, documents=None)
+                        text = (
+                            environment(date)
+                            .from_string(source)
+                            .render(
+                                messages=messages,
+                                add_generation_prompt=generation,
+                                bos_token="<s>",
+                                eos_token="</s>",
+                                tools=None,
+                                documents=None,
+                            )
+                        )
                         outcome = {"expected": text}
                     except TemplateError as error:
                         outcome = {"refused": error.message}
-                    cases.append({"template": path.name, "messages": messages, "add_generation_prompt": generation,
-                                  "date": NOW if date else None, **outcome})
+                    cases.append(
+                        {
+                            "template": path.name,
+                            "messages": messages,
+                            "add_generation_prompt": generation,
+                            "date": NOW if date else None,
+                            **outcome,
+                        }
+                    )
     (FIXTURES / "cases.json").write_text(json.dumps(cases, ensure_ascii=False, indent=1) + "\n")
     print(f"{len(cases)} cases")
 

@@ -129,7 +129,7 @@ def compare_logits(args: argparse.Namespace, row: Row, file: Path, reference: Re
     ours = np.memmap(saved, "<f4", "r", shape=shape)
     theirs = np.memmap(reference.path, "<f4", "r", shape=shape)
     kl, same, check = 0.0, 0, Perplexity()
-    for a, b, targets in zip(theirs, ours, reference.targets):
+    for a, b, targets in zip(theirs, ours, reference.targets, strict=True):
         expected, actual = log_softmax(a), log_softmax(b)
         kl += float((np.exp(expected) * (expected - actual)).sum())
         same += int((expected.argmax(axis=-1) == actual.argmax(axis=-1)).sum())
@@ -161,7 +161,7 @@ def compare_greedy(args: argparse.Namespace, row: Row, file: Path, reference: Re
         if report["finish_reason"] == "stop" and until_end(expected, args.ends) == until_end(actual, args.ends):
             row.greedy.append(GREEDY_TOKENS)  # both ended at the same place
         else:
-            row.greedy.append(sum(a == b for a, b in zip(actual, expected)))
+            row.greedy.append(sum(a == b for a, b in zip(actual, expected, strict=False)))
 
 
 def markdown(reference: Reference, rows: list[Row]) -> str:
@@ -176,8 +176,13 @@ def markdown(reference: Reference, rows: list[Row]) -> str:
         table.append([row.name, size, perplexity, f"{row.kl:.4f}", f"{row.top1:.3f}"])
     if reference.greedy:
         agree = [sum(n >= GREEDY_AGREE for n in row.greedy or []) for row in rows]
-        column = ["greedy texts that agree", "---", f"{len(PROMPTS)} of {len(PROMPTS)}", *(f"{n} of {len(PROMPTS)}" for n in agree)]
-        table = [[*line, cell] for line, cell in zip(table, column)]
+        column = [
+            "greedy texts that agree",
+            "---",
+            f"{len(PROMPTS)} of {len(PROMPTS)}",
+            *(f"{n} of {len(PROMPTS)}" for n in agree),
+        ]
+        table = [[*line, cell] for line, cell in zip(table, column, strict=True)]
     return "\n".join(f"| {' | '.join(line)} |" for line in table)
 
 
@@ -202,7 +207,13 @@ def main() -> int:
     parser.add_argument("--text", type=Path, default=HERE / "data" / "sample.txt")
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--chunks", type=int, help="windows to use [default: all]")
-    parser.add_argument("--row", dest="rows", type=row_of, action="append", help="default: int8, int4, int4,precision=fast, int4,precision=high")
+    parser.add_argument(
+        "--row",
+        dest="rows",
+        type=row_of,
+        action="append",
+        help="default: int8, int4, int4,precision=fast, int4,precision=high",
+    )
     parser.add_argument("--no-greedy", dest="greedy", action="store_false")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--check", action="store_true", help="fail where a limit is passed")

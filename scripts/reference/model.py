@@ -79,9 +79,7 @@ class Model:
             add_bos_token=metadata(self.reader, "tokenizer.ggml.add_bos_token", False),
         )
         self.weights = {
-            tensor.name: np.ascontiguousarray(
-                gguf.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32
-            )
+            tensor.name: np.ascontiguousarray(gguf.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
             for tensor in self.reader.tensors
         }
         self.head = self.weights.get("output.weight", self.weights["token_embd.weight"])

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """What a model says in float32: logits, greedy text, token ids, perplexity, from a GGUF file.
 
-    .venv/bin/python scripts/reference/reference.py greedy --gguf F --prompt "The sea is" --count 32
-    .venv/bin/python scripts/reference/reference.py perplexity --gguf F --text T --chunks 4
-    .venv/bin/python scripts/reference/reference.py logits --gguf F --tokens 1,2,3 --output logits.f32
-    .venv/bin/python scripts/reference/reference.py tokenize --gguf F --prompt "The sea is"
+.venv/bin/python scripts/reference/reference.py greedy --gguf F --prompt "The sea is" --count 32
+.venv/bin/python scripts/reference/reference.py perplexity --gguf F --text T --chunks 4
+.venv/bin/python scripts/reference/reference.py logits --gguf F --tokens 1,2,3 --output logits.f32
+.venv/bin/python scripts/reference/reference.py tokenize --gguf F --prompt "The sea is"
 """
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
@@ -45,15 +46,13 @@ def perplexity(args: argparse.Namespace) -> None:
     model = Model(args.gguf)
     tokens = from_gguf(model.reader).encode(read_text(args.text), add_special_tokens=False).ids
     total = Perplexity()
-    saved = open(args.save_logits, "wb") if args.save_logits else None
-    for chunk, window in enumerate(windows(model, tokens, args.context, args.chunks), start=1):
-        logits, targets = window_logits(model, window)
-        total.add(logits, targets)
-        if saved:
-            saved.write(logits.astype("<f4").tobytes())
-        print(f"[{chunk}] {total.value:.4f}", flush=True)
-    if saved:
-        saved.close()
+    with open(args.save_logits, "wb") if args.save_logits else contextlib.nullcontext() as saved:
+        for chunk, window in enumerate(windows(model, tokens, args.context, args.chunks), start=1):
+            logits, targets = window_logits(model, window)
+            total.add(logits, targets)
+            if saved:
+                saved.write(logits.astype("<f4").tobytes())
+            print(f"[{chunk}] {total.value:.4f}", flush=True)
     print(json.dumps({"perplexity": total.value, "stderr": total.stderr, "context": args.context}))
 
 

@@ -1,7 +1,7 @@
 """Hugging Face's own tokenizer, rebuilt from the vocabulary and merges that a GGUF file carries."""
 
 import gguf
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, Regex
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from model import metadata
 
@@ -42,12 +42,16 @@ def from_gguf(reader: gguf.GGUFReader) -> Tokenizer:
         raise SystemExit(f"pre-tokenizer {pre} is not one the reference knows")
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(
-        [AddedToken(t, special=True, normalized=False) for t, k in zip(tokens, types) if k == CONTROL]
+        [AddedToken(t, special=True, normalized=False) for t, k in zip(tokens, types, strict=True) if k == CONTROL]
     )
     tokenizer.add_tokens(
-        [AddedToken(t, special=False, normalized=False) for t, k in zip(tokens, types) if k == USER_DEFINED]
+        [
+            AddedToken(t, special=False, normalized=False)
+            for t, k in zip(tokens, types, strict=True)
+            if k == USER_DEFINED
+        ]
     )
-    for number, (token, kind) in enumerate(zip(tokens, types)):
+    for number, (token, kind) in enumerate(zip(tokens, types, strict=True)):
         if kind in (CONTROL, USER_DEFINED) and tokenizer.token_to_id(token) != number:
             raise SystemExit(f"{token} is {number} in the file, but {tokenizer.token_to_id(token)} in the reference")
     return tokenizer

@@ -24,7 +24,7 @@ from tokenizer import from_gguf
 
 LINES = 2000
 
-
+# fmt: off
 PROSE = [
     "The quick brown fox jumps over the lazy dog.", "I'll say it's done, WE'VE got they're 'quoted' don't",
     "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich", "Portez ce vieux whisky au juge blond qui fume",
@@ -45,28 +45,50 @@ SPACES = [" ", "  ", "    ", "\t", "\t\t", "\r", " \r ", "\u00a0", "\u2003", "\u
 MARKS = ["e\u0301", "o\u0308\u0304", "\u0915\u094d\u0937", "a" + "\u0300" * 12, "\u1112\u1161\u11ab", "\u212b", "\u0344", "\ufb1d"]
 CONTROLS = ["\x00", "\x01", "\x1b[31m", "\x7f", "\x9f", "\ufeff", "\u202e", "\u2066", "\ufffe", "\U0010ffff", "\ue000", "\ufffd"]
 NUMBERS = ["0", "42", "1234567890", "3.14159", "-1e10", "1,000,000", "0b1010", "٣٤٥", "१२३", "10²", "2024-11-22T09:30:00Z", "v1.2.3"]
+# fmt: on
 
 
 def lines(specials):
     """2,000 lines without a line feed, the same in every run."""
     rng = random.Random(20241122)
-    specials = sorted(specials) + ["<|im_start|", "<|im_end |>", "<|IM_END|>", "<s>", "</s>", "<|eot_id|>"]
+    specials = [*sorted(specials), "<|im_start|", "<|im_end |>", "<|IM_END|>", "<s>", "</s>", "<|eot_id|>"]
 
     def invalid():
-        return bytes(rng.choice([0x61, 0x20, 0x80, 0xBF, 0xC0, 0xC3, 0xE2, 0x82, 0xED, 0xA0, 0xF0, 0x9F, 0xFF])
-                     for _ in range(rng.randrange(1, 12))).decode("utf-8", "replace")
+        return bytes(
+            rng.choice([0x61, 0x20, 0x80, 0xBF, 0xC0, 0xC3, 0xE2, 0x82, 0xED, 0xA0, 0xF0, 0x9F, 0xFF])
+            for _ in range(rng.randrange(1, 12))
+        ).decode("utf-8", "replace")
 
     def anything():
-        return "".join(chr(c) for c in (rng.randrange(1, 0x110000) for _ in range(rng.randrange(1, 12)))
-                       if not 0xD800 <= c < 0xE000)
+        return "".join(
+            chr(c)
+            for c in (rng.randrange(1, 0x110000) for _ in range(rng.randrange(1, 12)))
+            if not 0xD800 <= c < 0xE000
+        )
 
     def word():
-        letters = rng.choice(["abcdefghijklmnopqrstuvwxyz", "ETAOIN", "äöüßéèñ", "日本語漢字", "аеиноті", "ab", "=-*#_", "0123456789"])
-        return "".join(rng.choice(letters) for _ in range(rng.choice([1, 3, 8, 20, 200, 3000] if rng.random() < 0.2 else [2, 5, 9])))
+        letters = rng.choice(
+            ["abcdefghijklmnopqrstuvwxyz", "ETAOIN", "äöüßéèñ", "日本語漢字", "аеиноті", "ab", "=-*#_", "0123456789"]
+        )
+        return "".join(
+            rng.choice(letters)
+            for _ in range(rng.choice([1, 3, 8, 20, 200, 3000] if rng.random() < 0.2 else [2, 5, 9]))
+        )
 
-    kinds = [lambda: rng.choice(PROSE), lambda: rng.choice(CODE), lambda: rng.choice(EMOJI), lambda: rng.choice(SPACES),
-             lambda: rng.choice(MARKS), lambda: rng.choice(CONTROLS), lambda: rng.choice(NUMBERS), invalid, anything, word,
-             lambda: rng.choice(specials), lambda: str(rng.randrange(10 ** rng.randrange(1, 20)))]
+    kinds = [
+        lambda: rng.choice(PROSE),
+        lambda: rng.choice(CODE),
+        lambda: rng.choice(EMOJI),
+        lambda: rng.choice(SPACES),
+        lambda: rng.choice(MARKS),
+        lambda: rng.choice(CONTROLS),
+        lambda: rng.choice(NUMBERS),
+        invalid,
+        anything,
+        word,
+        lambda: rng.choice(specials),
+        lambda: str(rng.randrange(10 ** rng.randrange(1, 20))),
+    ]
     fixed = PROSE + CODE + EMOJI + SPACES + MARKS + CONTROLS + NUMBERS + specials + [""]
     made = []
     while len(fixed) + len(made) < LINES:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import openai
+
 from process import MODEL, ROOT, Server, run_tests
 
 WEATHER = {
@@ -27,7 +28,10 @@ WEATHER = {
 }
 PERSON = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 30}, "age": {"type": "integer", "minimum": 0, "maximum": 150}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 30},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+    },
     "required": ["name", "age"],
     "additionalProperties": False,
 }
@@ -72,7 +76,9 @@ def tools() -> None:
         api = client(server)
         messages = [{"role": "user", "content": "How is the weather in Oslo?"}]
         options = {"model": MODEL, "tools": [WEATHER], "seed": 1, "max_tokens": 120, "temperature": 0}
-        answer = api.chat.completions.create(messages=messages, tool_choice="required", parallel_tool_calls=False, **options)
+        answer = api.chat.completions.create(
+            messages=messages, tool_choice="required", parallel_tool_calls=False, **options
+        )
         choice = answer.choices[0]
         assert choice.finish_reason == "tool_calls", choice
         call = choice.message.tool_calls[0]
@@ -111,7 +117,12 @@ def schemas() -> None:
         )
         assert isinstance(parsed.choices[0].message.parsed, Person)
         loose = api.chat.completions.create(
-            model=MODEL, messages=messages, response_format={"type": "json_object"}, max_tokens=200, seed=2, temperature=0
+            model=MODEL,
+            messages=messages,
+            response_format={"type": "json_object"},
+            max_tokens=200,
+            seed=2,
+            temperature=0,
         )
         if loose.choices[0].finish_reason == "stop":
             assert isinstance(json.loads(loose.choices[0].message.content), dict)
@@ -125,10 +136,10 @@ def embeddings_and_models() -> None:
         vectors = [item.embedding for item in data]
         assert all(len(vector) == 576 for vector in vectors)
         assert all(math.isclose(sum(x * x for x in vector), 1, rel_tol=1e-4) for vector in vectors)
-        close, far = (sum(a * b for a, b in zip(vectors[0], other)) for other in vectors[1:])
+        close, far = (sum(a * b for a, b in zip(vectors[0], other, strict=True)) for other in vectors[1:])
         assert close > far, (close, far)
         floats = api.embeddings.create(model=MODEL, input=texts[0], encoding_format="float").data[0].embedding
-        assert max(abs(a - b) for a, b in zip(floats, vectors[0])) < 1e-6
+        assert max(abs(a - b) for a, b in zip(floats, vectors[0], strict=True)) < 1e-6
         assert [model.id for model in api.models.list()] == [MODEL]
         assert api.models.retrieve(MODEL).id == MODEL
 
@@ -144,7 +155,7 @@ def errors() -> None:
     with Server(environment={"EDGELLM_API_KEYS": "secret"}) as server:
         api = client(server, api_key="secret")
         chat = api.chat.completions.create
-        refused(openai.AuthenticationError, lambda: client(server, api_key="wrong").models.list())
+        refused(openai.AuthenticationError, client(server, api_key="wrong").models.list)
         missing = refused(openai.NotFoundError, lambda: chat(model="gpt-4", messages=ASK))
         assert missing.code == "model_not_found", missing
         hot = refused(openai.BadRequestError, lambda: chat(model=MODEL, messages=ASK, temperature=9))
@@ -187,6 +198,7 @@ def llm_tool() -> None:
         for more in ([], ["--no-stream"]):
             result = subprocess.run(
                 [program, "-m", "edge", "-o", "max_tokens", "30", "-o", "temperature", "0", *more, QUESTION],
+                check=False,
                 env={**os.environ, "LLM_USER_PATH": home, "OPENAI_API_KEY": "none"},
                 capture_output=True,
                 text=True,
@@ -199,7 +211,8 @@ def llm_tool() -> None:
 def javascript() -> None:
     with Server() as server:
         script = Path(__file__).with_name("client.mjs")
-        result = subprocess.run(["node", script, server.url, MODEL], capture_output=True, text=True, timeout=120)
+        command = ["node", script, server.url, MODEL]
+        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
         assert result.returncode == 0, result.stderr
         deadline = time.monotonic() + 5
         while server.total("edgellm_active_sequences"):

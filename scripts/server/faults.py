@@ -132,9 +132,15 @@ def malformed(random: random.Random) -> bytes:
         lines = "".join(f"x-{i}: {'y' * random.randrange(50)}\r\n" for i in range(random.randrange(100, 600)))
         return post(good, headers=lines)
     if kind == 7:  # a length that is not true
-        return f"POST /tokenize HTTP/1.1\r\nhost: x\r\ncontent-length: {random.choice(['-1', '99999999999999999999', 'x'])}\r\n\r\n".encode()
-    return post(b'{"content": "' + b"x" * random.randrange(5 << 20, 6 << 20) + b'"}', "/tokenize") if random.random() < 0.02 else post(
-        b"\x00" * random.randrange(1000), random.choice(["/v1/embeddings", "/v1/completions", "/detokenize", "/nowhere"])
+        length = random.choice(["-1", "99999999999999999999", "x"])
+        return f"POST /tokenize HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
+    return (
+        post(b'{"content": "' + b"x" * random.randrange(5 << 20, 6 << 20) + b'"}', "/tokenize")
+        if random.random() < 0.02
+        else post(
+            b"\x00" * random.randrange(1000),
+            random.choice(["/v1/embeddings", "/v1/completions", "/detokenize", "/nowhere"]),
+        )
     )
 
 
@@ -203,16 +209,15 @@ def terminated_under_load() -> None:
 
 def ended_at_once() -> None:
     """A drain that takes too long is cut short, with an answer that ends as answers do."""
-    with Server("--drain-timeout", "1") as server:
-        with connect(server) as stream:
-            stream.sendall(post(json.dumps(ENDLESS).encode(), "/v1/completions"))
-            stream.recv(10)
-            server.process.send_signal(signal.SIGTERM)
-            start = time.monotonic()
-            rest = b"".join(iter(lambda: stream.recv(65536), b""))
-            assert server.process.wait(10) == 0
-            assert time.monotonic() - start < 5
-            assert b"[DONE]" in rest
+    with Server("--drain-timeout", "1") as server, connect(server) as stream:
+        stream.sendall(post(json.dumps(ENDLESS).encode(), "/v1/completions"))
+        stream.recv(10)
+        server.process.send_signal(signal.SIGTERM)
+        start = time.monotonic()
+        rest = b"".join(iter(lambda: stream.recv(65536), b""))
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - start < 5
+        assert b"[DONE]" in rest
 
 
 def full_disk_for_logs() -> None:

@@ -1,5 +1,9 @@
 """bitnet.cpp, by its build of llama-server: EDGELLM_BITNET_SERVER names that program, EDGELLM_BITNET_MODEL its GGUF."""
-import socket, subprocess, urllib.error, urllib.request
+
+import socket
+import subprocess
+import urllib.error
+import urllib.request
 
 program = os.environ.get("EDGELLM_BITNET_SERVER")
 model = os.environ.get("EDGELLM_BITNET_MODEL", GGUF)
@@ -9,8 +13,12 @@ with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     port = free.getsockname()[1]
 started = time.perf_counter()
-server = subprocess.Popen([program, "-m", model, "-t", str(THREADS), "-c", str(CONTEXT), "--host", "127.0.0.1", "--port", str(port)],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+server = subprocess.Popen(
+    [program, "-m", model, "-t", str(THREADS), "-c", str(CONTEXT), "--host", "127.0.0.1", "--port", str(port)],
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+)
 while True:
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
@@ -23,8 +31,14 @@ load_ms = milliseconds(started)
 
 
 def run(request):
-    body = {"prompt": request["prompt"], "n_predict": request["generate"], "temperature": 0, "cache_prompt": False,
-            "ignore_eos": True, "stream": True}
+    body = {
+        "prompt": request["prompt"],
+        "n_predict": request["generate"],
+        "temperature": 0,
+        "cache_prompt": False,
+        "ignore_eos": True,
+        "stream": True,
+    }
     query = urllib.request.Request(f"http://127.0.0.1:{port}/completion", json.dumps(body).encode())
     last = {}
 

@@ -1,4 +1,5 @@
 """llama.cpp, through the C interface that llama-cpp-python exposes: no Python between two tokens but this loop."""
+
 from importlib import metadata
 
 try:
@@ -53,6 +54,14 @@ def run(request):
 
 features = ll.llama_print_system_info().decode()
 used = [name for name in ("AVX512_VNNI", "AVX512", "AVX2", "DOTPROD", "NEON") if f"{name} = 1" in features]
-serve({"engine": f"llama.cpp (llama-cpp-python {metadata.version('llama-cpp-python')})",
-       "variant": description.value.decode().split()[-1], "kernel": used[0] if used else "", "threads": THREADS,
-       "load_ms": load_ms, "weight_bytes_per_token": ll.llama_model_size(model)}, run)
+serve(
+    {
+        "engine": f"llama.cpp (llama-cpp-python {metadata.version('llama-cpp-python')})",
+        "variant": description.value.decode().split()[-1],
+        "kernel": used[0] if used else "",
+        "threads": THREADS,
+        "load_ms": load_ms,
+        "weight_bytes_per_token": ll.llama_model_size(model),
+    },
+    run,
+)

@@ -1,5 +1,7 @@
 """Ollama, through the server it runs by itself: its own timings, and the times at which pieces of text arrive."""
-import urllib.error, urllib.request
+
+import urllib.error
+import urllib.request
 
 HOST = "http://127.0.0.1:11434"
 NAME = "edgellm-benchmark"
@@ -13,10 +15,12 @@ def ask(path, body, stream=False):
 
 try:
     version = json.load(urllib.request.urlopen(HOST + "/api/version", timeout=2))["version"]
-except (urllib.error.URLError, OSError) as error:
+except (urllib.error.URLError, OSError):
     absent(f"no Ollama answers at {HOST}: start `ollama serve`")
 
-import shutil, subprocess, tempfile
+import shutil
+import subprocess
+import tempfile
 
 program = shutil.which("ollama")
 if not program:
@@ -31,9 +35,23 @@ load_ms = milliseconds(started)
 
 
 def run(request):
-    options = {"temperature": 0, "top_k": 1, "num_predict": request["generate"], "num_ctx": CONTEXT, "num_thread": THREADS,
-               "repeat_penalty": 1.0, "seed": 0}
-    body = {"model": NAME, "prompt": request["text"], "raw": True, "stream": True, "keep_alive": "10m", "options": options}
+    options = {
+        "temperature": 0,
+        "top_k": 1,
+        "num_predict": request["generate"],
+        "num_ctx": CONTEXT,
+        "num_thread": THREADS,
+        "repeat_penalty": 1.0,
+        "seed": 0,
+    }
+    body = {
+        "model": NAME,
+        "prompt": request["text"],
+        "raw": True,
+        "stream": True,
+        "keep_alive": "10m",
+        "options": options,
+    }
     last = {}
 
     def pieces():

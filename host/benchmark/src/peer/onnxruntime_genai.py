@@ -1,4 +1,5 @@
 """onnxruntime-genai. It reads no GGUF: EDGELLM_ONNX_MODEL names the folder of the same model in its own format."""
+
 from importlib import metadata
 
 try:
@@ -36,5 +37,12 @@ def run(request):
     return {"token_ids": ids, "prefill_ms": prefill, "ttft_ms": ttft, "inter_token_ms": gaps}
 
 
-serve({"engine": f"onnxruntime-genai {metadata.version('onnxruntime-genai')}", "variant": os.path.basename(folder),
-       "threads": THREADS, "load_ms": load_ms}, run)
+serve(
+    {
+        "engine": f"onnxruntime-genai {metadata.version('onnxruntime-genai')}",
+        "variant": os.path.basename(folder),
+        "threads": THREADS,
+        "load_ms": load_ms,
+    },
+    run,
+)

@@ -1,4 +1,5 @@
 """OpenVINO GenAI, which reads GGUF files of some models."""
+
 from importlib import metadata
 
 try:
@@ -21,8 +22,21 @@ def run(request):
     result = pipeline.generate([request["text"]], config)
     metrics = result.perf_metrics.raw_metrics
     gaps = [microseconds / 1e3 for microseconds in metrics.m_durations]
-    return {"token_ids": [], "text": result.texts[0], "ttft_ms": metrics.m_times_to_first_token[0], "inter_token_ms": gaps[1:]}
+    return {
+        "token_ids": [],
+        "text": result.texts[0],
+        "ttft_ms": metrics.m_times_to_first_token[0],
+        "inter_token_ms": gaps[1:],
+    }
 
 
-serve({"engine": f"OpenVINO GenAI {metadata.version('openvino-genai')}", "variant": "GGUF as given", "kernel": "CPU",
-       "threads": THREADS, "load_ms": load_ms}, run)
+serve(
+    {
+        "engine": f"OpenVINO GenAI {metadata.version('openvino-genai')}",
+        "variant": "GGUF as given",
+        "kernel": "CPU",
+        "threads": THREADS,
+        "load_ms": load_ms,
+    },
+    run,
+)

@@ -1,5 +1,9 @@
 """The worker's side of the benchmark's protocol, for engines that Python reaches. Arguments: GGUF, threads, context."""
-import json, os, sys, time
+
+import json
+import os
+import sys
+import time
 
 GGUF, THREADS, CONTEXT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 # Libraries print what they please; only the protocol may go to where the benchmark reads.
