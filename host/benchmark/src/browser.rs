@@ -1,7 +1,7 @@
-//! Engines in a browser as workers: headless Chromium with a page that asks for prompts and posts what came of them.
+//! Engines in a browser as workers: headless Chromium with a page that fetches prompts and posts the results.
 //!
-//! A small server on the loopback interface gives the page its engine and the model and takes its answers, so nothing has
-//! to drive the browser from outside.
+//! A small server on the loopback interface serves the engine and the model to the page and receives its answers, so
+//! nothing has to drive the browser from outside.
 
 mod chromium;
 mod server;
@@ -18,15 +18,15 @@ use std::time::Duration;
 
 /// Longest wait for the page to load the model, and for one answer.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How often a wait looks whether the browser is still there.
+/// How often a wait checks that the browser is still running.
 const POLL: Duration = Duration::from_millis(200);
 
 /// The engine of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// The package `edgellm-web`, which `scripts/build-web` makes.
+    /// The package `edgellm-web`, built by `scripts/build-web`.
     EdgeLlm,
-    /// llama.cpp by `@wllama/wllama`, from npm.
+    /// llama.cpp as `@wllama/wllama`, from npm.
     Wllama,
 }
 
@@ -39,7 +39,7 @@ impl Engine {
         }
     }
 
-    /// A file that the package's folder must have.
+    /// A file that must be in the package's directory.
     fn entry(self) -> &'static str {
         match self {
             Engine::EdgeLlm => "index.js",
@@ -56,12 +56,12 @@ impl Engine {
     }
 }
 
-/// What the page shall run.
+/// What the page runs.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Which engine.
     pub engine: Engine,
-    /// The folder of its package.
+    /// Its package's directory.
     pub package: PathBuf,
     /// The model file.
     pub model: PathBuf,
@@ -69,23 +69,23 @@ pub struct Page {
     pub threads: usize,
     /// Tokens of context.
     pub context: usize,
-    /// The browser; looked for where `None`.
+    /// The browser's program; `None` to search the PATH.
     pub chromium: Option<PathBuf>,
 }
 
 /// What the page posts.
 #[derive(Debug)]
 enum Posted {
-    /// That it is ready, or why not.
+    /// It is ready, or why not.
     Hello(Hello),
-    /// What came of a prompt.
+    /// The result of a prompt.
     Answer(Answer),
 }
 
 /// Speaks the benchmark's protocol for the page until `input` ends.
 ///
 /// # Errors
-/// If input, output or the server's socket fail. What is missing, or goes wrong in the page, is said in the protocol.
+/// If input, output or the server's socket fail. Missing parts and failures in the page are reported by the protocol.
 pub fn serve(page: &Page, input: impl BufRead, output: impl Write) -> io::Result<()> {
     let absent = |reason: String, output| {
         answer_lines(io::empty(), output, &Hello::Absent(reason), |_| Err(String::new()))
@@ -116,7 +116,7 @@ pub fn serve(page: &Page, input: impl BufRead, output: impl Write) -> io::Result
                 return Err(format!("the browser ended ({status})"));
             }
         }
-        Err(format!("no word from the page within {} seconds", LIMIT.as_secs()))
+        Err(format!("no response from the page within {} seconds", LIMIT.as_secs()))
     };
     let hello = match posted() {
         Ok(Posted::Hello(hello)) => hello,
@@ -127,7 +127,7 @@ pub fn serve(page: &Page, input: impl BufRead, output: impl Write) -> io::Result
         server.ask(request.clone());
         match posted()? {
             Posted::Answer(Answer::Done(mut done)) => {
-                // The page cannot hash so many bytes in passing: it posts them.
+                // The page cannot hash that many bytes as it goes, so it posts them.
                 let logits = server.take_logits();
                 done.logits_hash = (request.hash && !logits.is_empty()).then(|| {
                     let mut hash = Hash::default();
@@ -137,7 +137,7 @@ pub fn serve(page: &Page, input: impl BufRead, output: impl Write) -> io::Result
                 Ok(done)
             }
             Posted::Answer(Answer::Failed(reason)) => Err(reason),
-            Posted::Hello(_) => Err("the page was loaded anew".to_string()),
+            Posted::Hello(_) => Err("the page was reloaded".to_string()),
         }
     })
 }

@@ -7,7 +7,7 @@ use crate::report::{Row, Samples};
 use crate::statistics::Figure;
 use std::time::Duration;
 
-/// What is known of one cell.
+/// The state of one cell.
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
     /// Which worker runs it.
@@ -26,7 +26,7 @@ pub(crate) struct Cell {
     joules_per_token: Vec<f64>,
 }
 
-/// What a worker generated: tokens, or text where it tells no tokens.
+/// What a worker generated: tokens, or text if the engine does not report tokens.
 #[derive(Clone, Debug, PartialEq)]
 struct Answer {
     token_ids: Vec<u32>,
@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-/// Four decimals are more than clocks give, and keep reports short.
+/// Four decimals are finer than clocks, and keep reports short.
 fn short(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
@@ -58,7 +58,7 @@ impl Cell {
         Cell { seat, prompt, ..Cell::default() }
     }
 
-    /// Nothing more is measured, and the row says why.
+    /// Measuring has stopped, and the row says why.
     pub(crate) fn fail(&mut self, problem: String) {
         self.problem.get_or_insert(problem);
     }
@@ -67,27 +67,29 @@ impl Cell {
         self.problem.as_deref()
     }
 
-    /// Takes the first answer, which later ones must repeat. Where it must be what `expected` names, a difference is
-    /// the cell's end.
+    /// Records the first answer, which later ones must repeat. If it must equal `expected`, a difference ends the cell.
     pub(crate) fn check(&mut self, done: &Done, generate: usize, expected: Option<(&str, &Done)>) {
         let count = done.token_ids.len();
         if done.text.is_none() && count != generate {
-            self.fail(format!("{count} tokens where {generate} were asked for"));
+            self.fail(format!("{count} tokens instead of {generate}"));
         }
         if let Some((name, expected)) = expected {
             let differing = done.token_ids.iter().zip(&expected.token_ids).position(|(a, b)| a != b);
             if let Some(index) = differing {
                 let (ours, theirs) = (done.token_ids[index], expected.token_ids[index]);
-                self.fail(format!("another answer than {name}: token {} is {ours}, not {theirs}", index + 1));
+                self.fail(format!(
+                    "a different answer than {name}: token {} is {ours}, not {theirs}",
+                    index + 1
+                ));
             } else if done.logits_hash.is_some() && done.logits_hash != expected.logits_hash {
-                self.fail(format!("the same tokens as {name} from other logits"));
+                self.fail(format!("the same tokens as {name} from different logits"));
             }
         }
         self.logits_hash.clone_from(&done.logits_hash);
         self.answer = Some(Answer::of(done));
     }
 
-    /// Counts the tokens, from the first, that `reference` has too.
+    /// Counts the leading tokens that equal those of `reference`.
     pub(crate) fn compare(&mut self, done: &Done, reference: Option<(&str, &Done)>) {
         let Some((_, reference)) = reference.filter(|_| !done.token_ids.is_empty()) else { return };
         let pairs = done.token_ids.iter().zip(&reference.token_ids);
@@ -101,7 +103,7 @@ impl Cell {
         }
     }
 
-    /// Takes a run's samples, if its answer is right.
+    /// Records a run's samples, if its answer is right.
     pub(crate) fn keep(
         &mut self,
         done: &Done,
@@ -136,7 +138,7 @@ impl Cell {
         }
     }
 
-    /// The row, of which `row` has the beginning.
+    /// Completes `row`.
     pub(crate) fn row(mut self, row: Row, ready: &Ready, cold_start_ms: &[f64], load_ms: &[f64]) -> Row {
         let inter_token_ms = Figure::of(&self.inter_token_ms);
         self.samples.cold_start_ms = cold_start_ms.to_vec();

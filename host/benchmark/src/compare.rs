@@ -1,4 +1,4 @@
-//! What got better or worse between two reports, beyond chance.
+//! What changed significantly between two reports.
 
 use crate::report::{Report, Row};
 use crate::significance::{holm, mann_whitney};
@@ -6,7 +6,7 @@ use crate::statistics::percentile;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// Chance of a false alarm among all tests of a comparison.
+/// Probability of a false alarm among all tests of a comparison.
 const ALPHA: f64 = 0.01;
 /// Fewest samples on each side for a test.
 const FEWEST: usize = 5;
@@ -32,28 +32,28 @@ pub struct Change {
     pub ratio: f64,
     /// p-value of the Mann-Whitney test, with Holm's correction over all changes; absent with too few samples.
     pub p: Option<f64>,
-    /// What to make of it.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// What to make of a change.
+/// The verdict on a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Worse by more than the threshold, and more than chance explains.
+    /// Worse by more than the threshold, and significantly.
     Regression,
-    /// The same for better.
+    /// Better by more than the threshold, and significantly.
     Improvement,
-    /// Too small, or chance.
+    /// Below the threshold, or not significant.
     Same,
-    /// Too few samples to tell.
+    /// Too few samples.
     Unknown,
 }
 
-/// A row whose answer is another one now.
+/// A row whose answer has changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OtherAnswer {
-    /// The row, for people.
+    /// The row, for display.
     pub row: String,
     /// Hash in the first report.
     pub before: String,
@@ -61,16 +61,16 @@ pub struct OtherAnswer {
     pub after: String,
 }
 
-/// Two reports against each other.
+/// The comparison of two reports.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Figures that both have.
+    /// Figures that both reports have.
     pub changes: Vec<Change>,
-    /// Rows of the same model file with other answers.
+    /// Rows with the same model file but different answers.
     pub other_answers: Vec<OtherAnswer>,
     /// Rows that only one of them has, and rows with a problem.
     pub unmatched: Vec<String>,
-    /// What to keep in mind: other machines, other model files.
+    /// Caveats: different machines, different model files.
     pub warnings: Vec<String>,
 }
 
@@ -127,7 +127,7 @@ pub fn compare(before: &Report, after: &Report, threshold: f64) -> Comparison {
         }
         change.p = Some(p);
         let better = (change.ratio > 1.0) == *more_is_better;
-        // A rate that fell to 1 / 1.1 and a time that grew 1.1 times are the same change.
+        // A rate that fell to 1 / 1.1 and a time that grew 1.1 times count as the same change.
         change.verdict = match change.ratio.max(1.0 / change.ratio) - 1.0 > threshold && p < ALPHA {
             false => Verdict::Same,
             true if better => Verdict::Improvement,
@@ -172,7 +172,7 @@ fn warnings(before: &Report, after: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut differ = |what: &str, a: &str, b: &str| {
         if a != b {
-            warnings.push(format!("other {what}: {a}, then {b}"));
+            warnings.push(format!("different {what}: {a}, then {b}"));
         }
     };
     let cpu = |report: &Report| report.machine.cpu.clone().unwrap_or_default();
@@ -187,13 +187,13 @@ fn warnings(before: &Report, after: &Report) -> Vec<String> {
 }
 
 impl Comparison {
-    /// Whether anything got worse: slower beyond chance, or another answer from the same file.
+    /// Whether anything got worse: significantly slower, or a different answer from the same file.
     pub fn is_worse(&self) -> bool {
         !self.other_answers.is_empty()
             || self.changes.iter().any(|change| change.verdict == Verdict::Regression)
     }
 
-    /// For people: every figure, or only those that changed.
+    /// As text: every figure, or only those that changed.
     pub fn text(&self, all: bool) -> String {
         let mut text = String::new();
         for warning in &self.warnings {

@@ -1,4 +1,4 @@
-//! The time of day, for people.
+//! The current date and time as text.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ pub fn now() -> String {
 
 fn iso(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days since 0000-03-01 in cycles of 400 years; a year that begins in March ends with its leap day.
+    // Days since 0000-03-01 in cycles of 400 years: a year that begins in March has its leap day at the end.
     let days = days + 719_468;
     let (cycle, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

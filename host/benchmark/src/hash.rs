@@ -1,8 +1,8 @@
-//! FNV-1a, with which reports name answers and logits: equal ones have equal hashes.
+//! FNV-1a: reports identify answers and logits by their hashes.
 
 use edgellm::TokenId;
 
-/// A hash under way.
+/// A hasher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hash(u64);
 
@@ -13,14 +13,14 @@ impl Default for Hash {
 }
 
 impl Hash {
-    /// Takes bytes in.
+    /// Hashes bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 
-    /// Takes logits in, as little-endian floats.
+    /// Hashes logits, as little-endian floats.
     pub fn logits(&mut self, logits: &[f32]) {
         for logit in logits {
             self.bytes(&logit.to_le_bytes());

@@ -1,8 +1,7 @@
-//! Measures EdgeLLM's targets and its peers side by side, in turn, on checked answers.
+//! Measures EdgeLLM's targets and its peers side by side, in interleaved runs, on checked answers.
 //!
-//! Each engine runs in a [`worker`] process of its own that speaks [`protocol`]; [`run`] takes turns between them;
-//! [`report`] says what came of it as JSON, CSV, Markdown and HTML; [`compare`] finds what got worse between two
-//! reports.
+//! Each engine runs in a [`worker`] process of its own that speaks [`protocol`]; [`run`] alternates between them;
+//! [`report`] writes the results as JSON, CSV, Markdown and HTML; [`compare`] finds regressions between two reports.
 #![forbid(unsafe_code)]
 
 pub mod browser;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::time::Instant;
 
-/// What a reader of figures must know about the machine.
+/// The machine that the figures belong to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// The processor's name.
@@ -24,13 +24,13 @@ pub struct Machine {
     pub governor: Option<String>,
     /// Load average of the last minute, before the first run.
     pub load_average: Option<f64>,
-    /// Read bandwidth of the memory that the weights live in.
+    /// Read bandwidth of memory like that which holds the weights.
     pub bandwidth: Vec<Bandwidth>,
-    /// Degrees Celsius of the hottest sensor, before and after.
+    /// The hottest sensor in degrees Celsius, before and after.
     pub temperature_celsius: Option<[f64; 2]>,
-    /// How often cores were slowed down for heat during the benchmark.
+    /// Thermal throttling events during the benchmark.
     pub throttle_events: Option<u64>,
-    /// What measured energy; absent where nothing did.
+    /// The energy meter, if there is one.
     pub energy_meter: Option<sensors::MeterName>,
 }
 
@@ -39,14 +39,14 @@ pub struct Machine {
 pub struct Bandwidth {
     /// Threads that read.
     pub threads: usize,
-    /// Length of the array: about what decoding a token reads.
+    /// Length of the array: about as many bytes as decoding a token reads.
     pub bytes: u64,
-    /// 10^9 bytes a second, the median of several passes.
+    /// 10^9 bytes per second, the median of several passes.
     pub gigabytes_per_second: f64,
 }
 
 impl Machine {
-    /// Fills in what the system tells; the caller knows the processor, cores and memory.
+    /// Queries the system for everything but processor, cores and memory, which the caller knows.
     pub fn examine(cpu: Option<String>, cores: usize, memory_bytes: Option<u64>) -> Self {
         let line = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_string());
         Machine {
@@ -61,7 +61,7 @@ impl Machine {
         }
     }
 
-    /// The bandwidth measured with so many threads, in bytes a second.
+    /// The bandwidth measured with `threads` threads, in bytes per second.
     pub fn bytes_per_second(&self, threads: usize) -> Option<f64> {
         let measured = self.bandwidth.iter().find(|bandwidth| bandwidth.threads == threads)?;
         Some(measured.gigabytes_per_second * 1e9)
@@ -70,7 +70,7 @@ impl Machine {
 
 /// Measures the read bandwidth of `compute`'s threads over an array of about `bytes`.
 pub fn bandwidth(compute: &Compute, bytes: u64) -> Bandwidth {
-    /// Passes over the array; the first brings it in and does not count.
+    /// Passes over the array; the first warms up and is not counted.
     const PASSES: usize = 9;
     let words = vec![1u64; (bytes / 8).max(1) as usize];
     let bytes = words.len() as u64 * 8;

@@ -9,10 +9,10 @@ use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
-/// Speaks for `model`, which took `load_ms` to open, until `input` ends.
+/// Serves `model`, which took `load_ms` to open, until `input` ends.
 ///
 /// # Errors
-/// If input or output fail. What goes wrong in a request is its answer.
+/// If input or output fail. A failed request is answered with its error.
 pub fn serve(
     model: &Model,
     options: SessionOptions,
@@ -35,7 +35,7 @@ pub fn serve(
     })
 }
 
-/// Says `hello`, then answers every line of `input`, whatever runs the prompts.
+/// Writes `hello`, then answers every line of `input`, whatever runs the prompts.
 ///
 /// # Errors
 /// If input or output fail.
@@ -93,7 +93,7 @@ fn milliseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// The format of the body and, where it is another than the usual one, of the head.
+/// The format of the layers and, if it is not the default, of the head.
 pub fn variant(metadata: &Metadata) -> String {
     let quantization = &metadata.quantization;
     match quantization.head.as_str() {
@@ -102,7 +102,7 @@ pub fn variant(metadata: &Metadata) -> String {
     }
 }
 
-/// All weights but, where the head is not the embedding, the embedding, of which one row is read.
+/// The bytes of all weights, without a separate embedding, of which only one row is read.
 pub fn weight_bytes_per_token(metadata: &Metadata) -> u64 {
     let skipped = |name: &str| !metadata.config.tie_word_embeddings && name == "model.embed_tokens.weight";
     let tensors = metadata.tensors.iter().filter(|tensor| !skipped(&tensor.name));

@@ -1,10 +1,10 @@
-//! Whoever started a measurement and waits for it.
+//! The observer of a measurement: progress, notes, and the wish to stop.
 
-/// Who looks on.
+/// Receives progress and notes.
 pub trait Observer {
-    /// Something worth a line.
+    /// A note worth a line.
     fn note(&self, line: &str);
-    /// So much of the whole is done, both in seconds.
+    /// Progress: seconds done of seconds in all.
     fn progress(&self, done: f64, total: f64);
     /// Whether to stop and keep what there is.
     fn stop(&self) -> bool;

@@ -12,7 +12,7 @@ const PYTHON: [(&str, &str); 5] = [
     ("onnxruntime-genai", include_str!("peer/onnxruntime_genai.py")),
     ("openvino-genai", include_str!("peer/openvino_genai.py")),
 ];
-/// What those workers share: the protocol.
+/// The protocol, which those workers share.
 const PROTOCOL: &str = include_str!("peer/protocol.py");
 
 /// Names of the peers that have a worker.
@@ -36,14 +36,14 @@ impl Peers {
     pub fn command(&self, name: &str, threads: usize) -> Option<Command> {
         let (_, source) = PYTHON.iter().find(|(known, _)| *known == name)?;
         let mut command = Command::new(&self.python);
-        // One program without a file: the protocol, then the peer's part.
+        // One program without a file: the protocol, then the peer's own code.
         command.arg("-c").arg(format!("{PROTOCOL}\n{source}")).arg(&self.gguf);
         command.arg(threads.to_string()).arg(self.context.to_string());
         Some(command)
     }
 }
 
-/// The first Python that is there: the benchmark's environment in a source tree, the tests' one, the system's.
+/// The first Python found: the peers' environment in a source tree, the tests' environment, the system's.
 pub fn python(root: Option<&Path>) -> OsString {
     let candidates = root.into_iter().flat_map(|root| {
         ["target/peers/bin/python", ".venv/bin/python"].into_iter().map(|path| root.join(path))

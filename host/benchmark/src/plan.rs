@@ -1,24 +1,24 @@
-//! Which runs there are, and in which order.
+//! Which runs to do, and in which order.
 //!
-//! A cell is one prompt length on one worker. Runs of all cells take turns, A B C A B C, so that whatever else the
-//! machine does meets all of them alike. Where time is short, slow cells run less often, spread evenly over the whole.
+//! A cell is one prompt length on one worker. Runs of all cells are interleaved, A B C A B C, so that whatever else the
+//! machine does affects all of them alike. If time is short, slow cells run less often, spread evenly over the whole.
 
 use std::time::Duration;
 
 /// Fewest runs of a cell, however slow it is.
 const FEWEST: usize = 5;
 
-/// How many runs each cell gets: `iterations`, or fewer where the time allows no more.
+/// How many runs each cell gets: `iterations`, or fewer if the time does not suffice.
 ///
-/// `durations` are of one run of each cell. If `iterations` of all do not fit into `budget`, every cell gets the
-/// same time, as far as it needs it, and the number of runs that fit into that; at least five (or `iterations`).
+/// `durations` has the time of one run of each cell. If `iterations` of all do not fit into `budget`, every cell gets the
+/// same time, if it needs it, and as many runs as fit into that; at least five (or `iterations`).
 pub fn shares(durations: &[Duration], iterations: usize, budget: Option<Duration>) -> Vec<usize> {
     let Some(budget) = budget else { return vec![iterations; durations.len()] };
     let fewest = FEWEST.min(iterations);
     let runs = |time: f64, of: f64| ((time / of.max(1e-6)) as usize).clamp(fewest, iterations);
     let seconds: Vec<f64> = durations.iter().map(Duration::as_secs_f64).collect();
     let needed = |time: f64| seconds.iter().map(|&of| runs(time, of) as f64 * of).sum::<f64>();
-    // The longest time a cell may get, by bisection: what is needed grows with it.
+    // The time limit per cell, by bisection: the total grows with it.
     let (mut low, mut high) = (0.0, seconds.iter().sum::<f64>() * iterations as f64 + 1.0);
     if needed(high) <= budget.as_secs_f64() {
         return vec![iterations; durations.len()];
@@ -30,7 +30,7 @@ pub fn shares(durations: &[Duration], iterations: usize, budget: Option<Duration
     seconds.iter().map(|&of| runs(low, of)).collect()
 }
 
-/// The cells to run, one after the other: round by round, each cell in as many rounds as it has runs, evenly spread.
+/// The sequence of cells to run: round by round, each cell in as many rounds as it has runs, evenly spread.
 pub fn schedule(shares: &[usize]) -> Vec<usize> {
     let rounds = shares.iter().copied().max().unwrap_or(0);
     let due = |share: usize, round: usize| (round + 1) * share / rounds > round * share / rounds;

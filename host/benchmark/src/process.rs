@@ -1,11 +1,11 @@
-//! What the operating system tells about a worker: memory and processor time, its children's included.
+//! A worker's memory and CPU time, including its children's, from the operating system.
 //!
-//! Linux only; elsewhere nothing is known, and reports say "not measured".
+//! Linux only; elsewhere reports say "not measured".
 
 use std::collections::HashMap;
 use std::fs;
 
-/// Clock ticks a second in /proc/PID/stat: 100 on every Linux that programs can see.
+/// Clock ticks per second in /proc/PID/stat: always 100 as seen by programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A process and its descendants, added up.
@@ -13,19 +13,19 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub struct Usage {
     /// Bytes resident now.
     pub rss_bytes: u64,
-    /// Largest numbers of bytes resident, of each process at its own time.
+    /// Sum of the processes' peak resident bytes, each at its own time.
     pub peak_rss_bytes: u64,
-    /// Seconds of processor time, of ended children too.
+    /// Seconds of CPU time, including ended children's.
     pub cpu_seconds: f64,
 }
 
-/// What `pid` and its descendants use; `None` where the system does not tell.
+/// The usage of `pid` and its descendants; `None` if the system does not report it.
 pub fn usage(pid: u32) -> Option<Usage> {
     let mut total = own(pid)?;
     let children = children();
     let mut pending = children.get(&pid).cloned().unwrap_or_default();
     while let Some(pid) = pending.pop() {
-        // One that ended meanwhile counts no more.
+        // Skip one that has ended in the meantime.
         if let Some(usage) = own(pid) {
             total.rss_bytes += usage.rss_bytes;
             total.peak_rss_bytes += usage.peak_rss_bytes;

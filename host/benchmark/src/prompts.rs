@@ -1,4 +1,4 @@
-//! The prompts: fixed texts, cut to the wanted number of tokens.
+//! The prompts: fixed texts, cut to the requested number of tokens.
 
 use edgellm::tokenizer::TokenizerError;
 use edgellm::{Model, TokenId};
@@ -24,7 +24,7 @@ const CATEGORIES: [(&str, usize, &str); 3] = [
 /// The prompt of `length` tokens: the beginning of its category's text, which is repeated if it is too short.
 ///
 /// # Errors
-/// If the model's tokenizer cannot take the text.
+/// If the model's tokenizer cannot tokenize the text.
 pub fn prompt(model: &Model, length: usize) -> Result<Prompt, TokenizerError> {
     let (category, _, text) =
         CATEGORIES.iter().find(|(_, longest, _)| length <= *longest).unwrap_or(&CATEGORIES[2]);

@@ -1,9 +1,9 @@
-//! What a worker and the benchmark say to each other: one JSON object a line.
+//! The protocol between a worker and the benchmark: one JSON object per line.
 //!
-//! A worker is a program that runs one engine with one model and one number of threads, so that memory, processor
-//! time and cold start are that engine's alone. It says [`Hello`] when it could run a prompt at once, then answers each
-//! [`Request`] on its standard input with an [`Answer`] on its standard output, and ends when its input does.
-//! docs/benchmark-report.md describes it for those who write one.
+//! A worker is a program that runs one engine with one model and one number of threads, so that memory, CPU time and cold
+//! start belong to that engine alone. It writes [`Hello`] when it is ready to run a prompt, then answers each [`Request`]
+//! on stdin with an [`Answer`] on stdout, and exits when its input ends. docs/benchmark-report.md describes it for authors of
+//! workers.
 
 use edgellm::TokenId;
 use serde::{Deserialize, Serialize};
@@ -12,23 +12,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hello {
-    /// It can run.
+    /// It is ready.
     Ready(Ready),
-    /// What it needs is not here: a package, a program, a file. The text says what and how to get it.
+    /// Something that it needs is missing: a package, a program, a file. The text says what, and how to get it.
     Absent(String),
 }
 
 /// What runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
-    /// The engine and its version, for people.
+    /// The engine and its version, for display.
     pub engine: String,
     /// The weights' format, such as `int4` or `Q4_1`.
     pub variant: String,
-    /// Kernels or build that do the work, where the engine tells.
+    /// The kernels or build in use, if the engine reports it.
     #[serde(default)]
     pub kernel: String,
-    /// Threads it really uses.
+    /// Threads actually used.
     pub threads: usize,
     /// Milliseconds it took to load the model, by the worker's clock.
     pub load_ms: f64,
@@ -37,12 +37,12 @@ pub struct Ready {
     pub weight_bytes_per_token: Option<u64>,
 }
 
-/// A prompt to run, from an empty context, always with the likeliest token and on past the end of the text.
+/// A prompt to run from an empty context, greedily, ignoring end tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// Tokens of the prompt.
     pub prompt: Vec<TokenId>,
-    /// The same as text, for engines that take nothing else.
+    /// The same as text, for engines that accept only that.
     pub text: String,
     /// Tokens to generate.
     pub generate: usize,
@@ -51,7 +51,7 @@ pub struct Request {
     pub hash: bool,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {

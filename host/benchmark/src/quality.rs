@@ -1,4 +1,4 @@
-//! How good a model's answers are: against another model's, at choosing, at continuing, at answering.
+//! The quality of a model's answers: compared with another model's, on multiple choice, continuation and questions.
 
 pub mod answers;
 pub mod bleu;

@@ -1,4 +1,4 @@
-//! The report: what was measured, of what, on what. docs/benchmark-report.md describes its JSON.
+//! The report: figures, model, machine. docs/benchmark-report.md describes its JSON.
 
 mod charts;
 mod csv;
@@ -16,14 +16,14 @@ pub use markdown::markdown;
 /// Name and version of the JSON's schema. Fields may be added under the same version; none changes its meaning.
 pub const SCHEMA: &str = "edgellm-benchmark/1";
 
-/// Everything that one benchmark found out.
+/// The results of one benchmark.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
     /// EdgeLLM's version.
     pub version: String,
-    /// Commit of the source tree that the program was run from, with `-dirty` if files differ from it.
+    /// Commit of the source tree that the program was run from, with `-dirty` if it was modified.
     pub commit: Option<String>,
     /// The command line.
     pub command: Vec<String>,
@@ -31,19 +31,19 @@ pub struct Report {
     pub started: String,
     /// Seconds from start to end.
     pub seconds: f64,
-    /// Whether it was stopped before all runs were done.
+    /// Whether it was interrupted before all runs were done.
     pub interrupted: bool,
     /// The machine.
     pub machine: Machine,
     /// The model.
     pub model: ModelFile,
-    /// What was asked for.
+    /// The options.
     pub settings: Settings,
     /// Targets and peers that could not be measured, and why.
     pub absent: Vec<Absent>,
     /// One row for each target, number of threads and prompt length.
     pub rows: Vec<Row>,
-    /// What `edgellm evaluate` found, where given.
+    /// Results of `edgellm evaluate`, if given.
     #[serde(default)]
     pub quality: Vec<serde_json::Value>,
 }
@@ -59,7 +59,7 @@ pub struct ModelFile {
     pub bytes: u64,
     /// SHA-256 of the file.
     pub sha256: String,
-    /// The file that peers read, and its SHA-256, where there is one.
+    /// The file that peers read, if there is one.
     pub peer_file: Option<PeerFile>,
 }
 
@@ -74,14 +74,14 @@ pub struct PeerFile {
     pub sha256: String,
 }
 
-/// What was asked for.
+/// The options.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Runs of each cell that count, if the time suffices.
+    /// Measured runs of each cell, if the time suffices.
     pub iterations: usize,
-    /// Runs of each cell before, which do not count.
+    /// Warm-up runs of each cell, which are not counted.
     pub warmup: usize,
-    /// Processes started afresh for each target and number of threads.
+    /// Cold starts for each target and number of threads.
     pub cold_starts: usize,
     /// Tokens of the prompts.
     pub prompt_lengths: Vec<usize>,
@@ -89,7 +89,7 @@ pub struct Settings {
     pub generate: usize,
     /// Numbers of threads.
     pub threads: Vec<usize>,
-    /// Longest time for everything; slow cells get fewer runs to keep it.
+    /// Time limit for everything; slow cells get fewer runs to meet it.
     pub minutes: Option<f64>,
 }
 
@@ -119,45 +119,45 @@ pub struct Row {
     pub prompt_tokens: usize,
     /// `short`, `medium` or `long`.
     pub category: String,
-    /// Hash of the generated tokens (of the text, where a peer tells no tokens).
+    /// Hash of the generated tokens (of the text, if a peer does not report tokens).
     pub answer_hash: Option<String>,
-    /// Generated tokens, from the first, that are native's too.
+    /// Leading generated tokens that equal native's.
     pub agreeing_tokens: Option<usize>,
     /// Hash of all logits, EdgeLLM's targets only.
     pub logits_hash: Option<String>,
-    /// Why there are no figures, or fewer: another answer than native's, a crash.
+    /// Why there are no figures, or fewer: a different answer than native's, a crash.
     pub problem: Option<String>,
-    /// Milliseconds from starting the process to its first token, of the shortest prompt, file in the page cache.
+    /// Milliseconds from starting the process to its first token after the shortest prompt, file in the page cache.
     pub cold_start_ms: Option<Figure>,
     /// Milliseconds of loading the model, by the worker's own clock, in the same processes.
     pub load_ms: Option<Figure>,
     /// Milliseconds from the prompt to the first token.
     pub ttft_ms: Option<Figure>,
-    /// Prompt tokens a second.
+    /// Prompt tokens per second.
     pub prefill_tokens_per_second: Option<Figure>,
-    /// Generated tokens a second, from the second on, one sample a run.
+    /// Generated tokens per second, from the second on, one sample per run.
     pub decode_tokens_per_second: Option<Figure>,
-    /// Milliseconds between tokens, all of all runs.
+    /// Milliseconds between consecutive tokens, of all runs.
     pub inter_token_ms: Option<Figure>,
-    /// p99 - p50 of these.
+    /// Their p99 - p50.
     pub jitter_ms: Option<f64>,
     /// Largest resident memory of the process and its children so far, after each run.
     pub peak_rss_bytes: Option<Figure>,
     /// Resident memory after each run.
     pub steady_rss_bytes: Option<Figure>,
-    /// Processor time over wall time: 200 is two cores all the time.
+    /// CPU time over wall time: 200 is two fully used cores.
     pub cpu_percent: Option<Figure>,
-    /// Bytes of weights read for a token.
+    /// Bytes of weights read per token.
     pub weight_bytes_per_token: Option<u64>,
-    /// These times tokens a second, over the machine's bandwidth with as many threads.
+    /// That times tokens per second, over the machine's bandwidth with as many threads.
     pub bandwidth_share: Option<f64>,
-    /// Energy of a run over its generated tokens, prompt included; absent where nothing measures it.
+    /// Energy of a run, prompt included, over its generated tokens; absent without a meter.
     pub joules_per_token: Option<Figure>,
     /// The samples behind the figures.
     pub samples: Samples,
 }
 
-/// Samples, one a run, in the order of the runs.
+/// Samples, one per run, in the order of the runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
     /// See [`Row::ttft_ms`].
@@ -189,7 +189,7 @@ impl Row {
         ]
     }
 
-    /// Target and number of threads, for people.
+    /// Target and number of threads, for display.
     pub fn label(&self) -> String {
         format!("{} {}T", self.target, self.threads)
     }

@@ -1,4 +1,4 @@
-//! The measurement itself: workers started, answers checked, runs taken in turn.
+//! The measurement itself: starts workers, checks answers, interleaves runs.
 
 use crate::cell::Cell;
 use crate::observer::Observer;
@@ -14,20 +14,20 @@ use std::time::{Duration, Instant};
 /// Longest wait for one answer.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Something to measure.
+/// A target or peer to measure.
 pub struct Target {
     /// Name in reports.
     pub name: String,
-    /// Whether its answers must be those of the first target: EdgeLLM's own.
+    /// Whether its answers must equal those of the first target: EdgeLLM's own targets.
     pub exact: bool,
-    /// The command of a worker with so many threads.
+    /// The command of a worker with a number of threads.
     pub command: Box<dyn Fn(usize) -> Command>,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// One for each target, number of threads and prompt.
+    /// One per target, number of threads and prompt.
     pub rows: Vec<Row>,
     /// Those that could not be measured.
     pub absent: Vec<Absent>,
@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
         result
     }
 
-    /// One worker for each target and number of threads.
+    /// Starts one worker per target and number of threads.
     fn start_workers(&mut self, seats: &mut Vec<Seat<'a>>) -> Result<(), Stopped> {
         for &threads in &self.settings.threads {
             for target in self.targets {
@@ -146,13 +146,13 @@ impl<'a> Run<'a> {
         Ok((worker, start.elapsed().as_secs_f64() * 1e3))
     }
 
-    /// Runs every prompt once on every worker and compares what must be equal. All cells are there afterwards.
+    /// Runs every prompt once on every worker and compares what must be equal. Creates all cells.
     fn check(&mut self, seats: &mut [Seat<'a>], cells: &mut Vec<Cell>) -> Result<(), Stopped> {
         for (prompt_index, prompt) in self.prompts.iter().enumerate() {
             let mut reference: Option<(&str, Done)> = None;
             for (seat_index, seat) in seats.iter_mut().enumerate() {
                 let mut cell = Cell::new(seat_index, prompt_index);
-                // The hash of logits is EdgeLLM's alone, and peers can be slow.
+                // Only EdgeLLM hashes logits, and peers can be slow.
                 let answer = seat
                     .worker
                     .run(&request(prompt, self.settings.generate, seat.target.exact), self.patience());
@@ -181,7 +181,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Cold starts, in turn. The first of each was before: it may have read the file from the disk.
+    /// Cold starts, interleaved. The first of each, which may have read the file from disk, came earlier.
     fn start_cold(&mut self, seats: &mut [Seat<'a>]) -> Result<(), Stopped> {
         for _ in 0..self.settings.cold_starts {
             for seat in &mut *seats {
@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
     }
 
     fn measure(&mut self, seats: &mut [Seat<'a>], cells: &mut [Cell]) -> Result<(), Stopped> {
-        // The first warm-up tells how long a run takes.
+        // The first warm-up shows how long a run takes.
         let mut durations = Vec::with_capacity(cells.len());
         for cell in &mut *cells {
             let start = Instant::now();
@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
         }
         let budget = self.settings.minutes.map(|minutes| {
             let whole = Duration::from_secs_f64(minutes * 60.0);
-            // A tenth more than the runs is for the warm-ups.
+            // Reserves a tenth for the warm-ups.
             whole.saturating_sub(self.start.elapsed()).mul_f64(0.9)
         });
         let shares = plan::shares(&durations, self.settings.iterations, budget);
@@ -231,7 +231,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One run of a cell, which keeps it if it counts.
+    /// One run of a cell, recorded if it counts.
     fn iterate(&self, seats: &mut [Seat<'a>], cell: &mut Cell, counts: bool) -> Result<(), Stopped> {
         if self.observer.stop() {
             return Err(Stopped);

@@ -1,4 +1,4 @@
-//! Temperature, throttling and energy, where the system tells.
+//! Temperature, throttling and energy, if the system reports them.
 
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -15,7 +15,7 @@ pub fn temperature_celsius() -> Option<f64> {
         .reduce(f64::max)
 }
 
-/// How often the cores have been slowed down for heat, since the system's start.
+/// Thermal throttling events since the system booted.
 pub fn throttle_events() -> Option<u64> {
     let cores = fs::read_dir("/sys/devices/system/cpu").ok()?.flatten();
     let counts = cores.filter_map(|core| number(&core.path().join("thermal_throttle/core_throttle_count")));
@@ -26,12 +26,12 @@ fn number(path: &Path) -> Option<f64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// A counter of energy.
+/// An energy meter.
 #[derive(Clone, Debug)]
 pub enum Meter {
     /// Linux powercap: the processor packages' running-average counters, which wrap around.
     Rapl(Vec<PathBuf>),
-    /// A log that a USB meter's program writes meanwhile: lines of `unix_seconds,watts`.
+    /// A log that another program, such as a USB meter's, writes during the benchmark: lines of `unix_seconds,watts`.
     Log(PathBuf),
 }
 
@@ -39,7 +39,7 @@ pub enum Meter {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeterName(pub String);
 
-/// A moment of a [`Meter`].
+/// A reading of a [`Meter`].
 #[derive(Clone, Debug)]
 pub struct Reading {
     microjoules: Vec<f64>,
@@ -84,7 +84,7 @@ impl Meter {
         Reading { microjoules, time: time.as_secs_f64() }
     }
 
-    /// Joules between two readings; `None` if the meter did not tell. Of a log, call it when the log reaches `to`.
+    /// Joules between two readings; `None` if the meter has no data. For a log, call this once the log reaches `to`.
     pub fn joules(&self, from: &Reading, to: &Reading) -> Option<f64> {
         let joules = match self {
             Meter::Rapl(packages) => {
@@ -101,7 +101,7 @@ impl Meter {
     }
 }
 
-/// Energy under the log's samples between two times, linear between samples; `None` if the log does not cover them.
+/// Energy between two times by linear interpolation of the log's samples; `None` if the log does not cover them.
 fn integral(log: &str, from: f64, to: f64) -> Option<f64> {
     let samples: Vec<(f64, f64)> = log
         .lines()

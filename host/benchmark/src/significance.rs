@@ -1,8 +1,8 @@
-//! Whether two samples differ by more than chance.
+//! Significance of the difference between two samples.
 
-/// Two-sided p-value of the Mann-Whitney U test: how likely ranks at least this unequal are if both samples come
-/// from one distribution. By the normal approximation with corrections for ties and continuity, good from about
-/// 8 samples on each side; 1 if either side is empty or all samples are equal.
+/// Two-sided p-value of the Mann-Whitney U test: the probability of ranks at least this unequal if both samples come from
+/// the same distribution. Uses the normal approximation with corrections for ties and continuity, which is good from about 8
+/// samples on each side; 1 if either side is empty or all samples are equal.
 pub fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     let mut all: Vec<(f64, bool)> =
         a.iter().map(|&value| (value, true)).chain(b.iter().map(|&value| (value, false))).collect();
@@ -27,8 +27,8 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> f64 {
     libm::erfc(z / std::f64::consts::SQRT_2).min(1.0)
 }
 
-/// Holm's correction: p-values of several tests, raised so that the chance of even one false alarm among them
-/// stays what a single test's would be.
+/// Holm's correction: adjusts the p-values of several tests so that the probability of even one false alarm among them is
+/// that of a single test.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));

@@ -1,10 +1,10 @@
-//! What is said about a sample: mean with a bootstrap interval, percentiles, extremes.
+//! Statistics of a sample: mean with a bootstrap interval, percentiles, extremes.
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::Rng as _;
 use serde::{Deserialize, Serialize};
 
-/// Resamples of the bootstrap: the ends of the interval move by a few percent of its width between seeds.
+/// Resamples of the bootstrap: between seeds, the ends of the interval move by a few percent of its width.
 const RESAMPLES: usize = 2_000;
 /// The same samples give the same interval, whoever computes it.
 const SEED: u128 = 0x0edc_e11b;
@@ -24,7 +24,7 @@ pub struct Figure {
     pub min: f64,
     /// 25th percentile. Percentiles interpolate linearly between neighbours.
     pub p25: f64,
-    /// The same as `p50`, by its usual name.
+    /// The same as `p50`.
     pub median: f64,
     /// 50th percentile.
     pub p50: f64,
@@ -39,7 +39,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// The figure of these samples; `None` if there are none. Not-a-number counts as no sample.
+    /// The figure for these samples; `None` if there are none. NaN is ignored.
     pub fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted: Vec<f64> = samples.iter().copied().filter(|sample| !sample.is_nan()).collect();
         sorted.sort_by(f64::total_cmp);
@@ -70,7 +70,7 @@ fn mean(samples: &[f64]) -> f64 {
     samples.iter().sum::<f64>() / samples.len() as f64
 }
 
-/// The value below which `share` of the sorted samples lie, linear between neighbours, as numpy's default.
+/// The value below which `share` of the sorted samples lie, linearly interpolated, as numpy does by default.
 ///
 /// # Panics
 /// If there are no samples.

@@ -9,14 +9,14 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often a wait looks whether it should go on.
+/// How often a wait checks whether to continue.
 const POLL: Duration = Duration::from_millis(50);
-/// How long a worker that was asked to end may take.
+/// How long a worker may take to exit.
 const GRACE: Duration = Duration::from_secs(2);
-/// How much of what a worker wrote to its standard error is kept, in bytes.
+/// How many bytes of a worker's stderr are kept.
 const LAST_WORDS: u64 = 4 << 10;
 
-/// Why a worker gave no answer.
+/// Why there is no answer from a worker.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// The program cannot be started.
@@ -24,24 +24,24 @@ pub enum WorkerError {
     Start {
         /// The program.
         program: String,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// It needs what is not here.
+    /// Something that it needs is missing.
     #[error("{0}")]
     Absent(String),
     /// It ended before it answered.
     #[error("it ended ({status}){}", said(last_words))]
     Ended {
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// The end of what it wrote to its standard error.
+        /// The end of its stderr.
         last_words: String,
     },
-    /// It does not keep to the protocol.
-    #[error("it said {line:?}, which is no answer: {source}")]
+    /// It violated the protocol.
+    #[error("it wrote {line:?}, which is not a valid answer: {source}")]
     Nonsense {
-        /// What it said, shortened.
+        /// Its message, shortened.
         line: String,
         /// What is wrong with that.
         source: serde_json::Error,
@@ -52,7 +52,7 @@ pub enum WorkerError {
     /// It took too long.
     #[error("no answer within {0} seconds")]
     Timeout(u64),
-    /// Whoever waits wants no more.
+    /// The observer stopped the measurement.
     #[error("interrupted")]
     Interrupted,
 }
@@ -62,13 +62,13 @@ fn said(last_words: &str) -> String {
     line.map_or_else(String::new, |line| format!(", saying {:?}", line.trim()))
 }
 
-/// A running worker. Dropped, its process ends.
+/// A running worker, whose process ends when dropped.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
     lines: Receiver<std::io::Result<String>>,
     errors: Option<JoinHandle<String>>,
-    /// What it said of itself.
+    /// What it reported about itself.
     pub ready: Ready,
 }
 
@@ -77,7 +77,7 @@ pub struct Worker {
 pub struct Patience<'a> {
     /// Longest wait for one answer.
     pub limit: Duration,
-    /// Who may want to stop.
+    /// Asked whether to stop.
     pub observer: &'a dyn Observer,
 }
 
@@ -85,10 +85,10 @@ impl Worker {
     /// Starts `command` and waits until it is ready.
     ///
     /// # Errors
-    /// If it cannot start, says that something is missing, or says nothing.
+    /// If it cannot start, reports that something is missing, or does not respond.
     pub fn start(mut command: Command, patience: Patience<'_>) -> Result<Self, WorkerError> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl-C is for the benchmark, which then ends its workers by ending their input.
+        // Ctrl-C is for the benchmark, which then ends its workers by closing their input.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(|source| WorkerError::Start {
@@ -109,10 +109,10 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Has a prompt run.
+    /// Runs a prompt.
     ///
     /// # Errors
-    /// If there is no good answer; the worker is of no further use then, unless it said itself that it failed.
+    /// If there is no valid answer; the worker is then unusable, unless it reported the failure itself.
     pub fn run(&mut self, request: &Request, patience: Patience<'_>) -> Result<Done, WorkerError> {
         let written = match (&mut self.child.stdin, serde_json::to_string(request)) {
             (Some(stdin), Ok(line)) => writeln!(stdin, "{line}").and_then(|()| stdin.flush()).is_ok(),
@@ -127,7 +127,7 @@ impl Worker {
         }
     }
 
-    /// Memory and processor time of the process and its children.
+    /// Memory and CPU time of the process and its children.
     pub fn usage(&self) -> Option<Usage> {
         process::usage(self.child.id())
     }
@@ -158,7 +158,7 @@ impl Worker {
         WorkerError::Ended { status, last_words }
     }
 
-    /// What an ended process wrote last; nothing if a child of it still holds the pipe.
+    /// The end of an ended process's stderr; empty if a child of it still holds the pipe.
     fn last_words(&mut self) -> Option<String> {
         let errors = self.errors.take()?;
         let start = Instant::now();
@@ -168,7 +168,7 @@ impl Worker {
         if errors.is_finished() { errors.join().ok() } else { None }
     }
 
-    /// Ends the process: by the end of its input, and if that does not help, by force.
+    /// Ends the process: by closing its input, and if that does not help, by killing it.
     fn end(&mut self) -> Option<ExitStatus> {
         drop(self.child.stdin.take());
         let start = Instant::now();

@@ -1,5 +1,5 @@
-//! BLEU against sacrebleu's, on corpora with all that its tokenizer knows: scripts/evaluation/bleu_fixtures.py made the
-//! numbers.
+//! BLEU compared with sacrebleu's, on corpora that exercise its whole tokenizer: scripts/evaluation/bleu_fixtures.py
+//! computed the numbers.
 
 use edgellm_benchmark::quality::bleu::Bleu;
 use serde::Deserialize;

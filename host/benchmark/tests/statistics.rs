@@ -1,5 +1,5 @@
-//! The statistics against scipy's and numpy's, on seeded samples: scripts/benchmark/statistics_fixtures.py made the
-//! numbers, and says how to make them again.
+//! The statistics compared with scipy's and numpy's, on seeded samples: scripts/benchmark/statistics_fixtures.py computed
+//! the numbers, and says how to recompute them.
 
 use edgellm_benchmark::significance::{holm, mann_whitney};
 use edgellm_benchmark::statistics::{Figure, bootstrap, percentile};

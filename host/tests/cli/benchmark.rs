@@ -94,7 +94,9 @@ fn a_report_holds_what_was_measured() {
 #[test]
 fn a_wrong_answer_is_found_before_a_time_counts() {
     let place = place();
-    for (how, words) in [("token", "another answer than good: token 7 is"), ("logits", "from other logits")] {
+    for (how, words) in
+        [("token", "a different answer than good: token 7 is"), ("logits", "from different logits")]
+    {
         let good = sabotaged("not").replacen("native", "good", 1);
         let bad = sabotaged(how).replacen("native", "bad", 1);
         let outcome = benchmark(&place, how, &["--threads", "1", "--targets", &good, "--targets", &bad]);

@@ -1,4 +1,4 @@
-//! A headless Chromium of our own: a new profile, no network but ours, ended with the worker.
+//! A headless Chromium of our own: a new profile, no network but ours; it ends with the worker.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub fn find() -> Option<PathBuf> {
     })
 }
 
-/// A running browser. Dropped, it ends.
+/// A running browser, which ends when dropped.
 #[derive(Debug)]
 pub(super) struct Browser {
     child: Child,
@@ -30,7 +30,7 @@ impl Browser {
         let child = Command::new(program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            // A page that nobody sees must not be slowed down for it.
+            // Background pages must not be throttled.
             .args(["--disable-background-timer-throttling", "--disable-renderer-backgrounding"])
             // /dev/shm is small in containers.
             .arg("--disable-dev-shm-usage")
@@ -45,7 +45,7 @@ impl Browser {
         Ok(Browser { child, _profile: profile })
     }
 
-    /// How it ended, if it did.
+    /// Its exit status, if it has ended.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -53,7 +53,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Asked politely, it ends its own processes first.
+        // On SIGTERM it ends its own processes first.
         #[cfg(unix)]
         let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
         #[cfg(not(unix))]

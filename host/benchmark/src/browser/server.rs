@@ -1,4 +1,4 @@
-//! What the page talks to: a few paths on the loopback interface.
+//! The server that the page talks to: a few paths on the loopback interface.
 
 use super::{Page, Posted};
 use crate::protocol::{Answer, Hello, Request};
@@ -15,9 +15,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The page: it loads the engine's module and then works through what it is asked.
+/// The page: it loads the engine's module and then runs the prompts that it gets.
 const PAGE: &str = include_str!("page.html");
-/// How long the page's question for work stays open.
+/// How long the page's request for work stays open.
 const LONG_POLL: Duration = Duration::from_secs(20);
 /// Largest body: the logits of one token.
 const MAX_BODY: usize = 8 << 20;
@@ -26,7 +26,7 @@ const MAX_BODY: usize = 8 << 20;
 pub(super) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
-    /// What the page posted.
+    /// What the page has posted.
     pub(super) posted: Receiver<Posted>,
     _runtime: tokio::runtime::Runtime,
 }
@@ -46,7 +46,7 @@ impl Shared {
 }
 
 impl Server {
-    /// Starts to listen on a port that is free.
+    /// Listens on a free port.
     pub(super) fn start(page: &Page) -> io::Result<Self> {
         let (sender, posted) = mpsc::channel();
         let (ask, work) = tokio::sync::mpsc::unbounded_channel();
@@ -82,7 +82,7 @@ impl Server {
         let _ = self.shared.ask.send(request);
     }
 
-    /// The logits posted since the last time.
+    /// The logits posted since the last call.
     pub(super) fn take_logits(&self) -> Vec<u8> {
         std::mem::take(&mut self.shared.logits())
     }
@@ -161,8 +161,9 @@ async fn logits(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCode {
 }
 
 fn take(shared: &Shared, posted: serde_json::Result<Posted>) -> StatusCode {
-    let posted = posted
-        .unwrap_or_else(|error| Posted::Answer(Answer::Failed(format!("the page posted nonsense: {error}"))));
+    let posted = posted.unwrap_or_else(|error| {
+        Posted::Answer(Answer::Failed(format!("the page posted an invalid message: {error}")))
+    });
     match shared.sender.send(posted) {
         Ok(()) => StatusCode::NO_CONTENT,
         Err(_) => StatusCode::GONE,

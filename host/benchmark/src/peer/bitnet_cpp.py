@@ -1,4 +1,4 @@
-"""bitnet.cpp, by its build of llama-server: EDGELLM_BITNET_SERVER names that program, EDGELLM_BITNET_MODEL its GGUF."""
+"""bitnet.cpp's build of llama-server: EDGELLM_BITNET_SERVER names that program, EDGELLM_BITNET_MODEL its GGUF."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""Ollama, through the server it runs by itself: its own timings, and the times at which pieces of text arrive."""
+"""Ollama, through its running server: its own timings, and the times at which pieces of text arrive."""
 
 import urllib.error
 import urllib.request

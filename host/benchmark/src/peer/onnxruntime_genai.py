@@ -1,4 +1,4 @@
-"""onnxruntime-genai. It reads no GGUF: EDGELLM_ONNX_MODEL names the folder of the same model in its own format."""
+"""onnxruntime-genai. It does not read GGUF: EDGELLM_ONNX_MODEL is the directory of the same model in its own format."""
 
 from importlib import metadata
 

@@ -1,4 +1,4 @@
-"""The worker's side of the benchmark's protocol, for engines that Python reaches. Arguments: GGUF, threads, context."""
+"""The worker's side of the benchmark's protocol, for engines with a Python API. Arguments: GGUF, threads, context."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import sys
 import time
 
 GGUF, THREADS, CONTEXT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-# Libraries print what they please; only the protocol may go to where the benchmark reads.
+# Libraries may print anything to stdout; only the protocol may reach the benchmark.
 _lines = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
@@ -35,7 +35,7 @@ def serve(ready, run):
 
 
 def timed_stream(pieces):
-    """The answer of an engine that streams text, a piece a token: `pieces` yields, and must begin when first asked."""
+    """The answer of an engine that streams text, one piece per token: `pieces` is a lazy iterator over them."""
     start = last = time.perf_counter()
     text, ttft, gaps = [], 0.0, []
     for piece in pieces:

@@ -1,4 +1,4 @@
-//! Multiple choice and last words, scored as lm-evaluation-harness scores them.
+//! Multiple choice and text continuation, scored as lm-evaluation-harness scores them.
 
 use super::divergence::{first_largest, log_total};
 use edgellm::{Error, Session, TokenId};
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 /// A question with choices, or a text with its continuation (a single choice).
 #[derive(Clone, Debug, Deserialize)]
 pub struct Item {
-    /// What comes before.
+    /// The context.
     pub context: String,
     /// Continuations, each with the space that joins it to the context.
     pub choices: Vec<String>,
-    /// Which of them is right.
+    /// The index of the right one.
     #[serde(default)]
     pub label: usize,
 }
 
-/// Scores, added up item by item.
+/// Sums of scores over items.
 #[derive(Clone, Debug, Default)]
 pub struct Scores {
     items: usize,
@@ -35,12 +35,12 @@ pub struct Share {
     pub stderr: f64,
 }
 
-/// What the scores come to.
+/// The resulting scores.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Accuracy {
     /// Items.
     pub n: usize,
-    /// Share whose likeliest choice is the right one; of single choices, whose every token is the likeliest.
+    /// Share of items whose most likely choice is right; for single choices, whose every token is the most likely one.
     pub acc: Share,
     /// The same with log-likelihoods divided by the choices' lengths in characters; absent for single choices.
     pub acc_norm: Option<Share>,
@@ -48,7 +48,7 @@ pub struct Accuracy {
     pub perplexity: Option<f64>,
 }
 
-/// What a session says of a continuation.
+/// A session's score of a continuation.
 struct Likelihood {
     log: f64,
     greedy: bool,
@@ -85,7 +85,7 @@ impl Scores {
         let n = self.items;
         let share = |right: usize| {
             let value = right as f64 / n as f64;
-            // Of the mean of n zeros and ones, by the sample's standard deviation.
+            // Of the mean of n zeros and ones, from the sample standard deviation.
             Share { value, stderr: (value * (1.0 - value) / (n as f64 - 1.0).max(1.0)).sqrt() }
         };
         (n > 0).then(|| Accuracy {
@@ -109,9 +109,9 @@ fn likelihoods(session: &mut Session, item: &Item) -> Result<Vec<Likelihood>, Er
     let mut likelihoods = Vec::with_capacity(item.choices.len());
     for choice in &item.choices {
         let whole = encode(&format!("{context}{spaces}{choice}"))?;
-        // The continuation is what the whole has more tokens than the context, whatever happens at the joint.
+        // The continuation is the tokens of the whole text beyond the number of the context's, whatever merges at the boundary.
         let choice = &whole[context_tokens.len().min(whole.len())..];
-        // Too long a context loses its beginning.
+        // A context that is too long loses its beginning.
         let room = session.capacity().saturating_sub(choice.len());
         let kept = &context_tokens[context_tokens.len().saturating_sub(room)..];
         if prefix.as_deref() == Some(kept) {
@@ -128,7 +128,7 @@ fn likelihoods(session: &mut Session, item: &Item) -> Result<Vec<Likelihood>, Er
     Ok(likelihoods)
 }
 
-/// Of `choice` after what the session holds and `last`.
+/// The score of `choice` after the session's context and `last`.
 fn likelihood(session: &mut Session, last: Option<TokenId>, choice: &[TokenId]) -> Result<Likelihood, Error> {
     let mut found = Likelihood { log: 0.0, greedy: true };
     let Some(last) = last.filter(|_| !choice.is_empty()) else { return Ok(found) };

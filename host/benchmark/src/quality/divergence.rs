@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Distances, added up position by position.
+/// Sums over positions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Divergence {
     positions: usize,
@@ -10,12 +10,12 @@ pub struct Divergence {
     same_top: usize,
 }
 
-/// What they come to.
+/// The results.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Divergences {
     /// Mean Kullback-Leibler divergence of the model's distribution from the reference's, in nats.
     pub kl: f64,
-    /// Share of positions whose likeliest token is the reference's.
+    /// Share of positions with the reference's most likely token.
     pub top1: f64,
     /// Positions compared.
     pub positions: usize,
@@ -49,7 +49,7 @@ impl Divergence {
     }
 }
 
-/// Logarithm of the sum of exponentials: a token's log-probability is its logit less this.
+/// Logarithm of the sum of exponentials: a token's log-probability is its logit minus this.
 pub fn log_total(logits: &[f32]) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&logit| f64::from(logit - max).exp()).sum();

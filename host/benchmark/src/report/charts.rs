@@ -13,7 +13,7 @@ const LINE: f64 = 24.0;
 /// Below the plot: room for the axis.
 const BOTTOM: f64 = 44.0;
 
-/// A bar or box, and its place among the colours.
+/// A bar or box, and the index of its colour.
 pub(super) struct Line<T> {
     pub(super) label: String,
     pub(super) colour: usize,
@@ -26,7 +26,7 @@ pub(super) struct Bar {
     pub(super) ci95: [f64; 2],
 }
 
-/// What a box shows: the middle half, the median, and whiskers to the extremes.
+/// A box: the middle half, the median, and whiskers to the extremes.
 pub(super) struct Box {
     pub(super) min: f64,
     pub(super) p25: f64,
@@ -43,12 +43,12 @@ pub(super) struct Series {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// Text that can stand in HTML, in attributes too.
+/// Escapes text for HTML, including attributes.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Numbers at equal, round distances, about five of them, that span `low` to `high`.
+/// About five round numbers at equal distances that span `low` to `high`.
 fn ticks(low: f64, high: f64) -> Vec<f64> {
     let span = if high > low { high - low } else { high.abs().max(1.0) };
     let power = 10f64.powf((span / 5.0).log10().floor());
@@ -70,7 +70,7 @@ fn number(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// Where a value lies on an axis.
+/// The position of a value on an axis.
 struct Axis {
     ticks: Vec<f64>,
     start: f64,
@@ -166,7 +166,7 @@ pub(super) fn bars(title: &str, unit: &str, lines: &[Line<Bar>]) -> String {
 }
 
 /// Boxes from the 25th to the 75th percentile, whiskers from the least to the 95th, a dot at the 99th. The
-/// maximum, which one moment of the machine decides, is left to the table.
+/// maximum, which a single hiccup of the machine decides, is only in the table.
 pub(super) fn boxes(title: &str, unit: &str, lines: &[Line<Box>]) -> String {
     let values = lines.iter().map(|line| line.value.p99);
     horizontal(title, unit, lines, values, |svg, axis, y, value| {

@@ -1,4 +1,4 @@
-//! The report as a table for other programs: one line for each row and figure.
+//! The report as a table for other programs: one line per row and figure.
 
 use super::Report;
 use std::fmt::Write as _;

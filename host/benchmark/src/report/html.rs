@@ -1,4 +1,4 @@
-//! The report as one page that needs nothing else: tables, plots, and the JSON itself.
+//! The report as one self-contained page: tables, plots, and the JSON itself.
 
 use super::charts::{self, Bar, Box, Line, Series, escaped};
 use super::markdown::{HEADS, RATES, RESOURCE_HEADS, cells, facts, first_of_each_worker, resources};
@@ -53,7 +53,7 @@ fn table<const N: usize>(page: &mut String, heads: &[&str; N], rows: impl Iterat
     page.push_str("</tbody></table></div>\n");
 }
 
-/// Every number of every figure, unrounded, so that the page holds no less than the JSON.
+/// Every number of every figure, unrounded, so that the page has everything that the JSON has.
 fn all_figures(page: &mut String, report: &Report) {
     let heads = ["row", "figure", "n", "mean", "ci95", "median", "p50", "p95", "p99", "max"];
     page.push_str("<div id=\"figures\">");
@@ -149,7 +149,7 @@ fn plots(page: &mut String, report: &Report) {
     quality(page, report);
 }
 
-/// Quality against size, and speed against quality, of evaluations that were given.
+/// Quality against size, and speed against quality, for the given evaluations.
 fn quality(page: &mut String, report: &Report) {
     let perplexity = |evaluation: &serde_json::Value| evaluation.pointer("/perplexity/perplexity")?.as_f64();
     let size = |(index, evaluation): (usize, &serde_json::Value)| {
@@ -159,7 +159,7 @@ fn quality(page: &mut String, report: &Report) {
         Some(Series { label: label.to_string(), colour: index % 8, points })
     };
     let sizes: Vec<_> = report.quality.iter().enumerate().filter_map(size).collect();
-    // The speed of this report's model alone is known here.
+    // Only the speed of this report's model is known here.
     let own = report.quality.iter().find(|evaluation| {
         evaluation.pointer("/model/sha256").and_then(|hash| hash.as_str()) == Some(&report.model.sha256)
     });

@@ -4,15 +4,15 @@ use super::{Report, Row};
 use crate::statistics::Figure;
 use std::fmt::Write as _;
 
-/// What the columns of [`resources`] are.
+/// Explains the columns of [`resources`].
 pub(super) const RESOURCE_HEADS: [&str; 8] =
     ["target", "threads", "cold start ms", "load ms", "steady MiB", "CPU %", "bandwidth used", "J / token"];
 
-/// How to read the rates.
+/// Explains the rates.
 pub(super) const RATES: &str = "Rates: mean (95 % bootstrap interval), median. \"to first\": ratio of medians of decoding to \
                                 the first target with as many threads and as long a prompt.";
 
-/// Cells of one row of the main table, and their heads.
+/// Cells of one row of the main table, and their headers.
 pub(super) const HEADS: [&str; 13] = [
     "target",
     "variant",
@@ -55,7 +55,7 @@ pub(super) fn first_of_each_worker(report: &Report) -> Vec<&Row> {
     report.rows.iter().filter(|row| Some(&row.prompt_tokens) == longest).collect()
 }
 
-/// What a reader must know, a line each.
+/// Notes for the reader, one per line.
 pub(super) fn facts(report: &Report) -> Vec<String> {
     let Report { machine, model, settings, .. } = report;
     let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_string());
@@ -90,8 +90,8 @@ pub(super) fn facts(report: &Report) -> Vec<String> {
         None => "temperature: not measured".to_string(),
     });
     facts.push(match machine.throttle_events {
-        Some(events) => format!("{events} slow-downs for heat"),
-        None => "slow-downs for heat: not measured".to_string(),
+        Some(events) => format!("{events} thermal throttling events"),
+        None => "thermal throttling: not measured".to_string(),
     });
     facts.push(match &machine.energy_meter {
         Some(meter) => format!("energy by {}", meter.0),
