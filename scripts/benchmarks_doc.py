@@ -4,7 +4,8 @@
     python3 scripts/benchmarks_doc.py          # writes them
     python3 scripts/benchmarks_doc.py --check  # exit code 1 if one differs from the results
 
-A table stands between `<!-- table: KIND ARGUMENTS -->` and `<!-- end of table -->`; the text around it is written by hand.
+A table stands between `<!-- table: KIND ARGUMENTS -->` and `<!-- end of table -->`. The text around it is written
+by hand.
 """
 
 import argparse
@@ -70,7 +71,11 @@ def properties(folder: str) -> str:
             "; ".join(f"{spread(start['milliseconds'][how], 0)} ms" for how in ("mapped", "copied")),
             f"under {start['limit']} ms",
         ],
-        ["a batch of 8 sequences relative to one sequence, two threads", spread(batches["ratio_to_1"], 2), batches["goal"]],
+        [
+            "a batch of 8 sequences relative to one sequence, two threads",
+            spread(batches["ratio_to_1"], 2),
+            batches["goal"],
+        ],
         [
             "two threads with another process on one core, relative to one thread on an idle machine",
             spread(found["busy_core"]["ratio"], 2),
@@ -87,7 +92,8 @@ def properties(folder: str) -> str:
         rows.append([theirs, f"{spread(jitter['llama_cpp'])} ms", "above ours"])
     if found.get("memory"):
         memory = found["memory"]
-        what = f"resident memory of the 1B ternary shape (file {memory['file'] / 1e6:.0f} MB) with {memory['tokens']:,} tokens"
+        file, tokens = f"file {memory['file'] / 1e6:.0f} MB", f"{memory['tokens']:,} tokens"
+        what = f"resident memory of the 1B ternary shape ({file}) with {tokens}"
         rows.append([what, f"{memory['peak_rss_bytes'] / 1e6:.0f} MB", "under 500 MB"])
     for row in found.get("context", {}).get("rows", []):
         threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
@@ -114,10 +120,16 @@ def benchmark(folder: str, name: str = "benchmark") -> str:
     for threads, target in dict.fromkeys((threads, target) for threads, target, _ in rows):
         cells = [rows.get((threads, target, prompt)) for prompt in prompts]
         last = next((row for row in reversed(cells) if row and row["inter_token_ms"]), None)
-        lines.append([
-            target, threads, medians(cells, "decode_tokens_per_second", report["settings"]["iterations"]),
-            medians(cells, "prefill_tokens_per_second"), f"{medians(cells, 'ttft_ms')} ms", f"{last['inter_token_ms']['p99']:.1f} ms" if last else "-",
-        ])  # fmt: skip
+        lines.append(
+            [
+                target,
+                threads,
+                medians(cells, "decode_tokens_per_second", report["settings"]["iterations"]),
+                medians(cells, "prefill_tokens_per_second"),
+                f"{medians(cells, 'ttft_ms')} ms",
+                f"{last['inter_token_ms']['p99']:.1f} ms" if last else "-",
+            ]
+        )
     names = ", ".join(map(str, prompts))
     header = f"target | threads | decode at {names} | prefill of {names} | first token of {names} | p99 between tokens"
     return table(header, sorted(lines, key=lambda line: line[1]))

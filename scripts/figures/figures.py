@@ -82,7 +82,9 @@ def ttft(axes, results: Results) -> bool:
     """3 Time to first token by prompt length"""
     rows = results.with_figure("ttft_ms")
     for name in dict.fromkeys(label(row) for row in rows):
-        line = sorted((row["prompt_tokens"], row["ttft_ms"]["median"], row["target"]) for row in rows if label(row) == name)
+        line = sorted(
+            (row["prompt_tokens"], row["ttft_ms"]["median"], row["target"]) for row in rows if label(row) == name
+        )
         axes.plot([x for x, _, _ in line], [y for _, y, _ in line], "o-", label=name, color=results.colours[line[0][2]])
     axes.set(xlabel="tokens of the prompt", ylabel="milliseconds, median", xscale="log", yscale="log")
     return bool(rows)
@@ -92,7 +94,9 @@ def gaps(axes, results: Results) -> bool:
     """4 Time between tokens"""
     rows = results.with_figure("inter_token_ms", results.longest())
     keys = {"med": "median", "q1": "p25", "q3": "p75", "whislo": "min", "whishi": "p99"}
-    boxes = [{ours: row["inter_token_ms"][theirs] for ours, theirs in keys.items()} | {"label": label(row)} for row in rows]
+    boxes = [
+        {ours: row["inter_token_ms"][theirs] for ours, theirs in keys.items()} | {"label": label(row)} for row in rows
+    ]
     if boxes:
         axes.bxp(boxes, orientation="horizontal", showfliers=False)
     axes.set_xlabel("milliseconds; whiskers from the least to p99")
@@ -118,15 +122,20 @@ def speed(axes, results: Results) -> bool:
     """8 Speed against quality"""
 
     def rate(evaluation: dict) -> float | None:
-        own = [row for row in results.with_figure("decode_tokens_per_second", results.shortest())
-               if row["target"] == "native" and row["model"]["sha256"] == evaluation["model"]["sha256"]]
+        own = [
+            row
+            for row in results.with_figure("decode_tokens_per_second", results.shortest())
+            if row["target"] == "native" and row["model"]["sha256"] == evaluation["model"]["sha256"]
+        ]
         return own[0]["decode_tokens_per_second"]["median"] if own else None
 
     return points(axes, results, rate, "tokens per second, native, one thread")
 
 
 def points(axes, results: Results, x, unit: str) -> bool:
-    found = [(x(e), e["perplexity"]["perplexity"], e["model"]["format"]) for e in results.evaluations if e.get("perplexity")]
+    found = [
+        (x(e), e["perplexity"]["perplexity"], e["model"]["format"]) for e in results.evaluations if e.get("perplexity")
+    ]
     found = [point for point in found if point[0] is not None]
     for at, perplexity, name in found:
         axes.plot(at, perplexity, "o", color=COLOURS[0])

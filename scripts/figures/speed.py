@@ -11,7 +11,10 @@ RESULTS = Path(__file__).resolve().parent.parent.parent / "benches/results"
 WIDTH, MARGIN, GUTTER = 800, 16, 24
 LABELS, PANEL, BAR, GAP = 56, (WIDTH - 2 * MARGIN - GUTTER) // 2, 13, 10
 COLOURS = {1: "#4477aa", 2: "#99bbdd"}
-STYLE = "text{font:13px system-ui,sans-serif;fill:#24292f}.h{font-weight:600}.s{font-size:11.5px;fill:#57606a;paint-order:stroke;stroke:#fff;stroke-width:3px}"
+STYLE = (
+    "text{font:13px system-ui,sans-serif;fill:#24292f}.h{font-weight:600}"
+    ".s{font-size:11.5px;fill:#57606a;paint-order:stroke;stroke:#fff;stroke-width:3px}"
+)
 
 
 def load(path: str) -> dict:
@@ -60,12 +63,15 @@ def panel(x: float, y: float, title: str, peer: str, rows: dict[str, list[float]
         for threads, ratio in enumerate(ratios, 1):
             parts.append(
                 f'<rect x="{left}" y="{at}" width="{ratio * scale:.1f}" height="{BAR}" fill="{COLOURS[threads]}"/>'
-                f'<text class="s" x="{left + ratio * scale + 5:.1f}" y="{at + BAR - 2}">{ratio:.1f} ×</text>'
+                f'<text class="s" x="{left + ratio * scale + 5:.1f}" y="{at + BAR - 2}">{ratio:.1f} &#215;</text>'
             )
             at += BAR + 1
         at += GAP
     line = left + scale
-    parts.append(f'<line x1="{line:.1f}" y1="{top - 4}" x2="{line:.1f}" y2="{at - GAP + 4}" stroke="#cf222e" stroke-dasharray="3 2"/>')
+    parts.append(
+        f'<line x1="{line:.1f}" y1="{top - 4}" x2="{line:.1f}" y2="{at - GAP + 4}" '
+        'stroke="#cf222e" stroke-dasharray="3 2"/>'
+    )
     parts.append(f'<text class="s" x="{line:.1f}" y="{at + 8}" text-anchor="middle">{peer}</text>')
     return "\n".join(parts), at + 20 - y
 
@@ -106,7 +112,8 @@ def svg() -> str:
     height = y + BAR + MARGIN
     title = "EdgeLLM's speed in multiples of llama.cpp's and wllama's"
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">\n'
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
+        f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">\n'
         f"<title>{title}</title>\n<style>{STYLE}</style>\n"
         f'<rect width="{WIDTH}" height="{height}" rx="6" fill="#ffffff"/>'
     )
