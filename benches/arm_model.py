@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""How fast the NEON kernels should be on three ARM boards: a model, for those who have none at hand.
+"""A model of the NEON kernels' speed on three ARM boards, for those who have none at hand.
 
     scripts/setup arm mca
     python3 benches/arm_model.py [--quick] [--whole MODEL.tmac2.bin] [--output FILE]
 
 1. Builds the aarch64 kernels and runs one product by each under qemu-user, whose plugin (benches/arm/trace.c)
-   writes every instruction executed: exact counts, and the inner loops in the order in which they run.
-2. Gives one strip of 32 rows of that trace to llvm-mca for the boards' processors: cycles a weight, with every
-   load a hit in the first-level cache.
-3. From these and the boards' published clocks and bandwidths (benches/arm/boards.json, with sources) computes tokens
-   per second for three models. docs/hardware-guide.md says what that is worth.
+   records every executed instruction: exact counts, and the inner loops in execution order.
+2. Passes one strip of 32 rows of that trace to llvm-mca for the boards' processors: cycles per weight, assuming that
+   every load hits the first-level cache.
+3. Computes tokens per second for three models from these and the boards' published clocks and bandwidths
+   (benches/arm/boards.json, with sources). docs/hardware-guide.md says how far to trust that.
 
 --whole takes the file of the first model in boards.json in its first formats, counts the instructions of decoded
-tokens, and from those that are not products gets other_instructions, which boards.json has from such a run.
+tokens, and derives other_instructions, which boards.json has from such a run, from those outside products.
 Writes benches/results/arm_model.json and prints Markdown tables.
 """
 
@@ -28,8 +28,8 @@ RELEASE = TARGET / "aarch64-unknown-linux-gnu" / "release"
 COLS = 1024  # of the product that is traced
 STRIP, BLOCK = 32, 32
 FORMATS = ["int8", "int4", "int3", "int2", "bitnet"]
-# Board, LLVM's model of its processor, and the kernels it can run, its best one first. LLVM takes the Cortex-A76 for
-# a Cortex-A57; its Neoverse N1, the server core made from the A76, is closer.
+# Board, LLVM's model of its processor, and the kernels it can run, the best one first. LLVM treats the Cortex-A76 as a
+# Cortex-A57; its Neoverse N1, the server core derived from the A76, is closer.
 CORES = {
     "cortex-a53": ("cortex-a53", ["neon"]),
     "cortex-a72": ("cortex-a72", ["neon"]),
@@ -43,7 +43,7 @@ def run(*command, **options):
 
 
 def toolchain(script):
-    """A line of shell with the functions of scripts/toolchain.sh."""
+    """Runs a line of shell with the functions of scripts/toolchain.sh."""
     return run("bash", "-c", f"set -e; source scripts/toolchain.sh; find_arm; find_mca; {script}", cwd=ROOT).strip()
 
 
@@ -55,7 +55,7 @@ def build(*packages):
 
 
 class Trace:
-    """What ran between the marks of a program under qemu: for each mark the blocks of instructions, in order."""
+    """The instruction blocks that a program executed under qemu after each mark, in order."""
 
     def __init__(self, plugin, cpu, *command):
         out = TARGET / "trace.txt"
@@ -78,7 +78,7 @@ class Trace:
         return [word for block in blocks for word in self.words[block]]
 
     def one_strip(self, strips):
-        """The instructions of the last strip but one: from one run to the next of what runs once a strip."""
+        """The instructions of the last strip but one, delimited by a block that runs once per strip."""
         region = self.regions["mark_matmul"]
         counts = Counter(region)
         once = next(block for block in region if counts[block] == strips)
@@ -98,7 +98,7 @@ def disassemble(words, llvm):
 
 
 def mca(lines, cpu, llvm):
-    """Cycles of a run of the lines as simulated, and if only the busiest unit counted; and which unit that is."""
+    """Simulated cycles of the lines, the bound of the busiest unit, and which unit that is."""
     out = json.loads(
         run(
             llvm,
@@ -125,7 +125,7 @@ def mca(lines, cpu, llvm):
 
 
 def measure(plugin, llvm, kernel, cpu, model_cpu, format, tokens):
-    """One kernel: instructions and cycles a weight (and token), and of quantizing an activation."""
+    """One kernel: instructions and cycles per weight (and token), and per quantized activation."""
     strips = 4
     trace = Trace(plugin, cpu, RELEASE / "examples/product", kernel, format, strips * STRIP, COLS, tokens)
     strip = trace.one_strip(strips)
@@ -151,7 +151,7 @@ def measure(plugin, llvm, kernel, cpu, model_cpu, format, tokens):
 
 
 def whole(plugin, file, cpu, costs, inputs):
-    """Instructions of one decoded token of a model, from runs that differ in the number of tokens only."""
+    """Instructions per decoded token of a model, from runs that differ only in the number of tokens."""
     program = [RELEASE / "speed", file, "--prompt", 1, "--generate"]
     short, long = (Trace(plugin, cpu, *program, inputs["context"] + extra).total for extra in (-2, 0))
     model = inputs["models"][0]
@@ -169,7 +169,7 @@ def whole(plugin, file, cpu, costs, inputs):
 
 
 def matrices(model):
-    """(rows, cols, is_head) of all matrices that a token is multiplied with, and the lengths of their inputs."""
+    """(rows, cols, is_head) of all matrices in a forward pass, and the total length of their inputs."""
     hidden, ffn, query = model["hidden"], model["ffn"], model["heads"] * model["head_dim"]
     kv = model["kv_heads"] * model["head_dim"]
     layer = [(query, hidden), (kv, hidden), (kv, hidden), (hidden, query), (ffn, hidden), (ffn, hidden), (hidden, ffn)]
@@ -178,7 +178,7 @@ def matrices(model):
 
 
 def packed_bytes(rows, cols, format):
-    """As engine/kernels/src/layout.rs lays it out."""
+    """The size of a matrix in the layout of engine/kernels/src/layout.rs."""
     bits = {"int8": 8, "int4": 4, "int3": 3, "int2": 2, "bitnet": 2}[format]
     groups = 1 if format == "bitnet" else cols // BLOCK
     scales = 2 * STRIP if format in ("int8", "bitnet") else 4 * STRIP
@@ -190,14 +190,14 @@ def cache_bytes(model, positions):
 
 
 def predict(board, model, formats, costs, inputs):
-    """Tokens per second: the least and the most that the model allows, with one and four threads."""
+    """Tokens per second: the model's lower and upper bounds, with one and four threads."""
     products, inputs_length = matrices(model)
     kernel = CORES[board["core"]][1][0]
     cost = {format: costs[board["core"], kernel, format, 1] for format in set(formats)}
     size = sum(packed_bytes(rows, cols, formats[head]) for rows, cols, head in products)
     memory = (size + cache_bytes(model, inputs["context"])) / board["gb_per_s"] / 1e9
     hertz = board["ghz"] * 1e9
-    # One instruction a cycle, and on one thread whatever the number of threads.
+    # One instruction per cycle, on one thread whatever the number of threads.
     serial = (
         inputs_length * cost[formats[0]]["quantize_instructions_per_value"]
         + inputs["other_instructions"] * model["layers"] * model["hidden"]
@@ -245,7 +245,8 @@ def report(costs, predictions):
             verdict,
         ]
     table(
-        ["model", "format, head", "weights MB", "cache at 2,048 tokens, MB", "in all MB", "Pi Zero 2 W"], fits.values()
+        ["model", "format, head", "weights MB", "KV cache at 2,048 tokens, MB", "total MB", "Pi Zero 2 W"],
+        fits.values(),
     )
     table(
         [
@@ -295,7 +296,15 @@ def report(costs, predictions):
                 )
         print(f"\n{tokens} token(s)")
         table(
-            ["kernel", "format", "instructions a weight", "a byte of weights", "cycles a weight: A53", "A72", "A76"],
+            [
+                "kernel",
+                "format",
+                "instructions per weight",
+                "per byte of weights",
+                "cycles per weight: A53",
+                "A72",
+                "A76",
+            ],
             rows,
         )
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Holds a report of `edgellm benchmark` against what ARTIFACT.md promises: ratios between rows of the same run.
+"""Compares a report of `edgellm benchmark` with the ratios between rows of the same run that ARTIFACT.md promises.
 
     python3 benches/expected.py target/artifact/report/report.json
 
-Prints each ratio with its bounds and ends with code 1 if one is outside. Bounds are wider than what two machines gave, whose
-reports lie in benches/results, and than what is known of a third (docs/benchmarks.md).
+Prints each ratio with its bounds and exits with code 1 if one is outside. The bounds are wider than the ratios of two
+machines, whose reports are in benches/results, and than what is known of a third (docs/benchmarks.md).
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 # The prompt length whose rows are compared.
 PROMPT = 128
-# What, the row above the line and the row below it (target, threads), which figure, and the bounds of their medians' ratio.
+# Name, numerator and denominator (target, threads), figure, and the bounds of the ratio of medians.
 RATIOS = [
     (
         "native to llama.cpp (Q4_1), decoding, 1 thread",
@@ -39,7 +39,7 @@ RATIOS = [
 
 
 def ratios(report: dict) -> list[float | None]:
-    """The ratio of each line of RATIOS; None where a row was not measured."""
+    """The ratio of each line of RATIOS; None if a row was not measured."""
 
     def median(target: str, threads: int, figure: str) -> float | None:
         for row in report["rows"]:

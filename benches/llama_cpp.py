@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""EdgeLLM against llama.cpp on the same weights, in turn (A B A B ...), on this machine.
+"""EdgeLLM and llama.cpp on the same weights, interleaved (A B A B ...), on this machine.
 
     python3 benches/llama_cpp.py --gguf MODEL.gguf [--large RANDOM-1B-F16.gguf] [--comparisons decode-int4,...]
                                  [--rounds 7] [--threads 1,2] [--avx2] [--llama BUILD_BIN_FOLDER]
 
-Each comparison runs llama.cpp's files and ours one after the other in every round. A ratio is ours to the fastest of
+Each comparison runs llama.cpp's files and ours one after the other in every round. A ratio is ours over the fastest of
 llama.cpp's in the same round; figures are medians with quartiles. Comparisons can be measured in several calls: each
-replaces its own rows of benches/results/llama_cpp.json, and the tables of all are printed at the end of each call.
+replaces its own rows of benches/results/llama_cpp.json, and each call prints the tables of all.
 
 llama.cpp comes from the source distribution of llama-cpp-python (its pinned version below), built natively into
-target/llama.cpp, or without AVX-512 into target/llama.cpp-avx2, unless --llama names a folder with llama-bench and
-llama-quantize. EdgeLLM's program is `speed` of this folder. `random_model.py` makes the large model.
+target/llama.cpp, or without AVX-512 into target/llama.cpp-avx2, unless --llama names a directory with llama-bench and
+llama-quantize. EdgeLLM's program is `speed` of this directory. `random_model.py` creates the large model.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from machine import earlier
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "llama-cpp-python==0.3.36"
-# Name: whose model, what is measured, tokens, llama.cpp's files, ours, and the goal.
+# Name: model, what is measured, tokens, llama.cpp's files, ours, and the goal.
 COMPARISONS = {
     "decode-int4": ("gguf", "decode", 128, ["Q4_0"], ["int4", "int4 from Q4_0", "int4, int4 head"], 1.6),
     "decode-ternary": ("gguf", "decode", 128, ["TQ2_0", "Q4_0"], ["int2, int4 head", "bitnet, int4 head",
@@ -90,7 +90,7 @@ def build_llama(flags, name):
 
 
 def llama_file(binaries, source, name):
-    """A file of llama.cpp's format `name`, made from the weights of `source` in half precision."""
+    """A file in llama.cpp's format `name`, quantized from the weights of `source` in half precision."""
     work = ROOT / "target" / "bench-models"
     work.mkdir(parents=True, exist_ok=True)
     stem = source.stem.removesuffix("-f16")
@@ -111,7 +111,7 @@ def llama_file(binaries, source, name):
 
 
 def our_file(binaries, source, name):
-    """Our file: from the GGUF itself, or from llama.cpp's Q4_0, that one's very weights without loss."""
+    """Our file: from the GGUF itself, or lossless from llama.cpp's Q4_0."""
     parts = name.removesuffix(", fast").split(", ")
     format_, _, given = parts[0].partition(" from ")
     path = ROOT / "target" / "bench-models" / f"{source.stem}-{'-'.join(parts).replace(' ', '-').lower()}.tmac2.bin"
@@ -171,7 +171,7 @@ def spread(values):
 
 
 def compare(name, args, binaries, threads):
-    """Rows of one comparison with so many threads."""
+    """Rows of one comparison with a number of threads."""
     model, what, tokens, theirs, ours, goal = COMPARISONS[name]
     source = getattr(args, model)
     kernel = "avx2" if args.avx2 else None
@@ -233,11 +233,13 @@ def table(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", required=True, type=Path)
-    parser.add_argument("--large", type=Path, help="the model of a billion random weights, F16")
+    parser.add_argument("--large", type=Path, help="the F16 file of the model with a billion random weights")
     parser.add_argument("--comparisons", default=",".join(COMPARISONS), help=f"of {', '.join(COMPARISONS)}")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--llama", type=Path, help="folder with llama-bench (and llama-quantize, if files are missing)")
+    parser.add_argument(
+        "--llama", type=Path, help="directory with llama-bench (and llama-quantize, if files are missing)"
+    )
     parser.add_argument("--avx2", action="store_true", help="AVX2 on both sides: llama.cpp built without AVX-512")
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/llama_cpp.json")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Which machine results are of; files of results do not mix two."""
+"""The machine that results belong to; files of results do not mix machines."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cpu_name() -> str:
-    """As the system tells it; on x86 with family and model, because virtual machines may call different CPUs the same."""
+    """As the system reports it; on x86 with family and model, since virtual machines name different CPUs alike."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     fields = {
@@ -25,7 +25,7 @@ def machine() -> dict:
 
 
 def earlier(path: Path) -> dict:
-    """The report at `path`, to go on with, or a new one of this machine."""
+    """The report at `path`, to add to, or a new one for this machine."""
     report = json.loads(path.read_text()) if path.exists() else {"machine": machine()}
     if report["machine"] != machine():
         sys.exit(f"{path} has results of another machine, {report['machine']}: choose another --output")

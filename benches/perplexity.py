@@ -3,9 +3,9 @@
 
     python3 benches/perplexity.py --gguf MODEL.gguf --text wiki.test.raw [--chunks 20] [--llama BUILD_BIN_FOLDER]
 
-The float reference of the weights is llama.cpp's own F16 file made from MODEL, which rounds neither weights nor
-activations; against it stand llama.cpp's file as given and Q8_0, and our int4 and int8. Both programs cut windows of 512
-tokens and score the second half of each. Writes benches/results/perplexity.json and prints the table.
+The float reference is an F16 file that llama.cpp makes from MODEL, which rounds neither weights nor activations;
+compared with it are llama.cpp's file as given and Q8_0, and our int4 and int8. Both programs cut windows of 512 tokens
+and score the second half of each. Writes benches/results/perplexity.json and prints the table.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main():
     parser.add_argument("--gguf", required=True, type=Path)
     parser.add_argument("--text", required=True, type=Path)
     parser.add_argument("--chunks", type=int, default=20)
-    parser.add_argument("--llama", type=Path, help="folder with llama-perplexity and llama-quantize")
+    parser.add_argument("--llama", type=Path, help="directory with llama-perplexity and llama-quantize")
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/perplexity.json")
     args = parser.parse_args()
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The plugin against the native engine: decoding and prefill on one thread, run in turn.
+"""The plugin relative to the native engine: decoding and prefill on one thread, interleaved.
 
     scripts/build-plugin && cargo build --release -p edgellm-host --features plugin
     python3 benches/plugin.py --model MODEL --json benches/results/plugin.json
 
-Every run's tokens are compared with the first's. A round runs each target once; ratios are of runs of one round.
+Every run's tokens are compared with the first's. A round runs each target once; ratios are taken within a round.
 Standard library only.
 """
 

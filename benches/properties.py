@@ -42,7 +42,7 @@ def spread(values):
 
 
 def cold_start(args):
-    """Milliseconds from starting the process to its end, after the first token of a 16-token prompt, for each place
+    """Milliseconds from start to exit of a process that generates one token after a prompt of 16, for each placement
     of the weights."""
     command = [
         EDGELLM,
@@ -82,7 +82,7 @@ def batches(args):
 
 
 def busy_core(args):
-    """Two threads while another process keeps one core busy, against one thread on an idle machine."""
+    """Two threads while another process keeps one core busy, relative to one thread on an idle machine."""
     ratios = []
     for _ in range(args.rounds):
         idle = speed(args.model, threads=1, prompt=1, generate=128)
@@ -136,7 +136,7 @@ def memory(args):
 
 
 def context(args):
-    """How many times slower a token is at 4,096 positions than at 128."""
+    """The slowdown of a token at 4,096 positions relative to 128."""
     times = {(cache, threads): [] for cache in ("f16", "int8") for threads in (1, 2)}
     for _ in range(args.rounds):
         for (cache, threads), ratios in times.items():
@@ -158,7 +158,7 @@ def main():
     parser.add_argument("--llama", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
-        "--parts", default="cold_start,batches,busy_core,jitter,memory,context", help="which to measure anew"
+        "--parts", default="cold_start,batches,busy_core,jitter,memory,context", help="the parts to measure"
     )
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/properties.json")
     args = parser.parse_args()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A Llama of random weights, as an F16 GGUF file: speed does not depend on what weights say.
+"""A Llama model of random weights, as an F16 GGUF file: speed does not depend on the values of weights.
 
     .venv/bin/python benches/random_model.py --vocabulary MODEL.gguf --output target/random-1b-f16.gguf
 
-The shape is that of a model of a billion weights (hidden 2048, feed-forward 8192, 16 layers, 32 query and 8
-key-value heads of 64, vocabulary 32,000, embedding and head apart). The vocabulary is the first part of another
-model's, since both engines want one.
+The shape is that of a model with a billion weights (hidden 2048, feed-forward 8192, 16 layers, 32 query and 8
+key-value heads of 64, vocabulary 32,000, separate embedding and head). The vocabulary is the first part of another
+model's, since both engines require one.
 """
 
 import argparse
@@ -18,7 +18,7 @@ HIDDEN, FEED_FORWARD, LAYERS, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY = 2048, 8192
 
 
 def vocabulary(path):
-    """The first tokens of a byte-pair vocabulary, their kinds, and the merges that make them."""
+    """The first tokens of a byte-pair vocabulary, their kinds, and the merges that produce them."""
     fields = gguf.GGUFReader(path).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()[:VOCABULARY]
     known = set(tokens)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Everything that ARTIFACT.md describes: builds, fetches, measures, evaluates and draws, into target/artifact.
 #
-#   benches/run_all.sh            the whole; measuring is limited to 38 minutes
-#   benches/run_all.sh --quick    the same with few runs, to see that all parts work
+#   benches/run_all.sh            everything; measuring is limited to 38 minutes
+#   benches/run_all.sh --quick    the same with few runs, to check that all parts work
 #
-# Parts whose requirements are missing say so and are left out of the report. Run it on an idle machine.
+# Parts whose requirements are missing are reported and left out. Run it on an idle machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -41,7 +41,7 @@ evaluations=()
 for format in int8 int4 int3 int2; do
     options=(--task target/evaluation/hellaswag.jsonl --task target/evaluation/arc_easy.jsonl
         --task target/evaluation/piqa.jsonl --task target/evaluation/lambada.jsonl --limit "$limit")
-    # The text cannot be fetched by a script: WIKITEXT names WikiText-2's wiki.test.raw.
+    # No script can download the text: WIKITEXT is the path of WikiText-2's wiki.test.raw.
     if [ -n "${WIKITEXT:-}" ]; then options+=(--text "$WIKITEXT" --chunks "$windows"); fi
     $EDGELLM evaluate --model "$GGUF" --format $format "${options[@]}" --json >"$OUT/evaluation-$format.json"
     evaluations+=("$OUT/evaluation-$format.json")

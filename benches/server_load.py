@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Load of `edgellm serve`: streaming clients side by side, against what one client gets alone.
+"""Load test of `edgellm serve`: concurrent streaming clients, compared with a single client.
 
     scripts/setup python && cargo build --release -p edgellm-host
     .venv/bin/python benches/server_load.py --clients 16 --seconds 180 --json benches/results/server_load.json
 
-Every client asks one question after the other, each with a seed of its own; every answer is compared with what the same
-request gives alone, before and on another server. Then the first token of a 32-token prompt at idle is timed. Standard
-library only.
+Every client asks one question after the other, each with its own seed; every answer is compared with that of the same
+request alone, on another server. Then the first token of a 32-token prompt at idle is timed. Standard library only.
 """
 
 import argparse
@@ -33,9 +32,9 @@ TOPICS = (
 
 
 def request(index: int, tokens: int) -> dict:
-    """The question number `index`: the same number is the same question, with the same seed."""
+    """Question `index`: the same index always gives the same question and seed."""
     content = f"Write about {TOPICS[index % len(TOPICS)]}. Be number {index // len(TOPICS) + 1}."
-    # Neither end of the model's answers, so that all are of one length.
+    # The model's end tokens are forbidden, so that all answers have the same length.
     return {
         "model": MODEL,
         "messages": [{"role": "user", "content": content}],
@@ -49,7 +48,7 @@ def request(index: int, tokens: int) -> dict:
 
 
 def ask(port: int, body: dict) -> tuple[str, list[float], int]:
-    """Text of the answer, the times of its pieces from the request on, and its tokens."""
+    """The answer's text, the times of its chunks since the request, and its tokens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     start = time.perf_counter()
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
@@ -88,7 +87,7 @@ def spread(values: list[float]) -> dict:
 
 
 def one_client(port: int, tokens: int, runs: int) -> dict:
-    """What one client alone gets: tokens per second of each answer, prompt included."""
+    """A single client: tokens per second of each answer, prompt included."""
     ask(port, request(10_000, 8))
     rates, gaps = [], []
     for index in range(runs):
@@ -103,7 +102,7 @@ def one_client(port: int, tokens: int, runs: int) -> dict:
 
 
 def under_load(server: Server, clients: int, seconds: float, tokens: int) -> tuple[dict, dict[int, str]]:
-    """`clients` side by side for so long."""
+    """`clients` concurrent clients for `seconds`."""
     answers, gaps, firsts, failures, total = {}, [], [], [], [0]
     lock, start = threading.Lock(), time.perf_counter()
     counter = iter(range(1_000_000))
@@ -197,7 +196,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--tokens", type=int, default=96, help="of each answer")
     parser.add_argument("--runs", type=int, default=7, help="answers of the client alone, before and after")
-    parser.add_argument("--compare", type=int, default=48, help="answers compared with what is given alone; 0 for all")
+    parser.add_argument(
+        "--compare", type=int, default=48, help="answers compared with those of a single client; 0 for all"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("options", nargs="*", help="more options of the server, after --")
     options = parser.parse_args()

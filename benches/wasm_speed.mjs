@@ -1,7 +1,7 @@
-// The engine as a wasm module in V8, for wasm_speed.py: `node wasm_speed.mjs MODULE MODEL`, or imported by a page.
-// Commands are "prefill N" and "decode N", answers are seconds and, after decoding, the hash of the tokens.
+// The engine as a WebAssembly module in V8, for wasm_speed.py: `node wasm_speed.mjs MODULE MODEL`, or imported by a page.
+// Commands are "prefill N" and "decode N"; answers are seconds and, after decoding, the hash of the tokens.
 
-/// Instantiates the module and gives it the model.
+/// Instantiates the module and loads the model into it.
 export async function open(module, model) {
   const { instance } = await WebAssembly.instantiate(module, {});
   const { memory, parity_model, speed_open, speed_prefill, speed_decode } = instance.exports;
@@ -17,7 +17,7 @@ export async function open(module, model) {
   };
 }
 
-/// What the page does: asks the server that it comes from for commands until there are no more.
+/// Runs in the page: fetches commands from its server until there are no more.
 export async function serve() {
   const bytes = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
   const answer = (text) => fetch("answer", { method: "POST", body: text });

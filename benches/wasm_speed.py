@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The engine in WebAssembly against itself with native AVX2, on one thread, in turn (A B A B ...).
+"""The engine in WebAssembly relative to native AVX2, on one thread, interleaved (A B A B ...).
 
     .venv/bin/python benches/wasm_speed.py [--rounds 5] [--formats int4,bitnet] [--engines wasmtime,node,chromium]
 
 Models are SmolLM2-135M-Instruct, converted from the catalogue's GGUF; modules are wasm/parity, with SIMD128 and with
 relaxed SIMD. Each engine opens a model once, and runs a prompt and greedy tokens untimed before the rounds, so that
-V8's optimizing compiler is through. All must give native's tokens. Ratios are taken round by round. `scripts/setup`
-brings Python's and the compilers; engines that are not there are left out by name, on stderr.
+V8's optimizing compiler is done. All must give native's tokens. Ratios are taken within a round. `scripts/setup`
+installs the compilers and Python packages; missing engines are named on stderr and left out.
 Writes benches/results/wasm_speed.json and prints a Markdown table.
 """
 
@@ -44,7 +44,7 @@ def run(*command, **options):
 
 
 class Native:
-    """`speed` with AVX2. Opens the model for each command, which is not timed."""
+    """`speed` with AVX2. Opens the model for each command, outside the timing."""
 
     def __init__(self, model):
         self.model = model
@@ -94,7 +94,7 @@ class Wasmtime:
 
 
 class V8:
-    """A process that answers lines; how they come and go is for those who derive from it."""
+    """A process that answers lines; subclasses define the transport."""
 
     def command(self, what, tokens):
         seconds, *hash_ = self.ask(f"{what} {tokens}").split()
@@ -239,7 +239,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--generate", type=int, default=128)
-    parser.add_argument("--formats", help="beginnings of the formats' names, separated by commas; all where not given")
+    parser.add_argument("--formats", help="prefixes of the formats' names, separated by commas [default: all]")
     parser.add_argument("--engines", default="wasmtime,node,chromium")
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/wasm_speed.json")
     args = parser.parse_args()

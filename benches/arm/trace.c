@@ -1,11 +1,11 @@
-// A QEMU plugin that writes what a program executes between its marks, for arm_model.py.
+// A QEMU plugin that records what a program executes between its marks, for arm_model.py.
 //
-// Blocks are listed when QEMU translates them, with the words of their instructions, and named when they run:
+// Blocks are listed with the words of their instructions when QEMU translates them, and named when they run:
 //     B number words...     T number     M mark_name     N instructions
-// Recording is on from a function whose name begins with "mark_" to the function mark_end; N, at the end, counts all
+// It records from a function whose name begins with "mark_" to the function mark_end; N, at the end, is the number of
 // instructions of the whole program.
 //
-// The plugin interface is declared here as far as it is used, since Debian 12 has QEMU 7.2 without its header.
+// The part of the plugin interface that is used is declared here, since Debian 12 has QEMU 7.2 without its header.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@ struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, 
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
 const char *qemu_plugin_insn_symbol(const struct qemu_plugin_insn *);
 
-// What QEMU 7.2 speaks; later ones may want a later number.
+// The interface version of QEMU 7.2; later versions may require a higher number.
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
 static FILE *out;

@@ -8,14 +8,14 @@ const engines = new Map();
 
 /** A text of about 512 tokens, for prefill. */
 const LONG = 'The quick brown fox jumps over the lazy dog, and then it rests. '.repeat(32);
-/** A text with an answer that any sound engine gives. */
+/** A question that any correct engine answers alike. */
 const QUESTION = 'The capital of France is';
 
 export async function load({ name, engine, url, threads, variant }) {
   engines.set(name, engine === 'wllama' ? await loadWllama(url, threads) : await loadEdgeLlm(url, threads, variant));
 }
 
-/** Tokens per second, and what was answered to `QUESTION`. */
+/** Tokens per second, and the answer to `QUESTION`. */
 export const measure = (name, tokens) => engines.get(name)(tokens);
 
 async function loadEdgeLlm(url, threads, variant) {
@@ -46,7 +46,7 @@ async function loadWllama(url, threads) {
   await wllama.loadModel([blob], { n_threads: threads, n_ctx: 1024, n_gpu_layers: 0, n_parallel: 1 });
   return async (count) => {
     const run = async (prompt, max_tokens) => {
-      // Its end tokens are forbidden, so that it generates as many tokens as we do; what it has cached is not counted.
+      // Its end tokens are forbidden, so that it generates as many tokens as we do; cached tokens are not counted.
       const options = { prompt, max_tokens, temperature: 0, logit_bias: { 0: -1e9, 2: -1e9 } };
       const { choices, timings } = await wllama.createCompletion(options);
       return { text: choices[0].text, timings };

@@ -1,14 +1,14 @@
 #!/usr/bin/env node
-// EdgeLLM in Chromium beside EdgeLLM natively (AVX2) and llama.cpp in the same Chromium (@wllama/wllama), in turn.
+// EdgeLLM in Chromium, native EdgeLLM (AVX2) and llama.cpp in the same Chromium (@wllama/wllama), interleaved.
 //
 //     scripts/build-web && cargo build --release -p edgellm-host -p edgellm-benches
 //     npm ci --prefix benches/browser_speed && npm ci --prefix wasm/tests
 //     node benches/browser_speed/run.mjs [--rounds 5] [--threads 1,2] [--tokens 64] [--gguf FOLDER] [--output FILE]
 //
-// The model is SmolLM2-135M-Instruct: int4 (the published Q4_1, without loss), int2 and bitnet for us, the published
-// Q4_1 for wllama, and any other *.gguf of that model in the folder of --gguf (made by llama-quantize, which
-// benches/llama_cpp.py builds). Every round measures every row once; ratios are taken round by round. Answers are
-// checked: ours must be the native program's tokens, wllama's must know the capital of France.
+// The model is SmolLM2-135M-Instruct: int4 (lossless from the published Q4_1), int2 and bitnet for us, the published
+// Q4_1 for wllama, and any other *.gguf of that model in the directory --gguf (made by llama-quantize, which
+// benches/llama_cpp.py builds). Every round measures every row once; ratios are taken within a round. Answers are
+// checked: ours must equal the native program's tokens, wllama's must name the capital of France.
 // Writes benches/results/browser_speed.json and prints a Markdown table.
 
 import { execFileSync } from 'node:child_process';
@@ -30,7 +30,7 @@ const { values: args } = parseArgs({
 const [rounds, tokens] = [Number(args.rounds), Number(args.tokens)];
 const threadCounts = args.threads.split(',').map(Number);
 
-/** Natively: the tokens that the page has to find as well, and the speed to compare with. */
+/** Native: the tokens that the page must generate too, and the speed to compare with. */
 function native(path, threads) {
   const program = join(ROOT, 'target', 'release', 'speed');
   const options = ['--kernel', 'avx2', '--threads', threads, '--prompt', 512, '--generate', tokens].map(String);
@@ -80,7 +80,7 @@ for (const [index, file] of sources.entries()) {
   for (const threads of threadCounts) rows.push({ name: `wllama ${format} ${threads}T`, engine: 'wllama', file, format, threads });
 }
 
-/** Page load to first token, in fresh pages of one origin that has the model. */
+/** Page load to first token, in fresh pages of an origin that has stored the model. */
 async function measureStarts() {
   const context = await browser.newContext();
   const starts = [];
@@ -132,7 +132,7 @@ for (let round = -1; round < rounds; round++) {
     if (row.engine === 'edgellm' && answerHash(found.tokenIds) !== hashes[row.format]) {
       throw new Error(`${row.name} generates other tokens than the native program`);
     }
-    // What was quantized to fewer bits need not know it.
+    // Fewer bits need not get it right.
     if (['int4', 'Q4_1'].includes(row.format) && !/Paris/.test(found.answer ?? 'Paris')) {
       throw new Error(`${row.name} answers ${found.answer}`);
     }
@@ -155,7 +155,7 @@ const results = rows.map(({ name, engine, format, threads, variant, file }, inde
   file_bytes: statSync(file).size,
   decode: spread(runs[index].map(({ decode }) => decode)),
   prefill: spread(runs[index].map(({ prefill }) => prefill)),
-  // Against the native program on the same file with as many threads.
+  // Relative to the native program on the same file with as many threads.
   of_native: (() => {
     const other = rows.findIndex((row) => row.engine === 'native' && row.format === format && row.threads === threads);
     if (other < 0) return undefined;
@@ -169,7 +169,7 @@ const start = {
   loaded_ms: spread(starts.map(({ loadedMs }) => loadedMs)),
   first_token_ms: spread(starts.map(({ firstTokenMs }) => firstTokenMs)),
 };
-/** As the other programs of benches/ name it. */
+/** The CPU's name, as the other programs of benches/ report it. */
 const machine = JSON.parse(
   execFileSync('python3', ['-c', 'import json, machine; print(json.dumps(machine.machine()))'], {
     cwd: join(ROOT, 'benches'),

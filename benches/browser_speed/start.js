@@ -1,5 +1,5 @@
-// Runs in a page of its own: from the page's beginning to the first token of an answer, with the model in the
-// origin's private file system, where the first visit puts it.
+// Runs in a page of its own: the time from page load to the first token of an answer, with the model in the origin's
+// private file system, where the first visit stores it.
 
 import { Model } from '/edgellm-web/index.js';
 

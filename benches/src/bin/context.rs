@@ -2,9 +2,9 @@
 //! `context MODEL.tmac2.bin [--threads N] [--kernel NAME] [--contexts 128,4096] [--rounds N] [--generate TOKENS]
 //! [--kv-cache f16,int8]`.
 //!
-//! Each length and format of the KV cache has a session, filled once. A round decodes the same tokens in each in
-//! turn and goes back, so that whatever else the machine does meets all of them; figures are medians over the
-//! rounds, and ratios are of the same round.
+//! Each length and format of the KV cache has a session, filled once. A round decodes the same tokens in each and
+//! truncates it again, so that whatever else the machine does affects all of them; figures are medians over the
+//! rounds, and ratios are taken within a round.
 
 use edgellm::testing::{HASH_START, logits_hash};
 use edgellm::{CacheFormat, Compute, Model, Session, SessionOptions, available_kernels};
@@ -63,7 +63,7 @@ fn main() -> Result<(), Failure> {
                     hash = logits_hash(hash, logits);
                 }
             }
-            // The first round wakes threads and takes pages from the system.
+            // The first round wakes threads and faults in pages.
             if round > 0 {
                 seconds.push(start.elapsed().as_secs_f64() / generate as f64);
             }
@@ -91,7 +91,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The slowest over the fastest.
+/// The ratio of the slowest to the fastest.
 fn spread(values: &[f64]) -> f64 {
     values.iter().fold(0.0f64, |a, &b| a.max(b)) / values.iter().fold(f64::INFINITY, |a, &b| a.min(b))
 }

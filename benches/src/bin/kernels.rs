@@ -1,9 +1,9 @@
 //! Every available kernel over the matrix shapes of real models: `kernels [--quick] [--json FILE]`.
 //!
-//! Answers are compared with the reference before anything is timed. Kernels take turns (A B C A B C ...), and
-//! figures are medians over the rounds with their quartiles, beside the machine's own streaming bandwidth,
-//! measured in the same run with the same threads. "cold" walks over copies of the matrix larger than any
-//! cache, as decoding does; "hot" uses one again and again.
+//! Answers are compared with the reference before anything is timed. Kernels are interleaved (A B C A B C ...), and
+//! figures are medians over the rounds with their quartiles, beside the machine's own streaming bandwidth, measured in
+//! the same run with the same threads. "cold" walks over copies of the matrix larger than any cache, as decoding
+//! does; "hot" uses one copy again and again.
 
 use edgellm::Compute;
 use edgellm::kernels::layout::{Encoding, Layout, Matrix, Zero};
@@ -11,11 +11,11 @@ use edgellm::kernels::testing::{Random, random_matrix};
 use edgellm::kernels::{Activations, Product, reference};
 use std::time::Instant;
 
-// Huge pages, as the program has for weights.
+// Huge pages, which the program uses for weights too.
 #[global_allocator]
 static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
 
-/// Bytes that no cache here holds.
+/// More bytes than any cache holds.
 const COLD_BYTES: usize = 160 << 20;
 
 struct Case {
@@ -39,7 +39,7 @@ const CASES: [Case; 12] = [
     Case { model: "3.8B down_proj", rows: 3072, cols: 8192 },
 ];
 
-/// Formats that files use, and the lookup at 4 bits that lost against the dot product.
+/// The formats of model files, and lookup at 4 bits, which lost to the dot product.
 fn formats() -> Vec<(&'static str, Encoding, Zero, usize)> {
     vec![
         ("int8", Encoding::Bytes, Zero::Symmetric(128), 32),
@@ -58,7 +58,7 @@ fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     [at(0.25), at(0.5), at(0.75)]
 }
 
-/// GB/s of reading `data` once on all threads of `compute`.
+/// GB/s of reading `data` once with all threads of `compute`.
 fn stream(compute: &Compute, data: &[u64]) -> f64 {
     let start = Instant::now();
     let sum = compute.kernels().stream(compute.pool(), data);

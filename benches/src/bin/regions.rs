@@ -1,9 +1,9 @@
-//! What a parallel region costs, in our pool and in those of crates: `regions [--threads N] [--rounds N]`.
+//! The cost of a parallel region in our thread pool and in rayon and chili: `regions [--threads N] [--rounds N]`.
 //!
-//! A region is 8 pieces that wait for each other at its end; decoding a token of a small model is about two hundred,
-//! tens of microseconds each. Microseconds a region, median over rounds in which the pools take turns, for pieces that
-//! do nothing and for pieces of about 2.5 µs; last for these beside a thread that never rests, one more than the
-//! machine has cores. Every answer is compared.
+//! A region is 8 pieces that end together; decoding a token of a small model takes about two hundred regions of tens of
+//! microseconds each. Prints microseconds per region, the median over rounds in which the pools are interleaved, for empty
+//! pieces and for pieces of about 2.5 µs, and finally for these beside one busy thread more than the machine has cores.
+//! Every answer is checked.
 
 use chili::Config;
 use edgellm::kernels::Pool;
@@ -47,14 +47,14 @@ impl Pools {
         })
     }
 
-    /// Microseconds of a region of `piece`, in the pool of that name.
+    /// Microseconds per region of `piece` in the named pool.
     fn time(&self, name: &str, piece: Piece<'_>) -> f64 {
         let start = Instant::now();
         match name {
             "ours" => {
                 (0..REGIONS).for_each(|_| self.own.for_each_range(PIECES, &|range| range.for_each(piece)))
             }
-            // From within, as an engine that lived on the pool's threads would.
+            // From a thread of the pool, as an engine on the pool's threads would.
             "rayon" => self.rayon.install(|| {
                 (0..REGIONS).for_each(|_| (0..PIECES).into_par_iter().with_max_len(1).for_each(piece));
             }),
@@ -68,7 +68,7 @@ impl Pools {
     }
 }
 
-/// The pieces of a range, half beside half.
+/// The pieces of a range, by halving.
 fn halves(scope: &mut chili::Scope<'_>, first: usize, end: usize, piece: Piece<'_>) {
     if end - first == 1 {
         return piece(first);

@@ -3,7 +3,7 @@
 //! [--precision fast|standard|high] [--context TOKENS] [--kv-cache f16|int8] [--weights auto|mapped|copied]`.
 //!
 //! Prefill runs from an empty session; decoding starts from one token, greedily, as `llama-bench` does, or after
-//! `--context` tokens. The hash of the generated ids lets the caller check that all kernels and threads gave the same answer.
+//! `--context` tokens. The hash of the generated ids lets the caller check that all kernels and threads give the same answer.
 
 use edgellm::testing::{HASH_START, logits_hash};
 use edgellm::{
