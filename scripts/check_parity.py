@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Law 2 across targets: runs the wasm module of wasm/parity and compares lines of results.
+"""Checks that all targets compute the same bits: runs the wasm module of wasm/parity, and compares results.
 
-    check_parity.py wasm MODULE [--model FILE]   print the module's lines, run by wasmtime
-    check_parity.py compare FILE...              fail unless all files hold the same results
+    check_parity.py wasm MODULE [--model FILE]   run the module in wasmtime and print its result lines
+    check_parity.py compare FILE...              fail unless all files have the same results
 
-A line is "what hash kernels threads"; each file must have the same set of `what`, and one hash for each.
+A line is "what hash kernels threads". All files must have the same set of `what`, with the same hash for each.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Parity:
-    """The module's exports: a test returns its number of failures and leaves a report in memory."""
+    """The exports of the module. A test returns its number of failures and writes a report to memory."""
 
     def __init__(self, module: str):
         from wasmtime import Config, Engine, Instance, Module, Store
@@ -25,11 +25,11 @@ class Parity:
         module = Module.from_file(engine, module)
         imports = [f"{i.module}.{i.name}" for i in module.imports]
         if imports:
-            raise SystemExit(f"the module must import nothing, but wants {', '.join(imports)}")
+            raise SystemExit(f"the module must have no imports, but it has {', '.join(imports)}")
         self.exports = Instance(self.store, module, []).exports(self.store)
 
     def call(self, name: str, *arguments: int) -> int:
-        # A 32-bit address comes back signed.
+        # wasmtime returns 32-bit integers as signed.
         return self.exports[name](self.store, *arguments) & 0xFFFF_FFFF
 
     def report(self) -> str:

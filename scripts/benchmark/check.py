@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""A short real run of `edgellm benchmark` and `edgellm evaluate`, and their report in a real browser.
+"""Runs `edgellm benchmark` and `edgellm evaluate` briefly with a real model, and opens the report in a browser.
 
     .venv/bin/python scripts/benchmark/check.py [--targets native,plugin,browser]
 
-SmolLM2-135M-Instruct, few runs. Every target that can run here must give native's answer; what cannot is printed. The HTML page
-must open in Chromium without a message on its console, draw its plots, and hold the figures of the JSON.
+Every target that runs on this machine must give the same answer as native; the others are printed. The HTML page must
+open in Chromium without console messages, draw its plots and contain the numbers of the JSON report.
 """
 
 import argparse
@@ -24,10 +24,10 @@ OUTPUT = ROOT / "target" / "benchmark-check"
 MODEL = "smollm2-135m-instruct"
 ITERATIONS, GENERATE = 4, 12
 CHROMIUM = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--enable-logging=stderr",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--enable-logging=stderr",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
-# A question that the model answers the same way in every precision.
+# The model gives the same answer in every precision.
 QUESTION = {"question": "What is the capital of France?", "answer": "The capital of France is Paris."}
 ITEM = {"context": "The capital of France is", "choices": [" Paris.", " a small green frog."], "label": 0}
 
@@ -61,7 +61,7 @@ def check_rows(report: dict) -> None:
 
 
 class Page(HTMLParser):
-    """What the browser made of the page: the table of figures, the number of plots, the JSON in it."""
+    """The page as the browser rendered it: the table of numbers, how many plots, the embedded JSON."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Page(HTMLParser):
 
 def check_page(report: dict) -> None:
     chromium = shutil.which("chromium")
-    assert chromium, "scripts/setup browser installs Chromium"
+    assert chromium, "Chromium is missing: run scripts/setup browser"
     url = (OUTPUT / "report.html").as_uri()
     with tempfile.TemporaryDirectory() as profile:
         common = [chromium, *CHROMIUM, f"--user-data-dir={profile}"]
@@ -107,7 +107,7 @@ def check_page(report: dict) -> None:
     assert picture.stat().st_size > 30_000, "the page looks empty"
     page = Page()
     page.feed(dumped.stdout)
-    assert json.loads(page.json) == report, "the page holds another report"
+    assert json.loads(page.json) == report, "the report in the page differs from report.json"
     lengths = len(report["settings"]["prompt_lengths"])
     assert page.plots == 5 * lengths + 4, f"{page.plots} plots"
     rows = [row for row in page.rows if row]
@@ -128,7 +128,7 @@ def check_page(report: dict) -> None:
             checked += 1
     present = sum(isinstance(value, dict) and "ci95" in value for row in report["rows"] for value in row.values())
     assert len(rows) == present > 0, f"{len(rows)} of {present} figures"
-    print(f"report.html: {page.plots} plots, {checked} numbers equal to report.json's, no message on the console")
+    print(f"report.html: {page.plots} plots, {checked} numbers as in report.json, no console messages")
 
 
 def check_evaluation() -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A worker that is made worse, to show that the benchmark notices: saboteur.py HOW WORKER ARGUMENTS...
+"""Degrades a worker, to show that the benchmark detects it: saboteur.py HOW WORKER ARGUMENTS...
 
-HOW is `slow` (every time 10 % longer), `token` (one token of each answer another one) or `logits` (another hash).
+HOW is `slow` (all times 10 % longer), `token` (one wrong token in each answer) or `logits` (a wrong hash).
 """
 
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What scipy and numpy say about seeded samples, for host/benchmark/tests/statistics.rs to agree with.
+"""Statistics of seeded samples by scipy and numpy, which host/benchmark/tests/statistics.rs compares with.
 
 pip install scipy==1.17.1 numpy==2.4.6
 python3 scripts/benchmark/statistics_fixtures.py >host/benchmark/tests/statistics.json
@@ -41,7 +41,7 @@ rates = rounded(random.normal(200, 8, 100))
 times = rounded(random.lognormal(1.5, 0.4, 61))
 few = rounded(random.exponential(10, 9))
 ties = [float(value) for value in random.integers(0, 6, 40)]
-# Shuffled, so that the correction's order is tried too.
+# Shuffled, so that the order of the correction is tested too.
 p_values = rounded(random.uniform(0, 0.1, 12))
 order = np.argsort(p_values)
 raised = np.empty(len(p_values))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What sacrebleu says of some corpora, for host/benchmark/tests/bleu.rs to agree with.
+"""BLEU scores of some corpora by sacrebleu, which host/benchmark/tests/bleu.rs compares with.
 
 pip install sacrebleu==2.6.0
 python3 scripts/evaluation/bleu_fixtures.py >host/benchmark/tests/bleu.json

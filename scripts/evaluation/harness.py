@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Holds `edgellm evaluate` against lm-evaluation-harness on the same weights, run by transformers.
+"""Compares `edgellm evaluate` with lm-evaluation-harness, which runs the same weights with transformers.
 
     python3 -m venv target/harness && target/harness/bin/pip install torch lm-eval==0.4.12 transformers accelerate gguf
     python3 scripts/evaluation/fetch.py
     target/harness/bin/python scripts/evaluation/harness.py --gguf MODEL.gguf --format int8 [--limit 200]
 
-The harness's own definitions of HellaSwag, ARC-Easy, PIQA and LAMBADA read the raw documents that fetch.py wrote;
-transformers reads the GGUF file's weights as float32. Prints a Markdown table and, with --output, writes JSON. Ends with
-code 1 if a score of ours differs from the harness's by more than one standard error.
+The harness uses its own definitions of HellaSwag, ARC-Easy, PIQA and LAMBADA on the raw documents that fetch.py wrote;
+transformers loads the weights of the GGUF file as float32. Prints a Markdown table; --output writes JSON. Exits with 1
+if a score differs from the harness's by more than one standard error.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Our name, the harness's, and the metrics that both have.
+# Our name, the harness's name, and the metrics that both have.
 TASKS = [
     ("hellaswag", "hellaswag", ["acc", "acc_norm"]),
     ("arc_easy", "arc_easy", ["acc", "acc_norm"]),
@@ -36,7 +36,7 @@ def ours(args: argparse.Namespace) -> dict:
 
 
 def task(manager, name: str, theirs: str, data: Path) -> dict:
-    """The harness's definition of a task, on our copy of its documents."""
+    """The harness's definition of a task, applied to our copy of the documents."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     return load_yaml(manager.task_index[theirs].yaml_path) | {
@@ -70,13 +70,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", type=Path, required=True)
     parser.add_argument("--format", default="int8")
-    parser.add_argument("--limit", type=int, default=200, help="documents of each task; 0 for all")
+    parser.add_argument("--limit", type=int, default=200, help="documents per task; 0 for all")
     parser.add_argument("--data", type=Path, default=ROOT / "target" / "evaluation")
     parser.add_argument("--edgellm", default=str(ROOT / "target" / "release" / "edgellm"))
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     args.gguf = args.gguf.resolve()
-    other = theirs(args)  # first: it needs more than ours
+    other = theirs(args)  # first, because it has more requirements that can be missing
     mine = ours(args)
     rows, worst = [], 0.0
     print("| task | metric | edgellm | lm-evaluation-harness | standard error | difference in standard errors |")
@@ -85,7 +85,7 @@ def main() -> None:
         for metric in metrics:
             share = mine["tasks"][name][metric]
             value = other[harness][f"{metric},none"]
-            # The harness's own error is of the same data and about the same size.
+            # The harness's standard error is about the same, because the data is the same.
             difference = abs(share["value"] - value) / share["stderr"]
             worst = max(worst, difference)
             rows.append({"task": name, "metric": metric, "edgellm": share, "harness": value, "difference": difference})

@@ -2,10 +2,10 @@
 """Draws eight figures from benchmark reports and evaluations, as SVG and PDF.
 
     target/peers/bin/pip install matplotlib==3.11.2
-    target/peers/bin/python scripts/figures/figures.py --output figures report.json [MORE.json ...] [evaluation.json ...]
+    target/peers/bin/python scripts/figures/figures.py --output figures report.json [evaluation.json ...]
 
-Reports are what `edgellm benchmark` writes, evaluations what `edgellm evaluate --json` prints; which is which, their schema
-says. Figures of several variants need a report of each. A figure for which nothing was measured says "no data".
+Reports come from `edgellm benchmark`, evaluations from `edgellm evaluate --json`; their schema tells them apart. To
+compare variants, give a report of each. A figure without measurements says "no data".
 """
 
 import argparse
@@ -17,7 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-# Tol's bright colours: they differ for the colour-blind too.
+# Paul Tol's bright colours, which colour-blind readers can tell apart.
 COLOURS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb"]
 
 
@@ -43,7 +43,7 @@ class Results:
         self.colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
 
     def with_figure(self, name: str, prompt: int | None = None) -> list[dict]:
-        """Rows that have this figure, of one prompt length."""
+        """Rows with this measurement, of one prompt length if given."""
         return [row for row in self.rows if row[name] and (prompt is None or row["prompt_tokens"] == prompt)]
 
     def longest(self) -> int:
@@ -82,11 +82,10 @@ def ttft(axes, results: Results) -> bool:
     """3 Time to first token by prompt length"""
     rows = results.with_figure("ttft_ms")
     for name in dict.fromkeys(label(row) for row in rows):
-        line = sorted(
-            (row["prompt_tokens"], row["ttft_ms"]["median"], row["target"]) for row in rows if label(row) == name
-        )
+        own = [row for row in rows if label(row) == name]
+        line = sorted((row["prompt_tokens"], row["ttft_ms"]["median"], row["target"]) for row in own)
         axes.plot([x for x, _, _ in line], [y for _, y, _ in line], "o-", label=name, color=results.colours[line[0][2]])
-    axes.set(xlabel="tokens of the prompt", ylabel="milliseconds, median", xscale="log", yscale="log")
+    axes.set(xlabel="prompt tokens", ylabel="milliseconds, median", xscale="log", yscale="log")
     return bool(rows)
 
 
@@ -99,7 +98,7 @@ def gaps(axes, results: Results) -> bool:
     ]
     if boxes:
         axes.bxp(boxes, orientation="horizontal", showfliers=False)
-    axes.set_xlabel("milliseconds; whiskers from the least to p99")
+    axes.set_xlabel("milliseconds; whiskers from minimum to p99")
     return bool(rows)
 
 
@@ -109,13 +108,13 @@ def memory(axes, results: Results) -> bool:
 
 
 def energy(axes, results: Results) -> bool:
-    """6 Energy of a token"""
+    """6 Energy per token"""
     return bars(axes, results, "joules_per_token", results.shortest(), "joules per token, 95 % interval")
 
 
 def size(axes, results: Results) -> bool:
     """7 Quality against size"""
-    return points(axes, results, lambda evaluation: evaluation["model"]["bytes"] / 1e6, "MB of the file")
+    return points(axes, results, lambda evaluation: evaluation["model"]["bytes"] / 1e6, "file size, MB")
 
 
 def speed(axes, results: Results) -> bool:
@@ -133,9 +132,8 @@ def speed(axes, results: Results) -> bool:
 
 
 def points(axes, results: Results, x, unit: str) -> bool:
-    found = [
-        (x(e), e["perplexity"]["perplexity"], e["model"]["format"]) for e in results.evaluations if e.get("perplexity")
-    ]
+    scored = [evaluation for evaluation in results.evaluations if evaluation.get("perplexity")]
+    found = [(x(e), e["perplexity"]["perplexity"], e["model"]["format"]) for e in scored]
     found = [point for point in found if point[0] is not None]
     for at, perplexity, name in found:
         axes.plot(at, perplexity, "o", color=COLOURS[0])
@@ -151,7 +149,7 @@ def main() -> None:
     args = parser.parse_args()
     results = Results(args.results)
     args.output.mkdir(parents=True, exist_ok=True)
-    # The same results give the same bytes.
+    # The same results give byte-identical files.
     plt.rcParams.update({"svg.hashsalt": "edgellm", "font.size": 9})
     for draw in (decode, prefill, ttft, gaps, memory, energy, size, speed):
         number, title = draw.__doc__.split(" ", 1)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""check.py MODEL [TEST...]: the components with a real model, from every host there is an example of.
+"""check.py MODEL [TEST...]: tests the components with a real model in every host that has an example.
 
-The same 64 tokens and bits of logits natively and in the sandbox, from Rust, Python and Node; the limits that the
-documents promise on memory and loading; the embedding examples; `wasmtime run`, `wasmtime serve` and
-`edgellm --target plugin`. scripts/test plugin builds what this needs.
+64 tokens and their logits must be the same bits natively and in the sandbox, from Rust, Python and Node. Memory and
+loading time must stay within the documented limits. The embedding examples, `wasmtime run`, `wasmtime serve` and
+`edgellm --target plugin` must work. `scripts/test plugin` builds what this needs.
 """
 
 import json
@@ -28,10 +28,10 @@ PYTHON = ROOT / ".venv/bin/python"
 WASMTIME = ROOT / ".venv/bin/wasmtime"
 QUESTION = "What is the capital of France? Answer in one sentence."
 ASK = [{"role": "user", "content": QUESTION}]
-# What issue and documents promise, in bytes and milliseconds.
-MOST_BESIDE_THE_FILE = 60_000_000
-MOST_TO_START = 100
-MOST_TO_OPEN = 1_000
+# The documented limits, in bytes and milliseconds.
+MAX_MEMORY_BESIDE_FILE = 60_000_000
+MAX_START_MS = 100
+MAX_OPEN_MS = 1_000
 
 model = Path()
 
@@ -50,7 +50,7 @@ def run(*command: object, **options) -> str:
 
 
 def node() -> list[str]:
-    """Node; before version 22 it knows relaxed SIMD only when told so."""
+    """The command for Node, which before version 22 needs a flag for relaxed SIMD."""
     flag = "--experimental-wasm-relaxed-simd"
     return ["node", flag] if flag in run("node", "--v8-options") else ["node"]
 
@@ -60,7 +60,7 @@ def example(name: str) -> Path:
 
 
 def transpiled(variant: str) -> Path:
-    """The component as a JavaScript module."""
+    """The component, transpiled to a JavaScript module."""
     folder = PLUGIN / f"node-{variant}"
     if not (folder / "edgellm.js").exists() or newer(component("engine", variant), folder / "edgellm.js"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -87,12 +87,11 @@ def same_bits_from_every_host() -> None:
     print(f"64 tokens and their logits are the same bits: {hosts}")
     for result in results[1:3]:
         beside, start, opened = (result[key] for key in ["memory_beside_the_file", "start_ms", "open_ms"])
-        print(
-            f"{result['kernels']}: start {start:.0f} ms, model open in {opened} ms, {beside / 1e6:.1f} MB beside the file"
-        )
-        assert beside <= MOST_BESIDE_THE_FILE, beside
-        assert start <= MOST_TO_START, start
-        assert opened <= MOST_TO_OPEN, opened
+        times = f"start {start:.0f} ms, model open in {opened} ms"
+        print(f"{result['kernels']}: {times}, {beside / 1e6:.1f} MB beside the file")
+        assert beside <= MAX_MEMORY_BESIDE_FILE, beside
+        assert start <= MAX_START_MS, start
+        assert opened <= MAX_OPEN_MS, opened
 
 
 def embedding_examples() -> None:
@@ -134,7 +133,7 @@ def the_stock_wasmtime_runs_the_command() -> None:
 
 
 class WasmtimeServe:
-    """`wasmtime serve` with the http component and the model's folder."""
+    """`wasmtime serve` with the http component and the folder of the model."""
 
     def __init__(self, variant: str):
         command = [WASMTIME, "serve", "-S", "cli", "--dir", f"{model.parent}::/models", "--addr", "127.0.0.1:0"]
@@ -210,7 +209,7 @@ def edgellm_generates_in_the_sandbox() -> None:
 
 
 def edgellm_serves_from_the_sandbox() -> None:
-    """The same answers as natively, several at a time, streams and embeddings too."""
+    """The server gives the same answers as natively, to concurrent requests, streams and embeddings."""
     asks = [[{"role": "user", "content": text}] for text in [QUESTION, "Name three rivers.", "What is bread made of?"]]
     answers = []
     for target in ["native", "plugin"]:
@@ -230,7 +229,7 @@ def edgellm_serves_from_the_sandbox() -> None:
             two = ask(asks[1], n=2, temperature=1, seed=5)
             embedding = api.embeddings.create(model=MODEL, input=QUESTION, encoding_format="float").data[0].embedding
             answers.append((again, [choice.message.content for choice in two.choices], embedding))
-            # A client that leaves ends its answer, and the next one is served.
+            # When a client disconnects, its completion ends and the next one is served.
             next(iter(ask(asks[0], max_tokens=1000, stream=True))).model_dump()
             assert ask(asks[2]).choices[0].message.content == again[2]
     assert answers[0] == answers[1], answers

@@ -1,11 +1,11 @@
-// parity.mjs MODEL FOLDER...: what host/plugin/examples/parity.rs prints, from a Node host.
+// parity.mjs MODEL FOLDER...: prints the same as host/plugin/examples/parity.rs, from a Node host.
 import { open } from "../../examples/embedding/node/host.mjs";
 
 const PROMPT = "The capital of France is";
 const TOKENS = 64;
 
 function logitsHash(hash, logits) {
-  // Pairs of 32-bit halves: BigInt for each of 13 million bytes would take half a minute.
+  // 64-bit values are pairs of 32-bit halves: with BigInt, 13 million bytes would take half a minute.
   let low = Number(hash & 0xffffffffn);
   let high = Number(hash >> 32n);
   const bytes = new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength);

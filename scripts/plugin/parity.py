@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""parity.py MODEL COMPONENT...: what host/plugin/examples/parity.rs prints, from a Python host."""
+"""parity.py MODEL COMPONENT...: prints the same as host/plugin/examples/parity.rs, from a Python host."""
 
 import json
 import struct

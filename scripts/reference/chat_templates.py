@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Writes engine/src/chat/fixtures/cases.json: what Python's Jinja, set up as in Hugging Face transformers, makes of
-the chat templates beside it. Run from the repository's root; needs jinja2 (3.1)."""
+"""Writes engine/src/chat/fixtures/cases.json: the chat templates in that folder as rendered by Python's Jinja.
+
+Jinja is configured as in Hugging Face transformers. Run from the root of the repository; needs jinja2 3.1.
+"""
 
 import json
 import pathlib

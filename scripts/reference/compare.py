@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Holds `edgellm` against the float32 reference of the same weights.
+"""Compares `edgellm` with the float32 reference of the same weights.
 
-For each format, converted here from the GGUF file: perplexity, mean KL divergence from the reference's
+For each format, quantized here from the GGUF file: perplexity, mean KL divergence from the reference's
 next-token distribution, how often the most probable token is the same, and greedy continuations of ten
 prompts. The token ids of 2,000 lines are compared once.
 
     .venv/bin/python scripts/reference/compare.py --text wikitext-2-test.raw --chunks 20 \\
         --row int8 --row int4 --row int4,precision=fast --row int3 --row int2 --row bitnet --json out.json
 
-A row is a format and options: precision=fast, group=64, head=int4, kv=int8. --check makes it a test: int8 and int4
-must stay under a KL divergence of 0.002, in high precision under 0.0005, and agree in at least 24 of 32 tokens
-of at least 8 prompts. In fast precision, under 0.008: a greedy text of a small model soon meets a near-tie that
-rounded activations decide otherwise, so how often is reported there, not checked.
+A row is a format with options: precision=fast, group=64, head=int4, kv=int8. --check turns the comparison into a
+test: the KL divergence of int8 and int4 must stay below 0.002 (0.0005 in high precision), and at least 24 of 32
+tokens must be the same for at least 8 prompts. In fast precision the limit is 0.008, and greedy texts are reported
+but not checked: a small model soon reaches a near-tie that rounded activations decide differently.
 """
 
 import argparse
@@ -49,7 +49,7 @@ PROMPTS = [
 
 @dataclass
 class Row:
-    """A line of the table."""
+    """A row of the table."""
 
     format: str
     options: dict[str, str]
@@ -75,7 +75,7 @@ def edgellm(args: argparse.Namespace, *arguments: str | Path) -> str:
     command = [args.edgellm, *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
+        raise SystemExit(f"{' '.join(command)} exited with status {done.returncode}")
     return done.stdout
 
 
@@ -92,7 +92,7 @@ def run_options(row: Row) -> list[str]:
 
 
 class Reference:
-    """The reference's answers, computed once for all rows. Logits of scored positions lie in a file."""
+    """The reference's results, computed once for all rows. Logits of scored positions are kept in a file."""
 
     def __init__(self, args: argparse.Namespace, folder: Path):
         self.model = Model(str(args.gguf))
@@ -137,12 +137,13 @@ def compare_logits(args: argparse.Namespace, row: Row, file: Path, reference: Re
     row.positions = shape[0] * shape[1]
     row.kl, row.top1 = kl / row.positions, same / row.positions
     if report["tokens"] != row.positions or abs(check.value / row.perplexity - 1) > 1e-4:
-        raise SystemExit(f"{row.name}: reports {report}, but its logits say {check.value} over {row.positions}")
+        saved_logits = f"the saved logits give {check.value} over {row.positions} positions"
+        raise SystemExit(f"{row.name}: the report is {report}, but {saved_logits}")
     saved.unlink()
 
 
 def until_end(tokens: list[int], ends: set[int]) -> list[int]:
-    """Tokens before the first that ends a text, which edgellm does not print."""
+    """The tokens before the first end token, which edgellm does not print."""
     stop = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
     return tokens[:stop]
 
@@ -156,10 +157,10 @@ def compare_greedy(args: argparse.Namespace, row: Row, file: Path, reference: Re
         )  # fmt: skip
         report = json.loads(out)
         if report["prompt_token_ids"] != reference.encode(prompt):
-            raise SystemExit(f"{prompt!r}: token ids {report['prompt_token_ids']} are not the reference's")
+            raise SystemExit(f"{prompt!r}: token ids {report['prompt_token_ids']} differ from the reference's")
         actual = report["token_ids"]
         if report["finish_reason"] == "stop" and until_end(expected, args.ends) == until_end(actual, args.ends):
-            row.greedy.append(GREEDY_TOKENS)  # both ended at the same place
+            row.greedy.append(GREEDY_TOKENS)  # both ended at the same position
         else:
             row.greedy.append(sum(a == b for a, b in zip(actual, expected, strict=False)))
 
@@ -201,12 +202,12 @@ def failures(rows: list[Row], wrong_lines: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--edgellm", default="target/release/edgellm", help="the program")
+    parser.add_argument("--edgellm", default="target/release/edgellm", help="the program to test")
     parser.add_argument("--model", default="smollm2-135m-instruct", choices=sorted(sources()))
-    parser.add_argument("--gguf", type=Path, help="this file instead of the model's own")
+    parser.add_argument("--gguf", type=Path, help="use this file instead of the model's")
     parser.add_argument("--text", type=Path, default=HERE / "data" / "sample.txt")
     parser.add_argument("--context", type=int, default=512)
-    parser.add_argument("--chunks", type=int, help="windows to use [default: all]")
+    parser.add_argument("--chunks", type=int, help="number of windows [default: all]")
     parser.add_argument(
         "--row",
         dest="rows",
@@ -215,8 +216,8 @@ def main() -> int:
         help="default: int8, int4, int4,precision=fast, int4,precision=high",
     )
     parser.add_argument("--no-greedy", dest="greedy", action="store_false")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--check", action="store_true", help="fail where a limit is passed")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--check", action="store_true", help="fail if a result is outside its limit")
     args = parser.parse_args()
     args.gguf = args.gguf or gguf_path(args.model)
     rows = args.rows or [row_of(row) for row in ("int8", "int4", "int4,precision=fast", "int4,precision=high")]

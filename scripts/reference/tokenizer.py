@@ -1,4 +1,4 @@
-"""Hugging Face's own tokenizer, rebuilt from the vocabulary and merges that a GGUF file carries."""
+"""A Hugging Face tokenizer built from the vocabulary and merges in a GGUF file."""
 
 import gguf
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -16,7 +16,7 @@ QWEN2_SPLIT = (
 def from_gguf(reader: gguf.GGUFReader) -> Tokenizer:
     kind = metadata(reader, "tokenizer.ggml.model")
     if kind != "gpt2":
-        raise SystemExit(f"tokenizer kind {kind} is not one the reference knows")
+        raise SystemExit(f"the reference does not support tokenizer kind {kind}")
     tokens = metadata(reader, "tokenizer.ggml.tokens")
     types = metadata(reader, "tokenizer.ggml.token_type")
     merges = [tuple(merge.split(" ")) for merge in metadata(reader, "tokenizer.ggml.merges")]
@@ -39,7 +39,7 @@ def from_gguf(reader: gguf.GGUFReader) -> Tokenizer:
             ]
         )
     else:
-        raise SystemExit(f"pre-tokenizer {pre} is not one the reference knows")
+        raise SystemExit(f"the reference does not support pre-tokenizer {pre}")
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(
         [AddedToken(t, special=True, normalized=False) for t, k in zip(tokens, types, strict=True) if k == CONTROL]
@@ -53,5 +53,6 @@ def from_gguf(reader: gguf.GGUFReader) -> Tokenizer:
     )
     for number, (token, kind) in enumerate(zip(tokens, types, strict=True)):
         if kind in (CONTROL, USER_DEFINED) and tokenizer.token_to_id(token) != number:
-            raise SystemExit(f"{token} is {number} in the file, but {tokenizer.token_to_id(token)} in the reference")
+            other = tokenizer.token_to_id(token)
+            raise SystemExit(f"{token} has id {number} in the file, but {other} in the reference")
     return tokenizer

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compares `edgellm tokenize` with Hugging Face's own tokenizers on 2,000 varied lines.
+"""Compares `edgellm tokenize` with Hugging Face tokenizers on 2,000 varied lines.
 
     .venv/bin/python scripts/reference/tokenizer_lines.py --model M.tmac2.bin (--gguf SOURCE.gguf | --tokenizer tokenizer.json)
 
-The lines are the same every time: code, prose in many scripts, emoji, combining marks, runs of white space, control
-characters, special tokens within text, invalid UTF-8 read with replacement, very long words, numbers. With --gguf the
-reference is built from the vocabulary in the file by tokenizer.py, not by this project's own converter.
-Exit status 0 if all ids are the same.
+The lines are the same in every run: code, prose in many scripts, emoji, combining marks, runs of white space, control
+characters, special tokens within text, invalid UTF-8 decoded with replacement characters, very long words, numbers.
+With --gguf, tokenizer.py builds the reference from the vocabulary in the file, without this project's converter.
+Exits with 0 if all token ids are the same.
 """
 
 import argparse
@@ -49,7 +49,7 @@ NUMBERS = ["0", "42", "1234567890", "3.14159", "-1e10", "1,000,000", "0b1010", "
 
 
 def lines(specials):
-    """2,000 lines without a line feed, the same in every run."""
+    """2,000 lines without line feeds, the same in every run."""
     rng = random.Random(20241122)
     specials = [*sorted(specials), "<|im_start|", "<|im_end |>", "<|IM_END|>", "<s>", "</s>", "<|eot_id|>"]
 
@@ -98,7 +98,7 @@ def lines(specials):
 
 
 def differing_lines(edgellm, model, reference):
-    """Shows the first lines that `edgellm` gives other ids than the reference; their number, and that of all tokens."""
+    """Prints the first lines whose ids differ from the reference. Returns how many differ, and how many tokens there are."""
     specials = [token.content for token in reference.get_added_tokens_decoder().values()]
     texts = lines(specials)
     with tempfile.TemporaryDirectory() as folder:
@@ -118,11 +118,13 @@ def differing_lines(edgellm, model, reference):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True, help="what edgellm opens")
+    parser.add_argument("--model", required=True, help="the model file for edgellm")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--gguf", help="the GGUF file that the model was made from")
+    source.add_argument("--gguf", help="the GGUF file that the model was converted from")
     source.add_argument("--tokenizer", help="the tokenizer.json of the model")
-    parser.add_argument("--edgellm", default="target/release/edgellm", help="the program (default: %(default)s)")
+    parser.add_argument(
+        "--edgellm", default="target/release/edgellm", help="the program to test [default: %(default)s]"
+    )
     args = parser.parse_args()
     reference = from_gguf(gguf.GGUFReader(args.gguf)) if args.gguf else Tokenizer.from_file(args.tokenizer)
     wrong, tokens = differing_lines(args.edgellm, args.model, reference)

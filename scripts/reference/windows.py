@@ -1,4 +1,4 @@
-"""Perplexity over the same windows, and the same scored positions, as llama.cpp's llama-perplexity."""
+"""Perplexity over the same windows and scored positions as llama.cpp's llama-perplexity."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +9,12 @@ from model import Model
 
 
 def read_text(path: Path) -> str:
-    """A text file as llama.cpp reads it: without its last line feed."""
+    """A text file as llama.cpp reads it: without the final line feed."""
     return path.read_bytes().decode("utf-8", errors="replace").removesuffix("\n")
 
 
 def windows(model: Model, tokens: list[int], context: int, chunks: int | None) -> Iterator[list[int]]:
-    """Consecutive windows of `context` tokens; a model that wants it gets its first token replaced by BOS."""
+    """Consecutive windows of `context` tokens. BOS replaces the first token if the model expects one."""
     available = len(tokens) // context
     if available == 0:
         raise SystemExit(f"the text has {len(tokens)} tokens, fewer than one window of {context}")
@@ -26,7 +26,7 @@ def windows(model: Model, tokens: list[int], context: int, chunks: int | None) -
 
 
 def scored(context: int) -> slice:
-    """The positions whose next token counts: the second half, without the last (it has no next)."""
+    """The positions whose next token is scored: the second half, without the last, which has none."""
     return slice(context // 2, context - 1)
 
 
@@ -37,7 +37,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def window_logits(model: Model, window: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (scored, vocab) of the scored positions, and the token that came next at each."""
+    """Logits (scored, vocab) of the scored positions, and the token that follows each."""
     positions = scored(len(window))
     logits = model.forward(window, last=len(window) - positions.start)[:-1]
     return logits, np.asarray(window[positions.start + 1 :])

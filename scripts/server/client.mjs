@@ -1,4 +1,4 @@
-// The usual calls of OpenAI's JavaScript client: `node client.mjs URL MODEL`.
+// Common requests from OpenAI's JavaScript client: `node client.mjs URL MODEL`.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 
@@ -17,7 +17,7 @@ for await (const chunk of await api.chat.completions.create({...options, stream:
 }
 assert.equal(streamed, text);
 
-// A client that has enough: the server must let go.
+// A client that disconnects: the server must stop generating.
 const stream = await api.chat.completions.create({...options, max_tokens: 500, stream: true});
 for await (const chunk of stream) if (chunk.choices.length) break;
 

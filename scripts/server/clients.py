@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The usual calls of OpenAI's Python client, LangChain and the llm tool against a running server."""
+"""Common requests from OpenAI's Python and JavaScript clients, LangChain and the llm tool to a running server."""
 
 import json
 import math
@@ -216,7 +216,7 @@ def javascript() -> None:
         assert result.returncode == 0, result.stderr
         deadline = time.monotonic() + 5
         while server.total("edgellm_active_sequences"):
-            assert time.monotonic() < deadline, "the stream that the client left goes on"
+            assert time.monotonic() < deadline, "the stream goes on after its client disconnected"
             time.sleep(0.05)
 
 

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""The files of deploy/ as far as they can be tried without a cluster: nginx runs in front of a server, systemd and
-Kubernetes' own schema check the rest. The Dockerfile is not built: that takes an engine and a registry."""
+"""Tests the files in deploy/ as far as possible without a cluster.
+
+nginx runs in front of a server; systemd and the Kubernetes schema check the other files. The Dockerfile is not
+built, which would need a container engine and a registry.
+"""
 
 import contextlib
 import http.client
@@ -28,7 +31,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def nginx(server: Server):
-    """deploy/nginx.conf with a certificate, ports and a name of this machine; yields its address."""
+    """Runs nginx with deploy/nginx.conf, adapted to local ports and a local certificate; yields its URL."""
     port = free_port()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -58,10 +61,10 @@ def nginx(server: Server):
         try:
             deadline = time.monotonic() + 10
             while True:
-                assert process.poll() is None, f"nginx ended: {process.stderr.read()}"
+                assert process.poll() is None, f"nginx exited: {process.stderr.read()}"
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                     break
-                assert time.monotonic() < deadline, "nginx does not listen"
+                assert time.monotonic() < deadline, "nginx does not accept connections"
                 time.sleep(0.05)
             yield f"https://127.0.0.1:{port}"
         finally:
@@ -70,7 +73,7 @@ def nginx(server: Server):
 
 
 def ask(url: str, body: dict | None = None, timeout: float = 60):
-    """An answer of the proxy, whose certificate is its own."""
+    """A response from the proxy, whose certificate is self-signed."""
     context = ssl._create_unverified_context()
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"})
@@ -86,7 +89,7 @@ def status(url: str, body: dict | None = None) -> int:
 
 
 def wait(condition, seconds: float, failure: str) -> None:
-    """Until the condition holds."""
+    """Waits until the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, failure
@@ -94,7 +97,7 @@ def wait(condition, seconds: float, failure: str) -> None:
 
 
 def reverse_proxy() -> None:
-    """Tokens come through one by one, a client's end is noticed, /metrics stays inside."""
+    """Tokens are streamed one by one, a disconnect reaches the server, and /metrics is not exposed."""
     body = {"prompt": "Once upon a time", "stream": True, "max_tokens": 60, "logit_bias": {"0": -100, "2": -100}}
     with Server("--trust-proxy") as server, nginx(server) as url:
         assert status(url + "/health") == 200
@@ -103,7 +106,7 @@ def reverse_proxy() -> None:
         with ask(url + "/v1/completions", body) as stream:
             times = [time.monotonic() for line in stream if line.startswith(b"data: {")]
         assert len(times) >= 20, f"{len(times)} pieces"
-        # A proxy that buffers hands over all at once, at the end.
+        # A buffering proxy would deliver everything at the end.
         gaps = sum(after - before > 0.0005 for before, after in itertools.pairwise(times))
         assert gaps >= len(times) / 2, f"{gaps} gaps between {len(times)} pieces: the proxy buffers"
 
@@ -114,7 +117,7 @@ def reverse_proxy() -> None:
 
 
 def rates_behind_the_proxy() -> None:
-    """Rates are counted for the clients' addresses, not for the proxy's."""
+    """Rate limits apply to the addresses of the clients, not of the proxy."""
     with Server("--trust-proxy", "--rate-limit", "3") as server, nginx(server) as url:
         address = url.removeprefix("https://")
 
@@ -132,9 +135,9 @@ def rates_behind_the_proxy() -> None:
 
 
 def systemd_unit() -> None:
-    """The unit has no mistake that systemd knows, and leaves little open."""
+    """systemd finds no mistake in the unit and rates it as well confined."""
     with tempfile.TemporaryDirectory() as name:
-        # systemd looks for the program that the unit starts.
+        # systemd checks that the program exists.
         unit = Path(name) / "edgellm.service"
         text = (DEPLOY / "edgellm.service").read_text()
         assert "/usr/local/bin/edgellm" in text
@@ -148,7 +151,7 @@ def systemd_unit() -> None:
 
 
 def kubernetes() -> None:
-    """Every object of the manifests is what Kubernetes' schema says, without unknown fields, and they fit together."""
+    """All objects match the Kubernetes schema, without unknown fields, and refer to each other correctly."""
     import kubernetes_validate
     import yaml
 
@@ -158,7 +161,7 @@ def kubernetes() -> None:
     for each in objects + of_wasm:
         try:
             kubernetes_validate.validate(each, "1.31", strict=True)
-        except kubernetes_validate.ValidationError as error:  # its own text is the whole schema
+        except kubernetes_validate.ValidationError as error:  # its text contains the whole schema
             raise AssertionError(f"{each['kind']}: {error.message} at {error.path}") from None
     kinds = {each["kind"]: each for each in objects}
     pod = kinds["Deployment"]["spec"]["template"]
@@ -172,7 +175,7 @@ def kubernetes() -> None:
 
 
 def command_lines() -> None:
-    """The options that the files start the server with exist: the only complaint is about the bad port added here."""
+    """The server accepts the options in the files: its only error is the invalid port added here."""
     import yaml
 
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["edgellm"]["command"]

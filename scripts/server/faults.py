@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What goes wrong in the world, done to a running server: it stays up, frees what was held, and answers at once."""
+"""Faults against a running server: it must stay up, release its resources and respond promptly."""
 
 import json
 import os
@@ -17,7 +17,7 @@ ENDLESS = {"prompt": "Once upon a time", "stream": True, "max_tokens": 2000, "lo
 
 
 def is_well(server: Server) -> None:
-    """A good answer within a second, and nothing left of what was before."""
+    """The server answers within a second and has released all resources."""
     start = time.monotonic()
     answer = server.post("/v1/chat/completions", GOOD, timeout=5)
     elapsed = time.monotonic() - start
@@ -26,7 +26,7 @@ def is_well(server: Server) -> None:
 
 
 def drained(server: Server, seconds: float = 10) -> None:
-    """Waits until nothing is at work."""
+    """Waits until no request is active."""
     deadline = time.monotonic() + seconds
     while server.total("edgellm_active_sequences") + server.total("edgellm_queue_depth") > 0:
         assert time.monotonic() < deadline, "sequences were left behind"
@@ -38,8 +38,8 @@ def connect(server: Server) -> socket.socket:
 
 
 def connect_badly(server: Server) -> socket.socket:
-    """As over a bad line: a small window and small packets. With the loopback's large ones the kernel takes megabytes
-    for a client that does not read, and a slow machine minutes to generate them."""
+    """Connects as over a poor connection: with a small window and small packets. With the loopback's defaults, the
+    kernel buffers megabytes for a client that does not read, which a slow machine takes minutes to generate."""
     stream = socket.socket()
     stream.settimeout(30)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -53,7 +53,7 @@ def post(body: bytes, path: str = "/v1/chat/completions", headers: str = "") -> 
 
 
 def vanishing_clients() -> None:
-    """200 clients that go away in the middle of their stream."""
+    """200 clients that disconnect in the middle of their streams."""
     with Server("--queue", "300") as server:
         is_well(server)
         descriptors = server.descriptors()
@@ -66,7 +66,7 @@ def vanishing_clients() -> None:
                     for _ in range(index % 4):
                         stream.recv(100)
                 except TimeoutError:
-                    pass  # still waiting for its turn: it goes away all the same
+                    pass  # still queued: it disconnects anyway
 
         threads = [threading.Thread(target=vanish, args=(index,)) for index in range(200)]
         for thread in threads:
@@ -82,14 +82,14 @@ def vanishing_clients() -> None:
 
 
 def slow_readers() -> None:
-    """Clients that do not read: the others are served, and these are given up."""
+    """Clients that do not read: others are still served, and these are disconnected."""
     with Server("--client-timeout", "2") as server:
-        # Log probabilities make an answer larger than all buffers on the way.
+        # With log probabilities, an answer is larger than all buffers in between.
         body = {**ENDLESS, "n": 4, "logprobs": 20, "max_tokens": 800}
         slow = [connect_badly(server) for _ in range(2)]
         for stream in slow:
             stream.sendall(post(json.dumps(body).encode(), "/v1/completions"))
-        # A byte of a request's headers now and then.
+        # A client that sends its headers one byte at a time.
         dripping = connect(server)
         dripping.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nho")
         time.sleep(1)
@@ -98,7 +98,7 @@ def slow_readers() -> None:
         waited = time.monotonic() - start
         assert waited < 10, f"a good request took {waited:.1f} s beside slow readers"
         deadline = time.monotonic() + 120
-        while server.metrics()["edgellm_connections"] > 2:  # the dripping one, and this question's own
+        while server.metrics()["edgellm_connections"] > 2:  # the slow sender, and this request's own
             assert time.monotonic() < deadline, "slow readers keep their connections"
             time.sleep(0.2)
         drained(server)
@@ -108,30 +108,30 @@ def slow_readers() -> None:
 
 
 def malformed(random: random.Random) -> bytes:
-    """A request that makes no sense, in one of many ways."""
+    """A malformed request of a random kind."""
     good = json.dumps({**GOOD, "temperature": 0.5, "stop": ["x"], "tools": []}).encode()
     kind = random.randrange(9)
-    if kind == 0:  # bits of a good body
+    if kind == 0:  # random bytes in a valid body
         body = bytearray(good)
         for _ in range(random.randrange(1, 6)):
             body[random.randrange(len(body))] = random.randrange(256)
         return post(bytes(body))
-    if kind == 1:  # cut short
+    if kind == 1:  # truncated
         return post(good[: random.randrange(len(good))])
-    if kind == 2:  # nested deeply
+    if kind == 2:  # deep nesting
         return post(b'{"messages": ' + random.choice([b"[", b'{"a":']) * random.randrange(100, 20000))
-    if kind == 3:  # no UTF-8
+    if kind == 3:  # invalid UTF-8
         return post(b'{"messages": [{"role": "user", "content": "' + random.randbytes(50) + b'"}]}')
     if kind == 4:  # wrong types
         wrong = random.choice([None, -1, 1e308, "x", [], {}, [[[]]], True])
         name = random.choice(["messages", "temperature", "n", "stop", "tools", "logit_bias", "response_format", "seed"])
         return post(json.dumps({**GOOD, "max_tokens": 1, name: wrong}).encode())
-    if kind == 5:  # no HTTP
+    if kind == 5:  # not HTTP
         return random.randbytes(random.randrange(1, 300)) + b"\r\n\r\n"
-    if kind == 6:  # floods of headers
+    if kind == 6:  # too many headers
         lines = "".join(f"x-{i}: {'y' * random.randrange(50)}\r\n" for i in range(random.randrange(100, 600)))
         return post(good, headers=lines)
-    if kind == 7:  # a length that is not true
+    if kind == 7:  # wrong content length
         length = random.choice(["-1", "99999999999999999999", "x"])
         return f"POST /tokenize HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
     return (
@@ -145,7 +145,7 @@ def malformed(random: random.Random) -> bytes:
 
 
 def malformed_requests(count: int = 10_000) -> None:
-    """Fuzzed JSON, huge bodies, deep nesting, invalid UTF-8, floods of headers."""
+    """Fuzzed JSON, huge bodies, deep nesting, invalid UTF-8, too many headers."""
     with Server("--client-timeout", "2", "--log-level", "error") as server:
         rounds, statuses, lock = random.Random(4), {}, threading.Lock()
         requests = [malformed(rounds) for _ in range(count)]
@@ -173,16 +173,16 @@ def malformed_requests(count: int = 10_000) -> None:
         for thread in threads:
             thread.join()
         assert sum(statuses.values()) == count
-        # Some fuzzed bodies are still good ones.
+        # Some fuzzed bodies are still valid.
         assert set(statuses) <= {"200", "400", "404", "408", "413", "431", "closed"}, statuses
-        assert server.process.poll() is None, "the server died"
+        assert server.process.poll() is None, "the server exited"
         drained(server)
         is_well(server)
         print(f"  answers: {dict(sorted(statuses.items()))}")
 
 
 def terminated_under_load() -> None:
-    """kill -TERM: what is under way is finished, and the process ends by itself."""
+    """SIGTERM: active requests are finished, then the process exits."""
     with Server() as server:
         answers = []
 
@@ -197,7 +197,7 @@ def terminated_under_load() -> None:
             thread.start()
         deadline = time.monotonic() + 30
         while server.total("edgellm_active_sequences") < 8:
-            assert time.monotonic() < deadline, "24 clients ask, and fewer than 8 are served at once"
+            assert time.monotonic() < deadline, "fewer than 8 of 24 requests run at once"
             time.sleep(0.02)
         server.process.send_signal(signal.SIGTERM)
         for thread in threads:
@@ -208,7 +208,7 @@ def terminated_under_load() -> None:
 
 
 def ended_at_once() -> None:
-    """A drain that takes too long is cut short, with an answer that ends as answers do."""
+    """A drain that takes too long is cut short, and the response still ends properly."""
     with Server("--drain-timeout", "1") as server, connect(server) as stream:
         stream.sendall(post(json.dumps(ENDLESS).encode(), "/v1/completions"))
         stream.recv(10)
@@ -221,7 +221,7 @@ def ended_at_once() -> None:
 
 
 def full_disk_for_logs() -> None:
-    """A log that cannot be written is no reason to stop; nor is one that nobody reads."""
+    """The server keeps running when its log cannot be written or nobody reads it."""
     with open("/dev/full", "w") as full, Server(stderr=full) as server:
         for _ in range(20):
             is_well(server)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""schemathesis, with all its checks, on the OpenAPI document of a running server: it must find nothing."""
+"""Runs all checks of schemathesis on the OpenAPI document of a running server; it must find nothing."""
 
 import argparse
 import subprocess
@@ -11,9 +11,10 @@ from process import ROOT, Server
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("more", nargs="*", help="more options of schemathesis, after --")
+    parser.add_argument("more", nargs="*", help="further options for schemathesis, after --")
     options = parser.parse_args()
-    # Short answers, because a random request asks for long ones; and no limit on n times prompts, which no schema can say.
+    # Short answers, because random requests ask for long ones. No limit on choices times prompts, because a schema
+    # cannot express it.
     with Server("--max-tokens", "8", "--max-choices", "100000", "--log-level", "error") as server:
         command = [
             ROOT / ".venv" / "bin" / "st",
@@ -22,14 +23,14 @@ def main() -> int:
             "--checks=all",
             f"--max-time={options.seconds}",
             "--seed=1",
-            # Many prompts times many answers take a while.
+            # Many prompts with many choices take a while.
             "--request-timeout=120",
             "--max-response-time=120",
             *options.more,
         ]
         result = subprocess.run(command, check=False, cwd=ROOT / "target")
         if server.process.poll() is not None:
-            print("the server died")
+            print("the server exited")
             return 1
         return result.returncode
 

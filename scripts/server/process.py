@@ -15,13 +15,13 @@ MODEL = "smollm2-135m-instruct"
 
 
 def program() -> Path:
-    """The release build, or what EDGELLM_BUILD names."""
+    """The `edgellm` program of the release build, or of the profile that EDGELLM_BUILD names."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     return target / os.environ.get("EDGELLM_BUILD", "release") / "edgellm"
 
 
 class Server:
-    """Starts a server on a free port and ends it; `with Server("--queue", "4") as server`."""
+    """A server on a free port, stopped at the end of the block: `with Server("--queue", "4") as server`."""
 
     def __init__(self, *options: str, model: str = MODEL, stderr=None, environment: dict | None = None):
         command = [program(), "serve", "--model", model, "--port", "0", *options]
@@ -43,7 +43,7 @@ class Server:
         deadline = time.monotonic() + 60
         while self.health() != 200:
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise RuntimeError("the server did not get ready: " + "".join(self.log))
+                raise RuntimeError("the server did not become ready: " + "".join(self.log))
             time.sleep(0.02)
 
     def _read_log(self) -> None:
@@ -67,7 +67,7 @@ class Server:
         return int(self.url.rsplit(":", 1)[1])
 
     def health(self) -> int:
-        """Status of /health; 0 if there is no answer."""
+        """Status code of /health; 0 if there is no response."""
         try:
             with urllib.request.urlopen(self.url + "/health", timeout=5) as answer:
                 return answer.status
@@ -77,14 +77,14 @@ class Server:
             return 0
 
     def post(self, path: str, body: dict, timeout: float = 60) -> dict:
-        """The JSON answer to a JSON request."""
+        """The JSON response to a JSON request."""
         data = json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.load(answer)
 
     def metrics(self) -> dict[str, float]:
-        """All metrics by name and labels."""
+        """All metrics, by name and labels."""
         with urllib.request.urlopen(self.url + "/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
@@ -100,19 +100,19 @@ class Server:
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
 
     def descriptors(self) -> int:
-        """Open files and connections."""
+        """Number of open files and connections."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
 def run_tests(tests: dict) -> None:
-    """Runs named functions, or those named on the command line, and ends with the number that failed."""
+    """Runs the tests, or those named on the command line, and exits with 1 if one fails."""
     wanted, failed = sys.argv[1:] or list(tests), 0
     for name in wanted:
         start = time.monotonic()
         try:
             tests[name]()
             print(f"{name}: ok ({time.monotonic() - start:.1f} s)", flush=True)
-        except Exception as error:  # every kind of failure is a failed test, and the others still run
+        except Exception as error:  # any exception fails the test; the others still run
             failed += 1
             print(f"{name}: FAILED: {type(error).__name__}: {error}", flush=True)
             if os.environ.get("TRACE"):
