@@ -1,4 +1,4 @@
-//! Any bytes as a GGUF file, and what parses as a model to convert.
+//! Parses arbitrary bytes as a GGUF file; what parses is dequantized and converted as a model.
 #![no_main]
 
 use edgellm_quantize::gguf::Gguf;

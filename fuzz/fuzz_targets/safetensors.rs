@@ -1,5 +1,5 @@
-//! Any bytes as the files of a Hugging Face folder. The first byte says which file they are; the others are
-//! the seed's.
+//! Converts a Hugging Face folder in which arbitrary bytes replace one file. The first byte selects the file; the
+//! other files are those of fuzz/folder.
 #![no_main]
 
 use edgellm_quantize::{Format, QuantizeOptions, Source, quantize};

@@ -1,4 +1,5 @@
-//! Any bytes as a model file. Checksums are made right first: else no change would get past them.
+//! Parses arbitrary bytes as a model file, as they are and with a corrected length and checksum, without which almost
+//! every mutation would be rejected early.
 #![no_main]
 
 use edgellm::format::{Header, ModelFile, TensorData};
