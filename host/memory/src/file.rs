@@ -75,6 +75,7 @@ impl ModelBytes {
         if placement == Placement::Copied {
             return Ok(ModelBytes { memory: Memory::Copied(Copied::read(file)?), reason: Reason::Asked });
         }
+        // docs/experiments/huge-pages.md
         let map = MappedFile::new(file)?;
         request_huge_pages(&map.0);
         let reason = if placement == Placement::Mapped {
