@@ -2,7 +2,7 @@ use super::{dequantize, half};
 use crate::gguf::GgmlType;
 use std::collections::HashSet;
 
-/// Made by blocks.py beside it with PyPI's `gguf`.
+/// Written by fixtures/blocks.py with the Python package `gguf`.
 const FIXTURE: &[u8] = include_bytes!("../../fixtures/blocks.bin");
 
 fn split<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
