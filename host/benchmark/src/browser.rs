@@ -50,8 +50,8 @@ impl Engine {
     /// How to get the package.
     fn advice(self) -> &'static str {
         match self {
-            Engine::EdgeLlm => "scripts/build-web makes it",
-            Engine::Wllama => "npm ci --prefix benches/browser_speed installs it",
+            Engine::EdgeLlm => "run scripts/build-web",
+            Engine::Wllama => "run npm ci --prefix benches/browser_speed",
         }
     }
 }
@@ -120,7 +120,7 @@ pub fn serve(page: &Page, input: impl BufRead, output: impl Write) -> io::Result
     };
     let hello = match posted() {
         Ok(Posted::Hello(hello)) => hello,
-        Ok(Posted::Answer(_)) => Hello::Absent("the page answered before it was asked".to_string()),
+        Ok(Posted::Answer(_)) => Hello::Absent("the page answered before it got a prompt".to_string()),
         Err(reason) => Hello::Absent(reason),
     };
     answer_lines(input, output, &hello, |request: &Request| -> Result<Done, String> {

@@ -2,7 +2,7 @@
 import { Model } from "/package/index.js";
 
 export async function load({ threads, context }) {
-  // The build without threads is the faster one where one thread is all there is.
+  // On one thread the build without threads is faster.
   const variant = threads === 1 ? "relaxed" : "threads";
   const model = await Model.fromUrl("/model", { variant, threads });
   const session = await model.session({ contextLength: context });
@@ -24,7 +24,7 @@ export async function load({ threads, context }) {
     return { token_ids: [...tokenIds], prefill_ms, ttft_ms: timings.ttftMs, inter_token_ms };
   }
 
-  /** Token by token, so that the logits can be posted. */
+  /** Decodes token by token, so that the logits can be posted. */
   async function hashed({ prompt, generate }) {
     await session.reset();
     const token_ids = [];

@@ -7,7 +7,7 @@ export async function load({ threads, context }) {
   await wllama.loadModel([file], { n_threads: threads, n_ctx: context, n_gpu_layers: 0, n_parallel: 1 });
 
   async function run({ prompt, text: written, generate }) {
-    // It takes texts only.
+    // It accepts only text.
     const options = { prompt: written, max_tokens: generate, temperature: 0, ignore_eos: true, cache_prompt: false, stream: true };
     const start = performance.now();
     const inter_token_ms = [];

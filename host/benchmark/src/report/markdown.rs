@@ -70,7 +70,7 @@ pub(super) fn facts(report: &Report) -> Vec<String> {
         format!("{} cores, {}, kernel {}", machine.cores, machine.system, or_unknown(&machine.kernel)),
         format!("{} {}, {} bytes, sha256 {}", model.name, model.format, model.bytes, model.sha256),
         format!(
-            "at most {} runs after {} for warming up, {} tokens generated in each, greedy, answers checked",
+            "at most {} runs after {} warm-up runs, {} tokens generated in each, greedy, answers checked",
             settings.iterations, settings.warmup, settings.generate
         ),
     ];
