@@ -1,15 +1,15 @@
-// Keeps the page and the engine for use without a network: each file is asked for as ever, and what was kept answers where
-// nobody else does. Model files are the page's own affair (src/store.js), and a server's answers are never kept.
+// Caches the page and the engine for offline use: the network is asked first, and the cache answers if the network does not.
+// Model files are stored by the page itself (src/store.js), and API responses are never cached.
 
 const CACHE = "edgellm";
 const SCOPE = self.registration.scope;
-/** After so many milliseconds a kept file is better than a late one. */
+/** Milliseconds after which a cached file is used instead of waiting for the network. */
 const PATIENCE = 3000;
 
 self.addEventListener("install", (event) => event.waitUntil(keepPage().then(() => self.skipWaiting())));
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 
-/** Keeps all that index.html names: it is the list. */
+/** Caches the files that index.html refers to. */
 async function keepPage() {
   const cache = await caches.open(CACHE);
   const page = await fetch(SCOPE);
@@ -27,7 +27,7 @@ self.addEventListener("fetch", (event) => {
   event.respondWith(answer(request, url.href, (work) => event.waitUntil(work)));
 });
 
-/** Whether it is a file of the page, and no answer of a server. */
+/** Whether a URL is a file of the page, not an API endpoint. */
 function isOurs(url) {
   if (!url.startsWith(SCOPE)) return false;
   const path = url.slice(SCOPE.length);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Python program with a language model in a sandbox. It needs the package `wasmtime` (50 or newer).
+"""A Python program that runs a language model in a sandbox. It needs the package `wasmtime` (50 or newer).
 
 host.py COMPONENT MODEL QUESTION
 """
@@ -14,7 +14,7 @@ INTERFACE = "edgellm:inference/inference@0.1.0"
 
 
 def record(**fields) -> Record:
-    """A record of the WIT: context_length=None is its field context-length."""
+    """A WIT record: context_length=None sets the field context-length."""
     made = Record()
     for name, value in fields.items():
         setattr(made, name.replace("_", "-"), value)
@@ -22,7 +22,7 @@ def record(**fields) -> Record:
 
 
 class Guest:
-    """The component's functions, as `guest("[static]model.open", path)`. The folder is all that it sees of the disk."""
+    """The component's functions: `guest("[static]model.open", path)`. The component can only read `folder`."""
 
     def __init__(self, component: str, folder: Path, memory: int):
         engine = Engine(Config())
@@ -34,7 +34,7 @@ class Guest:
         self.store.set_wasi(wasi)
         linker = Linker(engine)
         linker.add_wasip2()
-        # This host gives a folder, and no files by way of `host-files`.
+        # This host provides a directory, not files through `host-files`.
         linker.define_unknown_imports_as_traps(component)
         self.instance = linker.instantiate(self.store, component)
         self.interface = self.instance.get_export_index(self.store, INTERFACE)

@@ -1,4 +1,4 @@
-//! A Rust program with a language model in a sandbox.
+//! A Rust program that runs a language model in a sandbox.
 //!
 //! ```text
 //! scripts/build-plugin relaxed
@@ -16,11 +16,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [component, model, question] = arguments.as_slice() else {
         return Err("usage: host COMPONENT MODEL QUESTION".into());
     };
-    // Compiled once, and kept in a folder of this user's.
+    // Compiled once; the machine code is cached in a directory of this user.
     let code = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/edgellm-example"));
     let plugin = Plugin::load(component, code.as_deref())?;
 
-    // The guest may read the model's folder, take half a gigabyte and compute ten seconds at a time.
+    // The guest may read the model's directory, allocate 512 MB and run for ten seconds per call.
     let model = Path::new(model);
     let limits = Limits {
         memory: 512 << 20,
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         folder: model.parent().map(Path::to_path_buf),
         ..Limits::default()
     };
-    let file = model.file_name().and_then(|name| name.to_str()).ok_or("the model is a file with a name")?;
+    let file = model.file_name().and_then(|name| name.to_str()).ok_or("MODEL has no file name")?;
     let model = plugin.open(Source::File(file), &limits)?;
     println!("{} on {}", model.info().name, model.info().kernels);
 

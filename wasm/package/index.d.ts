@@ -1,130 +1,130 @@
 /**
  * EdgeLLM in the browser: a language model that runs inside the page, in a Web Worker.
  *
- * The same `.tmac2.bin` file gives the same bits of output as the native program, whatever the build and the number
- * of threads.
+ * The same `.tmac2.bin` file gives bitwise the same output as the native program, in every build and with any number of
+ * threads.
  */
 
 /**
- * The builds of the engine. Results are the same, bit for bit; speed is not.
+ * The builds of the engine. Their results are bitwise the same; their speed differs.
  * - `simd`: WebAssembly SIMD, every browser since 2023.
- * - `relaxed`: SIMD with the relaxed dot product.
- * - `threads`: as `relaxed`, on several threads; needs a page that is cross-origin isolated.
+ * - `relaxed`: with relaxed SIMD.
+ * - `threads`: as `relaxed`, on several threads; needs a cross-origin isolated page.
  */
 export type Variant = 'simd' | 'relaxed' | 'threads';
 
-/** What this browser and page can do, and which build is used therefore. */
+/** What this browser and page support, and which build is chosen. */
 export interface Features {
-  /** WebAssembly SIMD; without it nothing runs. */
+  /** WebAssembly SIMD, which every build needs. */
   simd: boolean;
-  /** Relaxed SIMD, with the results that all engines agree on. */
+  /** Relaxed SIMD, with the results that the engine relies on. */
   relaxed: boolean;
   /** WebAssembly threads: shared memory and atomic instructions. */
   threads: boolean;
-  /** Whether the page may share memory: its server sends the COOP and COEP headers. */
+  /** Whether the page may use shared memory: its server sends the COOP and COEP headers. */
   crossOriginIsolated: boolean;
   /** Logical processors. */
   hardwareConcurrency: number;
-  /** The build that is used; null if none runs. */
+  /** The best build that runs here; null if none does. */
   chosen: Variant | null;
-  /** Why, in a sentence for people. */
+  /** Why this build was chosen, in a sentence for people. */
   reason: string;
 }
 
-/** What this browser and page can do. Loads nothing. */
+/** Finds out what this browser and page support. Loads nothing. */
 export function detect(): Promise<Features>;
 
-/** How far a load is. */
+/** Progress of a load. */
 export interface LoadProgress {
-  /** Bytes of the model in memory. */
+  /** Bytes read so far. */
   loaded: number;
-  /** Bytes of the model. */
+  /** Bytes in all. */
   total: number;
 }
 
 export interface LoadOptions {
-  /** Hears of the bytes as they come, at most some 20 times a second, and of the last one. */
+  /** Called while the model is read, at most 20 times a second, and at the end. */
   onProgress?: (progress: LoadProgress) => void;
-  /** Ends the load; it then rejects with the signal's reason, as `fetch` does. */
+  /** Ends the load, which then rejects with the signal's reason, as `fetch` does. */
   signal?: AbortSignal;
-  /** A certain build instead of the best; rejects with the code `unsupported` where it cannot run. */
+  /** The build to use instead of the best one; rejects with the code `unsupported` if it cannot run here. */
   variant?: Variant;
-  /** Threads of the `threads` build: by default half of the logical processors, at least 2, at most 8. */
+  /** Threads of the `threads` build; default half the logical processors, at least 2, at most 8. */
   threads?: number;
-  /** Most bytes of memory the engine may take, model included; by default what the browser gives, at most 4 GiB. */
+  /** Limit on the engine's memory in bytes, model included; by default what the browser allows, at most 4 GiB. */
   memoryLimit?: number;
-  /** For `fromUrl`: what `fetch` gets besides the URL, such as headers. */
+  /** For `fromUrl`: options for `fetch`, such as headers. */
   request?: RequestInit;
 }
 
-/** What a model file says about itself, and what runs it. */
+/** What the model file says about itself, and how it runs. */
 export interface ModelInfo {
-  /** Name of the model, for people. */
+  /** Display name of the model. */
   name: string;
   /** Family: `llama` or `qwen2`. */
   architecture: string;
   /** Number of weights. */
   parameters: number;
-  /** Bytes of the file. */
+  /** Size of the file in bytes. */
   fileBytes: number;
-  /** How the weights were made. */
+  /** How the weights were quantized. */
   quantization: {
     /** Format of the layers: `int8`, `int4`, `int3`, `int2` or `bitnet`. */
     format: string;
-    /** Weights that share a scale; 0 for one scale a row. */
+    /** Size of a quantization group; 0 for one group per row. */
     groupSize: number;
     /** Format of embedding and LM head. */
     head: string;
-    /** How codes were chosen: `lossless`, `rtn`, ... */
+    /** How the codes were chosen: `lossless`, `rtn`, ... */
     method: string;
-    /** Where the weights came from. */
+    /** Source of the weights. */
     source: string;
-    /** Program and version that wrote the file. */
+    /** Program that wrote the file, with its version. */
     tool: string;
   };
   hiddenSize: number;
   layers: number;
   vocabSize: number;
-  /** Longest context the model was made for, in tokens. */
+  /** Longest context the model was trained for, in tokens. */
   contextLength: number;
-  /** Bytes of the key-value cache a position takes, with each format of it. */
+  /** Bytes of KV cache per token, in each format. */
   cacheBytesPerToken: { f16: number; int8: number };
-  /** Whether `generate` takes messages. */
+  /** Whether `generate` accepts messages. */
   hasChatTemplate: boolean;
-  /** Build that runs. */
+  /** The build that runs. */
   variant: Variant;
   /** Why this build, in a sentence for people. */
   reason: string;
-  /** Threads that compute. */
+  /** Number of threads, the worker's own included. */
   threads: number;
-  /** Name of the kernels, as in `edgellm` benchmarks: `simd128` or `simd128-relaxed`. */
+  /** Name of the kernels: `simd128` or `simd128-relaxed`. */
   kernel: string;
 }
 
-/** Bytes of the engine's linear memory, the model included. */
+/** Memory of the engine, in bytes. */
 export interface Memory {
-  /** Now. WebAssembly memory never shrinks, so it is the peak as well. */
+  /** Linear memory, model included. It never shrinks, so this is also the peak. */
   linearBytes: number;
-  /** Of these, the model file. */
+  /** Of this, the model file. */
   modelBytes: number;
-  /** Of these, the key-value caches of open sessions. */
+  /** Of this, the KV caches of open sessions. */
   cacheBytes: number;
 }
 
-/** A model, loaded in a Web Worker of its own. */
+/** A loaded model, in a Web Worker of its own. */
 export class Model {
   private constructor();
 
   /**
-   * Downloads a `.tmac2.bin` file; it goes into the engine's memory as it arrives. Nothing is cached here: keep the
-   * file yourself (OPFS, Cache API) and use `fromFile`.
+   * Downloads a `.tmac2.bin` file into the engine's memory. Nothing is cached: to keep the file, store it yourself
+   * (OPFS, Cache API) and use `fromFile`.
    */
   static fromUrl(url: string | URL, options?: LoadOptions): Promise<Model>;
 
   /** Reads a file: from `<input type="file">`, a drop, OPFS (`handle.getFile()`), the Cache API (`response.blob()`). */
   static fromFile(file: Blob, options?: LoadOptions): Promise<Model>;
 
-  /** Takes bytes from memory or from a stream of them. Bytes are copied piece by piece; yours stay as they are. */
+  /** Loads from memory or from a stream. Bytes in memory are copied chunk by chunk and remain yours. */
   static fromBytes(
     bytes: ArrayBuffer | ArrayBufferView | ReadableStream<Uint8Array>,
     options?: LoadOptions,
@@ -132,108 +132,108 @@ export class Model {
 
   readonly info: ModelInfo;
 
-  /** An empty conversation. A model may have several; they share the weights. */
+  /** Opens an empty session. A model may have several; they share the weights. */
   session(options?: SessionOptions): Promise<Session>;
 
-  /** Tokens of a text. Special tokens written in it, such as `<|im_end|>`, become those tokens. */
+  /** Tokenizes a text. Special tokens written in it, such as `<|im_end|>`, are recognized. */
   tokenize(text: string, options?: { addSpecial?: boolean }): Promise<Uint32Array>;
 
-  /** Text of tokens, special tokens included. */
+  /** Detokenizes, special tokens included. */
   detokenize(tokens: ArrayLike<number>): Promise<string>;
 
-  /** The prompt that `generate` makes of messages. Rejects with the code `chat_template` where there is none. */
+  /** Renders messages with the chat template. Rejects with the code `chat_template` if the model has none. */
   applyChatTemplate(messages: ChatMessage[]): Promise<string>;
 
   memory(): Promise<Memory>;
 
-  /** Ends the worker and frees all memory. Whatever still runs rejects with the code `closed`. */
+  /** Ends the worker and frees all memory. Pending calls reject with the code `closed`. */
   close(): void;
 }
 
 export interface SessionOptions {
-  /** Most tokens of prompt and answer together; by default all the model was made for. Memory is taken as needed. */
+  /** Maximum tokens of prompt and answer; default the model's `contextLength`. Memory is allocated as needed. */
   contextLength?: number;
-  /** How finely activations are rounded: `standard` (default), `fast`, `high`. */
+  /** How finely activations are rounded: `fast`, `standard` (default) or `high`. */
   precision?: 'fast' | 'standard' | 'high';
-  /** What keys and values are kept in: `f16` (default), or `int8`, about half the memory. */
+  /** Format of the KV cache: `f16` (default), or `int8`, about half the memory. */
   kvCache?: 'f16' | 'int8';
 }
 
 export interface ChatMessage {
-  /** `system`, `user`, `assistant`, or what else the model's template knows. */
+  /** `system`, `user`, `assistant`, or another role that the model's chat template knows. */
   role: string;
   content: string;
 }
 
 export interface GenerateOptions {
-  /** Most tokens of the answer; by default until the context is full. */
+  /** Maximum tokens of the answer; default until the context is full. */
   maxTokens?: number;
-  /** Ends before any of these texts. */
+  /** Stop strings: the answer ends before any of them. */
   stop?: string | string[];
-  /** 0 always takes the likeliest token; default 0.8. */
+  /** Sampling temperature; 0 is greedy. Default 0.8. */
   temperature?: number;
-  /** Keeps the likeliest so many tokens, 0 keeps all; default 40. */
+  /** Sample from the K most likely tokens; 0 disables it. Default 40. */
   topK?: number;
-  /** Keeps the likeliest tokens whose probabilities add up to this; default 0.95. */
+  /** Sample from the most likely tokens whose probabilities add up to this. Default 0.95. */
   topP?: number;
-  /** Keeps tokens at least this many times as likely as the likeliest; default 0.05. */
+  /** Drop tokens whose probability is below this fraction of the most likely token's. Default 0.05. */
   minP?: number;
-  /** Divides the logits of recent tokens; default 1, which changes nothing. */
+  /** Penalty on recent tokens that scales their logits; 1 disables it. Default 1. */
   repetitionPenalty?: number;
-  /** Subtracted from the logits of recent tokens; default 0. */
+  /** Subtracted from the logits of recent tokens. Default 0. */
   presencePenalty?: number;
-  /** Subtracted from the logits of recent tokens, once for each time they occur; default 0. */
+  /** Subtracted from the logits of recent tokens, once for each occurrence. Default 0. */
   frequencyPenalty?: number;
-  /** How many tokens are recent; default 64. */
+  /** How many tokens count as recent. Default 64. */
   repeatLastN?: number;
-  /** Added to the logits of tokens, by id; -Infinity forbids one. */
+  /** Added to the logits of tokens, by token id; -Infinity bans a token. */
   logitBias?: Record<number, number>;
   /**
-   * Where the random numbers begin, an integer from 0 to 2^53 - 1; default 0. The same seed gives the same text, on
-   * every machine; give another one to get another answer.
+   * Seed of the sampler, an integer from 0 to 2^53 - 1; default 0. The same seed gives the same text on every machine;
+   * use another one to get another answer.
    */
   seed?: number;
-  /** Goes on after the model's end tokens. */
+  /** Continue after end tokens. */
   ignoreEos?: boolean;
-  /** Gives every token's `logprob`. */
+  /** Report the `logprob` of every token. */
   logprobs?: boolean;
-  /** Ends the generation, which is then over with the finish reason `aborted`. */
+  /** Ends the generation with the finish reason `aborted`. */
   signal?: AbortSignal;
-  /** Hears of a long prompt's progress. */
+  /** Called with the progress of the prefill, in tokens. */
   onPrefill?: (progress: { done: number; total: number }) => void;
 }
 
 export interface Token {
   id: number;
-  /** Text that became certain with it; empty while a character is incomplete or a stop text may be coming. */
+  /** Text that this token completes; empty while a character is incomplete or a stop string may follow. */
   text: string;
-  /** Natural logarithm of the model's probability for it, if asked for. */
+  /** Natural logarithm of its probability, with `logprobs`. */
   logprob?: number;
 }
 
 /** Why a generation ended. */
 export type FinishReason =
-  /** The model ended its answer, or a stop text came. */
+  /** An end token or a stop string. */
   | 'stop'
-  /** `maxTokens`. */
+  /** `maxTokens` was reached. */
   | 'length'
-  /** The session can hold no more tokens. */
+  /** The session's context is full. */
   | 'context_full'
-  /** The signal, or the loop over the tokens was left. */
+  /** The signal was aborted, or the loop over the tokens was left. */
   | 'aborted';
 
 export interface Timings {
-  /** From the call of `generate` in the worker to the first token, in milliseconds; null if none came. */
+  /** Time to first token in milliseconds, measured in the worker; null if there was no token. */
   ttftMs: number | null;
   /** Tokens of the prompt. */
   promptTokens: number;
-  /** Of these, tokens that the session had already processed. */
+  /** Of these, tokens that the session had already prefilled. */
   cachedTokens: number;
-  /** Null if the prompt was not processed to its end. */
+  /** Null if the prefill did not finish. */
   prefillTokensPerSecond: number | null;
   /** Tokens of the answer. */
   generatedTokens: number;
-  /** Of the tokens after the first; null if there are none. */
+  /** Without the first token; null if there are no others. */
   decodeTokensPerSecond: number | null;
 }
 
@@ -245,101 +245,101 @@ export interface GenerationResult {
 }
 
 /**
- * An answer in the making, started by `Session.generate`. `for await (const token of generation)` gives its tokens as
- * they come; leaving the loop early ends it.
+ * A running generation, started by `Session.generate`. `for await (const token of generation)` yields tokens as they
+ * are generated; leaving the loop early ends it.
  */
 export interface Generation extends AsyncIterableIterator<Token, GenerationResult> {
-  /** The whole answer, once it is over; also for those who do not loop. Rejects when the loop throws. */
+  /** Resolves to the whole answer when it ends, with or without a loop. Rejects when the loop throws. */
   readonly result: Promise<GenerationResult>;
 }
 
-/** A sequence of tokens on a model, with its key-value cache. It does one thing after the other, as they are called. */
+/** A sequence of tokens with its KV cache. Calls on a session run one after the other. */
 export class Session {
   private constructor();
 
   readonly model: Model;
 
   /**
-   * Answers messages (by the model's chat template), or continues a text, or tokens. The input is always the whole
-   * conversation; what the session has processed of it already is not processed again, so that a chat's next turn
-   * only costs its new tokens.
+   * Answers messages (with the model's chat template), or continues a text or tokens. The input is always the whole
+   * conversation; the session prefills only what it has not processed before, so the next turn of a chat costs only its
+   * new tokens.
    */
   generate(input: string | ChatMessage[] | Uint32Array, options?: GenerateOptions): Generation;
 
-  /** Appends tokens to the sequence and gives the logits of what follows, (vocabSize). */
+  /** Appends tokens and returns the logits of the next position, (vocabSize). */
   prefill(tokens: ArrayLike<number>): Promise<Float32Array>;
 
-  /** Appends one token and gives the logits of what follows, (vocabSize). */
+  /** Appends one token and returns the logits of the next position, (vocabSize). */
   decode(token: number): Promise<Float32Array>;
 
-  /** Forgets all tokens. */
+  /** Removes all tokens. */
   reset(): Promise<void>;
 
-  /** Frees the session's memory for other sessions. */
+  /** Frees the session's memory for other sessions of the model. */
   close(): void;
 }
 
 export type Format = 'int8' | 'int4' | 'int3' | 'int2' | 'bitnet';
 
 export interface QuantizeOptions {
-  /** Format of the layers; default `int4`, which takes Q4_0 and Q4_1 without loss. */
+  /** Format of the layers; default `int4`, which is lossless for Q4_0 and Q4_1. */
   format?: Format;
   /** Format of embedding and LM head; default `int8`. */
   head?: 'int8' | 'int4';
-  /** Weights that share a scale: a multiple of 32, or 0 for one scale a row; by default the format's own. */
+  /** Size of a quantization group: a multiple of 32, or 0 for one group per row; the default depends on the format. */
   groupSize?: number;
-  /** Hears of the bytes read (`stage` is `read`), then of the weights converted (`convert`). */
+  /** Called with the bytes read (stage `read`), then with the weights converted (stage `convert`). */
   onProgress?: (progress: { stage: 'read' | 'convert'; done: number; total: number }) => void;
-  /** Ends the conversion; it then rejects with the signal's reason. */
+  /** Ends the conversion, which then rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** As for a model. */
+  /** Limit on the engine's memory in bytes, as for `Model`. */
   memoryLimit?: number;
 }
 
 export interface Quantized {
-  /** The `.tmac2.bin` file, the same bytes that `edgellm quantize` writes. */
+  /** The `.tmac2.bin` file, byte for byte as `edgellm quantize` writes it. */
   file: Blob;
   /** Name of the model. */
   name: string;
   /** Number of weights. */
   parameters: number;
   bitsPerWeight: number;
-  /** Root mean square distance of the weights from the source, relative to theirs. */
+  /** Root mean square error of the weights, relative to their root mean square. */
   relativeError: number;
-  /** What a user should know before using the file, in plain words. */
+  /** What a user should know before using the file, in sentences. */
   warnings: string[];
 }
 
-/** Converts a GGUF file to `.tmac2.bin`, in a worker. The GGUF file has to fit into the engine's memory. */
+/** Converts a GGUF file to `.tmac2.bin` in a worker. The GGUF file has to fit into the engine's memory. */
 export function quantize(gguf: Blob, options?: QuantizeOptions): Promise<Quantized>;
 
-/** What went wrong, for programs; the message is for people. */
+/** What went wrong, for programs. */
 export type ErrorCode =
-  /** The browser lacks what the engine, or the wanted variant, needs. */
+  /** The browser lacks what the engine, or the requested variant, needs. */
   | 'unsupported'
-  /** The engine's own files did not load. */
+  /** The engine's own files could not be loaded. */
   | 'engine'
-  /** The model was not found, or the connection broke. `status` has the HTTP status where there is one. */
+  /** The model could not be read: not found, connection broken, ... `status` is the HTTP status, if there is one. */
   | 'download'
-  /** Not a `.tmac2.bin` (for `quantize`, GGUF) file at all. */
+  /** Not a `.tmac2.bin` file (for `quantize`: not a GGUF file). */
   | 'not_a_model'
-  /** A GGUF file where a `.tmac2.bin` is needed: `quantize` it first. */
+  /** A GGUF file: `quantize` it first. */
   | 'gguf'
-  /** A model file that is truncated, damaged or of a version this package does not know. */
+  /** A model file that is truncated, damaged or of an unknown format version. */
   | 'damaged'
-  /** A model, tokenizer or tensor of a kind that is not supported. */
+  /** An unsupported model, tokenizer or tensor type. */
   | 'unsupported_model'
-  /** The model, a session or a conversion does not fit into memory. The model goes on working. */
+  /** The model, a session or a conversion does not fit into memory. A loaded model remains usable. */
   | 'out_of_memory'
-  /** The prompt does not fit the session's context. */
+  /** The prompt does not fit into the session's context. */
   | 'context_full'
-  /** An option or argument is out of its range. */
+  /** An option or argument is invalid. */
   | 'invalid'
-  /** The model has no chat template, or it refuses the messages. */
+  /** The model has no chat template, or the template rejects the messages. */
   | 'chat_template'
   /** The model or session was closed. */
   | 'closed'
-  /** The engine crashed: the model is closed, the page is not harmed. */
+  /** The engine crashed and the model is closed. The page can load it again. */
   | 'crashed';
 
 export class EdgeLlmError extends Error {

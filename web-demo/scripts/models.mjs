@@ -1,4 +1,4 @@
-// The model of demo, screenshot and tests: SmolLM2-135M-Instruct, fetched and converted by the edgellm program.
+// The model for the demo, screenshots and tests: SmolLM2-135M-Instruct, downloaded and converted by the edgellm program.
 
 import {spawnSync} from "node:child_process";
 import {createHash} from "node:crypto";
@@ -12,10 +12,10 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const FOLDER = join(ROOT, "target", "web-demo");
 
 export const NAME = "smollm2-135m-instruct";
-/** The program's release build, or what EDGELLM_BUILD names. */
+/** The program, in the release build or the one that EDGELLM_BUILD names. */
 export const PROGRAM = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), process.env.EDGELLM_BUILD ?? "release", "edgellm");
 
-/** Paths of the model's GGUF file and of the `.tmac2.bin` made from it; makes what is missing, the program too. */
+/** Paths of the model's GGUF file and of the `.tmac2.bin` made from it; builds what is missing, the program included. */
 export function smollm2() {
   if (!existsSync(PROGRAM)) run("cargo", ["build", "--release", "--locked", "-p", "edgellm-host"]);
   const gguf = run(PROGRAM, ["pull", NAME]).trim();
@@ -27,7 +27,7 @@ export function smollm2() {
   return {gguf, tmac2};
 }
 
-/** Builds the engine for the page where it is missing. */
+/** Builds the browser build if it is missing. */
 export function engine() {
   if (!existsSync(join(ENGINE, "index.js"))) run(join(ROOT, "scripts", "build-web"), []);
 }
@@ -47,7 +47,7 @@ export async function catalogue(tmac2) {
   return {models: {[`${NAME}.tmac2.bin`]: tmac2}, catalogue: [entry]};
 }
 
-/** What the command prints; what it says beside that goes to the terminal. */
+/** The standard output of a command; its standard error goes to the terminal. */
 function run(program, args) {
   const {status, stdout, error} = spawnSync(program, args, {cwd: ROOT, stdio: ["ignore", "pipe", "inherit"], encoding: "utf8"});
   if (error || status !== 0) throw new Error(`${program} ${args.join(" ")} failed: ${error?.message ?? `exit code ${status}`}`);

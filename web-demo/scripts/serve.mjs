@@ -1,4 +1,4 @@
-// The page on a port of this machine: what any web server does that sends headers.json and knows ranges.
+// A local web server for the page: static files with the headers of headers.json, and range requests.
 
 import {createHash} from "node:crypto";
 import {createReadStream} from "node:fs";
@@ -8,7 +8,7 @@ import {extname, join} from "node:path";
 import {fileURLToPath} from "node:url";
 
 const PAGE = fileURLToPath(new URL("..", import.meta.url));
-/** What scripts/build-web makes. */
+/** The output of scripts/build-web. */
 export const ENGINE = process.env.EDGELLM_WEB ?? fileURLToPath(new URL("../../target/edgellm-web", import.meta.url));
 
 const TYPES = {
@@ -22,8 +22,8 @@ const TYPES = {
 };
 
 /**
- * Serves the page. `models` are files by the names that they have below `models/`; `catalogue` is what the page offers;
- * `isolated: false` leaves out the headers that threads need. Resolves with `{url, close}`.
+ * Serves the page. `models` maps names below `models/` to files; `catalogue` lists the models to download; `isolated: false`
+ * omits the headers that threads need. Resolves to `{url, close}`.
  */
 export async function serve({port = 0, models = {}, catalogue = [], isolated = true} = {}) {
   const headers = JSON.parse(await readFile(join(PAGE, "headers.json"), "utf8"));
@@ -80,7 +80,7 @@ async function sendFile(request, response, file, headers) {
   const partial = range ? {"content-range": `bytes ${start}-${end}/${size}`} : {};
   response.writeHead(range ? 206 : 200, {...shared, ...partial, "content-length": end - start + 1});
   if (request.method === "HEAD" || size === 0) return response.end();
-  // A reader that goes away must not keep the file open.
+  // Closes the file if the client disconnects.
   const stream = createReadStream(file, {start, end});
   response.on("close", () => stream.destroy());
   stream.pipe(response);

@@ -16,12 +16,12 @@ const files = {
 
 const check = process.argv.includes("--check");
 for (const [from, to] of Object.entries(files)) {
-  // The maps stay behind: a browser's tools would ask for them in vain.
+  // Without source maps, which are not copied.
   const text = (await readFile(new URL(from, modules), "utf8")).replace(/^\/\/# sourceMappingURL=.*\n?/m, "");
   const target = new URL(to, vendor);
   if (!check) await writeFile(target, text);
   else if ((await readFile(target, "utf8")) !== text) {
-    console.error(`vendor/${to} is not what package-lock.json says: npm run vendor`);
+    console.error(`vendor/${to} differs from package-lock.json: npm run vendor`);
     process.exitCode = 1;
   }
 }

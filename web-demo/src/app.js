@@ -1,4 +1,4 @@
-// The page: makes its parts and puts them together.
+// The page: creates its parts and connects them.
 
 import {Benchmark} from "./benchmark.js";
 import {Chat} from "./chat.js";
@@ -13,12 +13,12 @@ import {readSite, workOffline} from "./site.js";
 import {canKeep} from "./store.js";
 import {plural, size} from "./units.js";
 
-/** The engine's builds, for people. */
+/** Display names of the engine's builds. */
 const BUILDS = {simd: "SIMD", relaxed: "relaxed SIMD", threads: "relaxed SIMD"};
 
 const narrow = matchMedia("(max-width: 54rem)");
 
-/** The drawer that the left side is on narrow screens. */
+/** On narrow screens the left panel is a drawer. */
 function drawer() {
   const [open, close, panel, main] = [byId("panel-open"), byId("panel-close"), byId("panel"), document.querySelector("main")];
   const show = (shown, focus) => {
@@ -43,7 +43,7 @@ function drawer() {
   return {open: () => show(true, true), close: () => show(false, false)};
 }
 
-/** What the page says before there is a model. */
+/** What the page shows before there is a model. */
 function welcome(panel, models, engine, {open}) {
   const [first] = panel.offers;
   const get = first && element("button", {
@@ -56,18 +56,18 @@ function welcome(panel, models, engine, {open}) {
   const more = element("button", {type: "button", className: "narrow-only", textContent: "All models", onclick: open});
   const parts = [
     element("h2", {textContent: "A language model, right here in your browser"}),
-    element("p", {textContent: "It runs on your own processor. What you write stays in this page, and after the first visit it works without a network."}),
+    element("p", {textContent: "It runs on your own processor. What you write stays in this page, and after the first visit it works offline."}),
   ];
   if (engine.present && !engine.features) parts.push(element("p", {className: "faint", textContent: "Loading the engine…"}));
   else if (engine.obstacle) parts.push(element("p", {className: "obstacle", textContent: engine.obstacle}));
   else {
     parts.push(element("div", {className: "choose"}, ...(get ? [get] : []), choose, more));
-    parts.push(element("p", {className: "faint", textContent: "Or drop a .tmac2.bin file anywhere, or a .gguf file, which is then quantized here."}));
+    parts.push(element("p", {className: "faint", textContent: "Or drop a .tmac2.bin or .gguf file anywhere; a .gguf file is quantized here first."}));
   }
   return element("section", {className: "greeting", "aria-label": "Welcome"}, ...parts);
 }
 
-/** What runs, and how: on the left and below the message box. */
+/** Shows what runs and how, in the panel and below the message box. */
 async function showFacts(engine) {
   const {model, features} = engine;
   const facts = [];
@@ -77,7 +77,7 @@ async function showFacts(engine) {
     facts.push(["Processors", String(features.hardwareConcurrency)]);
     facts.push(["Cross-origin isolated", features.crossOriginIsolated ? "yes" : "no: one thread only"]);
   }
-  facts.push(["Keeps models", canKeep() ? "yes" : "no"]);
+  facts.push(["Stores models", canKeep() ? "yes" : "no"]);
   let meters = "";
   if (model) {
     const {linearBytes} = await model.memory();
@@ -89,7 +89,7 @@ async function showFacts(engine) {
   byId("facts").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", {textContent: name}), element("dd", {textContent: value})]));
 }
 
-/** The key and the choice of the server's model. */
+/** The form for the API key and the server's model. */
 function serverForm(server) {
   const show = () => {
     const locked = server.wantsKey && !server.key;
@@ -131,7 +131,7 @@ async function start() {
     facts();
     if (!engine.model) return;
     side.close();
-    // Whoever waited for it can type at once; on a phone that would raise the keyboard.
+    // Lets people type at once; on a phone this would open the keyboard.
     if (!narrow.matches && !document.activeElement.matches("input, select, textarea")) byId("prompt").focus();
   });
   // Memory grows with the conversation.
@@ -143,7 +143,7 @@ async function start() {
   }
   greet();
   await panel.show();
-  // Only what goes through the service worker can be kept, the engine too.
+  // The engine is only cached if it is loaded through the service worker.
   await workOffline();
   try {
     await engine.start();
@@ -152,7 +152,7 @@ async function start() {
   }
   greet();
   facts();
-  // A link may name a model, but only a person downloads it.
+  // A link may suggest a model, but the user has to confirm the download.
   const wanted = new URLSearchParams(location.search).get("model");
   if (wanted) panel.propose(wanted);
   else await models.restore();

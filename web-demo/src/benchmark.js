@@ -1,5 +1,5 @@
-// The standard benchmark: prompts of 128 and of 512 tokens, then 128 tokens, always the likeliest, in several rounds. The
-// hash tells whether two machines wrote the same answer, as they must; prompts and hash are those of `edgellm benchmark`.
+// The standard benchmark: prompts of 128 and 512 tokens, and 128 tokens of greedy decoding, in several rounds. The hash shows
+// that all machines generate the same answer, as they must; prompts and hash are those of `edgellm benchmark`.
 
 import {byId, element} from "./element.js";
 import {save} from "./models.js";
@@ -8,13 +8,13 @@ import {isAbort} from "./problem.js";
 import {LONG, MEDIUM} from "./prompts.js";
 import {median} from "./units.js";
 
-/** Texts by the number of tokens that they are cut to. */
+/** Texts by the number of tokens that they are truncated to. */
 const TEXTS = {128: MEDIUM, 512: LONG};
 const PROMPTS = Object.keys(TEXTS).map(Number);
 const GENERATED = 128;
 const ROUNDS = 3;
 
-/** Shows the benchmark's part of the page. */
+/** The benchmark section of the page. */
 export class Benchmark {
   #abort = null;
 
@@ -61,14 +61,14 @@ export async function measure(model, {signal, state, rounds = ROUNDS}) {
   const session = await model.session({contextLength: Math.max(...PROMPTS) + GENERATED});
   const measured = [];
   try {
-    // The first answer warms caches up and does not count.
+    // The first round warms up caches and does not count.
     for (let round = 0; round <= rounds; round++) {
       for (const length of PROMPTS) {
         signal?.throwIfAborted();
         state?.(round === 0 ? "Warming up…" : `Round ${round} of ${rounds}: a prompt of ${length} tokens…`);
         const prompt = await promptTokens(model, length);
         await session.reset();
-        // Writing is measured once a round, after the short prompt.
+        // Decoding is measured once per round, after the short prompt.
         const maxTokens = length === PROMPTS[0] ? GENERATED : 1;
         const {timings, tokenIds, finishReason} = await session.generate(prompt, {
           temperature: 0,
@@ -87,7 +87,7 @@ export async function measure(model, {signal, state, rounds = ROUNDS}) {
   return summary(model, await model.memory(), measured);
 }
 
-/** The beginning of the text, which is repeated if it is too short. */
+/** The first tokens of the text, repeated if it is too short. */
 async function promptTokens(model, count) {
   for (let text = TEXTS[count]; ; text += TEXTS[count]) {
     const tokens = await model.tokenize(text, {addSpecial: true});
@@ -95,7 +95,7 @@ async function promptTokens(model, count) {
   }
 }
 
-/** FNV-1a in 64 bits over the tokens, four bytes each, the lowest first. */
+/** 64-bit FNV-1a of the token ids as little-endian 32-bit integers. */
 export function hash(tokens) {
   let value = 0xcbf29ce484222325n;
   for (const token of tokens) {
@@ -131,7 +131,7 @@ function summary(model, memory, measured) {
 function table({prefillTokensPerSecond, decodeTokensPerSecond}) {
   const row = (what, {median: middle, min, max}) =>
     element("tr", {}, element("th", {scope: "row", textContent: what}), ...[middle, min, max].map((value) => element("td", {textContent: value.toFixed(1)})));
-  const head = element("tr", {}, ...["Tokens/s", "median", "least", "most"].map((textContent) => element("th", {scope: "col", textContent})));
-  const rows = PROMPTS.map((length) => row(`reading ${length}`, prefillTokensPerSecond[length]));
-  return element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows, row(`writing ${GENERATED}`, decodeTokensPerSecond)));
+  const head = element("tr", {}, ...["Tokens/s", "median", "min", "max"].map((textContent) => element("th", {scope: "col", textContent})));
+  const rows = PROMPTS.map((length) => row(`prefill ${length}`, prefillTokensPerSecond[length]));
+  return element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows, row(`decode ${GENERATED}`, decodeTokensPerSecond)));
 }

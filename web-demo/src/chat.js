@@ -34,14 +34,14 @@ export class Chat {
     this.#show();
   }
 
-  /** Shows what there is to do while nothing has been said. `welcome` is an element. */
+  /** The element to show while no model is ready and the conversation is empty. */
   set welcome(welcome) {
     this.#welcome = welcome;
     this.#show();
   }
   #welcome = null;
 
-  /** The lanes that answer. */
+  /** The lanes that answer the next message. */
   get active() {
     const names = this.side === "both" ? ["page", "server"] : [this.side];
     return names.map((name) => this.lanes[name]);
@@ -92,7 +92,7 @@ export class Chat {
     return Object.values(this.lanes).some((lane) => lane.busy);
   }
 
-  /** Sends `text` to all that answer. */
+  /** Sends `text` to all active lanes. */
   async ask(text) {
     const prompt = byId("prompt");
     prompt.value = "";
@@ -103,12 +103,12 @@ export class Chat {
     byId("said").textContent = this.active.map((lane) => lane.lastText).join("\n\n");
   }
 
-  /** The settings of an answer; both sides get the same seed. `again` gives those of the next attempt. */
+  /** The settings of an answer; both lanes get the same seed. `again` returns settings for a regenerated answer. */
   answerSettings() {
     return {...this.settings.forAnswer, again: () => this.answerSettings()};
   }
 
-  /** Ends all answers where they are. */
+  /** Stops all answers. */
   stop() {
     for (const lane of Object.values(this.lanes)) lane.stop();
     byId("prompt").focus();
@@ -133,7 +133,7 @@ export class Chat {
     lanes.classList.toggle("two", !empty && active.length > 1);
     if (shown.length !== lanes.children.length || shown.some((child, index) => lanes.children[index] !== child)) {
       lanes.replaceChildren(...shown);
-      // Scroll positions do not outlive the change.
+      // Moving elements resets their scroll positions.
       for (const lane of active) lane.log.scrollTop = lane.log.scrollHeight;
     }
   }
@@ -143,13 +143,13 @@ export class Chat {
     if (this.greeting) return this.greeting;
     const examples = EXAMPLES.map((text) => element("button", {type: "button", textContent: text, onclick: () => this.ask(text)}));
     const title = element("h2", {textContent: "What would you like to know?"});
-    const note = element("p", {className: "faint", textContent: "Small models err often, and say so seldom."});
+    const note = element("p", {className: "faint", textContent: "Small models are often wrong, and rarely say so."});
     this.greeting = element("section", {className: "greeting", "aria-label": "Examples"}, title, element("div", {className: "examples"}, ...examples), note);
     return this.greeting;
   }
 }
 
-/** As tall as its text, up to a third of the window. */
+/** Makes the text area as tall as its text, up to a third of the window. */
 function grow(area) {
   area.style.height = "auto";
   area.style.height = `${Math.min(area.scrollHeight, innerHeight / 3)}px`;

@@ -1,4 +1,4 @@
-// Elements without HTML text: nothing that a model, a file or a server says can become markup.
+// Creates elements without parsing HTML: no text from a model, a file or a server can become markup.
 
 /** A new element. `properties` are set on it; those with a dash, and `role`, become attributes. */
 export function element(name, properties = {}, ...children) {

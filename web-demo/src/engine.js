@@ -1,11 +1,11 @@
-// The model in this page: loads the engine and one model at a time, and answers conversations with it.
+// The model in this page: loads the engine and one model at a time, and answers conversations.
 
 import {Problem} from "./problem.js";
 
-/** The package `edgellm-web`; it brings its WebAssembly files along. */
+/** The package `edgellm-web`, with its WebAssembly files. */
 const ENGINE = "../engine/index.js";
 
-/** The model that runs in the page, if any. Says `change` when there is another one. */
+/** The model that runs in the page, if any. Dispatches `change` when it changes. */
 export class Engine extends EventTarget {
   #loading = null;
 
@@ -17,25 +17,25 @@ export class Engine extends EventTarget {
     this.model = null;
   }
 
-  /** Loads the engine's code and finds out what this browser can do. */
+  /** Loads the engine's code and detects what this browser supports. */
   async start() {
     if (!this.present) return;
     this.package = await import(ENGINE);
     this.features = await this.package.detect();
   }
 
-  /** Why no model can run here, in a sentence; null if one can. */
+  /** Why no model can run here, in a sentence; null if models can run. */
   get obstacle() {
     if (!this.present) {
-      return "The engine for the page is not part of this server: build it with scripts/build-web, then build the server anew.";
+      return "This server was built without the browser build of the engine: run scripts/build-web, then rebuild the server.";
     }
-    if (!this.features) return "The engine is being loaded.";
+    if (!this.features) return "The engine is loading.";
     return this.features.chosen === null ? this.features.reason : null;
   }
 
   /**
-   * Loads a model from a file, or from an address without keeping it. The one before is given up first: two might not fit
-   * into memory.
+   * Loads a model from a file, or from a URL without storing it. The previous model is closed first: two might not fit into
+   * memory.
    */
   async load(source, {onProgress, signal, threads, memoryLimit, request}) {
     if (this.obstacle) throw new Problem(this.obstacle);
@@ -62,7 +62,7 @@ export class Engine extends EventTarget {
     return this.package.quantize(file, options);
   }
 
-  /** Gives the model up, and its memory. */
+  /** Closes the model and frees its memory. */
   close() {
     if (!this.model) return;
     this.model.close();
@@ -84,10 +84,10 @@ export class PageBackend {
     return this.engine.model?.info.name ?? "this page";
   }
 
-  /** The next answer: its texts as they come, and in the end `{finishReason, timings}`. */
+  /** The next answer: yields its text as it is generated, and returns `{finishReason, timings}`. */
   async *reply(messages, settings, signal) {
     const {model} = this.engine;
-    if (!model) throw new Problem("There is no model in this page yet: choose one first.");
+    if (!model) throw new Problem("No model is loaded in this page: choose one first.");
     const session = await this.#sessionFor(model, settings);
     const {maxTokens, temperature, topK, topP, minP, seed} = settings;
     const generation = session.generate(messages, {maxTokens, temperature, topK, topP, minP, seed, signal});
@@ -96,13 +96,13 @@ export class PageBackend {
       const {finishReason, timings} = await generation.result;
       return {finishReason, timings};
     } catch (error) {
-      // An engine that has crashed answers nothing any more.
+      // A crashed engine does not answer any more.
       await model.memory().catch(() => this.engine.model === model && this.engine.close());
       throw error;
     }
   }
 
-  /** The session of this conversation: what it has processed already is not processed again. */
+  /** The session of this conversation, which prefills only what is new in each turn. */
   async #sessionFor(model, {contextLength, kvCache}) {
     const options = {contextLength: Math.min(contextLength, model.info.contextLength), kvCache};
     const made = JSON.stringify(options);

@@ -1,11 +1,11 @@
-// Writes one file into the page's private file system: see store.js. A worker, because only workers may write in place, and
-// because the checksum of a large file takes its time.
+// Stores one file in the origin private file system: see store.js. A worker, because only workers can write in place, and
+// because hashing a large file would block the page.
 
 import {sha256} from "../vendor/noble/sha2.js";
 import {KIND_BYTES, looksLike, modelKind} from "./kind.js";
 import {Problem} from "./problem.js";
 
-/** Pauses before another attempt when a connection breaks, in milliseconds. */
+/** Pauses before each retry when a connection breaks, in milliseconds. */
 const PAUSES = [500, 2000];
 const PROGRESS_INTERVAL = 100;
 const CHUNK = 4 << 20;
@@ -44,7 +44,7 @@ async function writeWhole(folder, source) {
     whole = true;
   } finally {
     part.close();
-    // What is wrong from the start is not worth keeping; a download's beginning is.
+    // An incomplete download can be resumed, unless the file is wrong from the start.
     if (part.worthless || (!whole && source.blob)) await forget(folder, source.name);
   }
   await handle.move(source.name);
@@ -60,7 +60,7 @@ async function forget(folder, name) {
   for (const file of [`${name}.part`, `${name}.part.json`]) await folder.removeEntry(file).catch(() => {});
 }
 
-/** The file while it grows, and its checksum. */
+/** The file being written, and its checksum. */
 class Part {
   constructor(file, {sha256: expected, bytes}) {
     this.file = file;
@@ -76,14 +76,14 @@ class Part {
     this.hash = this.expected ? sha256.create() : null;
   }
 
-  /** Begins anew, with an empty file. */
+  /** Starts again with an empty file. */
   restart() {
     this.file.truncate(0);
     this.begin();
   }
 
-  /** Takes up what an earlier attempt wrote. */
-  takeUp(length) {
+  /** Resumes with the `length` bytes that an earlier attempt wrote. */
+  resume(length) {
     const buffer = new Uint8Array(CHUNK);
     for (this.position = 0; this.position < length && this.hash; ) {
       const read = this.file.read(buffer, {at: this.position});
@@ -99,7 +99,7 @@ class Part {
     stopped.signal.throwIfAborted();
     if (this.position === 0 && bytes.length >= KIND_BYTES && !modelKind(bytes)) {
       this.worthless = true;
-      throw new Problem(`That is no model file but ${looksLike(bytes)}. A .tmac2.bin or a .gguf file is wanted.`);
+      throw new Problem(`This is not a model file but ${looksLike(bytes)}. Choose a .tmac2.bin or a .gguf file.`);
     }
     for (let offset = 0; offset < bytes.length; ) {
       const rest = bytes.subarray(offset);
@@ -127,15 +127,15 @@ class Part {
     self.postMessage({progress: {done: this.position, total: this.total, checking}});
   }
 
-  /** The whole file is there: is it the right one? */
+  /** Verifies the complete file. */
   check() {
     if (!this.hash) return;
     const digest = [...this.hash.digest()].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     if (digest === this.expected) return;
     this.worthless = true;
     throw new Problem(
-      `The file has arrived with the wrong checksum (SHA-256 ${digest.slice(0, 12)}… instead of ` +
-        `${this.expected.slice(0, 12)}…): it was damaged on the way or replaced. Download it again.`,
+      `The downloaded file has the wrong checksum (SHA-256 ${digest.slice(0, 12)}… instead of ` +
+        `${this.expected.slice(0, 12)}…): it was damaged in transit or replaced. Download it again.`,
     );
   }
 
@@ -150,7 +150,7 @@ async function download(part, folder, source) {
   const length = part.file.getSize();
   if (origin.etag !== undefined && length > 0) {
     part.total = origin.total;
-    part.takeUp(length);
+    part.resume(length);
   } else part.restart();
   for (let attempt = 0; ; attempt++) {
     const before = part.position;
@@ -158,7 +158,7 @@ async function download(part, folder, source) {
       return await receive(part, origin, source);
     } catch (error) {
       if (stopped.signal.aborted || !(error instanceof TypeError)) throw error;
-      // Something came, so it is worth starting to count again.
+      // There was progress, so the count of attempts starts again.
       if (part.position > before) attempt = 0;
       if (attempt >= PAUSES.length) throw broken(error, part);
       await new Promise((resolve) => setTimeout(resolve, PAUSES[attempt]));
@@ -169,26 +169,25 @@ async function download(part, folder, source) {
 
 function broken(error, part) {
   if (part.position > 0) {
-    return new Problem("The connection broke. What has arrived is kept: go on with the download when you are back online.");
+    return new Problem("The connection broke. The part already downloaded is stored: resume the download when you are back online.");
   }
   part.worthless = true;
   return new Problem(
-    "Nothing can be downloaded from there: the address is wrong, you are offline, or that site does not let other pages " +
-      `read its files (CORS). (${error.message})`,
+    "The download failed: the URL is wrong, you are offline, or the site does not allow other pages to read its files " +
+      `(CORS). (${error.message})`,
   );
 }
 
-/** Fetches what is missing and writes it. A broken connection is a TypeError. */
+/** Fetches and writes the missing part. A broken connection is a TypeError. */
 async function receive(part, origin, {url, headers}) {
   const range = part.position > 0 ? {range: `bytes=${part.position}-`} : {};
   const response = await fetch(url, {headers: {...headers, ...range}, signal: stopped.signal, cache: "no-store"});
   const answer = described(response);
-  const goesOn =
-    response.status === 206 && answer.start === part.position && origin.matches(answer);
-  if (part.position > 0 && !goesOn) {
+  const resumed = response.status === 206 && answer.start === part.position && origin.matches(answer);
+  if (part.position > 0 && !resumed) {
     if (part.position === origin.total && response.status === 416) return;
     part.restart();
-    // The other end does not know ranges, or has another file by now.
+    // The server does not support ranges, or the file has changed.
     if (response.status !== 200) {
       await response.body?.cancel();
       if (response.status === 206 || response.status === 416) throw new TypeError("the file has changed");
@@ -198,35 +197,35 @@ async function receive(part, origin, {url, headers}) {
     part.worthless = part.position === 0;
     throw new Problem(refusal(response.status, url));
   }
-  if (!goesOn) await origin.write(answer);
+  if (!resumed) await origin.write(answer);
   part.total = origin.total ?? part.total;
   const reader = response.body.getReader();
   for (let piece; !(piece = await reader.read()).done; ) part.write(piece.value);
   if (origin.total !== null && part.position < origin.total) throw new TypeError("the connection ended early");
   if (part.position < KIND_BYTES) {
     part.worthless = true;
-    throw new Problem("That is no model file: there is next to nothing at this address.");
+    throw new Problem("This is not a model file: there are only a few bytes at this URL.");
   }
 }
 
 function refusal(status, url) {
   const host = new URL(url).host;
-  if (status === 404 || status === 410) return `There is no file at this address: ${host} says ${status}.`;
-  if (status === 401 || status === 403) return `${host} does not hand out this file to everybody: it says ${status}.`;
-  return `${host} cannot hand out this file: it says ${status}. Try again later.`;
+  if (status === 404 || status === 410) return `There is no file at this URL: ${host} answered with status ${status}.`;
+  if (status === 401 || status === 403) return `${host} does not allow access to this file: it answered with status ${status}.`;
+  return `${host} cannot provide this file: it answered with status ${status}. Try again later.`;
 }
 
-/** Where a response begins, how long the whole file is, and which version of it that is. */
+/** Where a response begins, the length of the whole file, and its version. */
 function described(response) {
   const etag = response.headers.get("etag");
   const range = /^bytes (\d+)-\d+\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
   if (range) return {start: Number(range[1]), total: Number(range[2]), etag};
-  // A compressed response's length is not the file's.
+  // The length of a compressed response is not that of the file.
   const length = response.headers.get("content-encoding") ? null : response.headers.get("content-length");
   return {start: 0, total: length === null ? null : Number(length), etag};
 }
 
-/** Which download the part belongs to. */
+/** The download that a partial file belongs to. */
 class Origin {
   static async read(folder, {name, url, sha256: expected}) {
     const origin = new Origin();
@@ -236,12 +235,12 @@ class Origin {
       const known = JSON.parse(await (await handle.getFile()).text());
       if (known.url === url && known.sha256 === origin.sha256) Object.assign(origin, known);
     } catch {
-      // There is none, or none to be trusted: the download begins anew.
+      // Missing or unreadable: the download starts again.
     }
     return origin;
   }
 
-  /** Whether a response goes on with the same file. */
+  /** Whether a response is a part of the same file. */
   matches({total, etag}) {
     return total === this.total && (etag === null || this.etag === null || etag === this.etag);
   }

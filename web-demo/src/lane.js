@@ -1,11 +1,11 @@
-// One conversation with one backend, and how it looks. Side by side there are two.
+// A conversation with one backend, and its view. Side by side there are two.
 
 import {element} from "./element.js";
 import {render} from "./markdown.js";
 import {explain, isAbort} from "./problem.js";
 import {duration, plural} from "./units.js";
 
-/** A conversation. `backend` answers it; `onState` hears when an answer begins and ends. */
+/** A conversation. `backend` answers; `onState` is called when an answer begins and ends. */
 export class Lane {
   #messages = [];
   #abort = null;
@@ -40,7 +40,7 @@ export class Lane {
     await this.#answer(settings);
   }
 
-  /** Answers the last message anew. */
+  /** Generates a new answer to the last message. */
   async regenerate(settings) {
     if (this.busy || this.empty) return;
     if (this.#messages.at(-1).role === "assistant") {
@@ -50,7 +50,7 @@ export class Lane {
     await this.#answer(settings);
   }
 
-  /** Ends the answer where it is. */
+  /** Stops the answer. */
   stop() {
     this.#abort?.abort(new DOMException("stopped", "AbortError"));
   }
@@ -78,7 +78,7 @@ export class Lane {
       else view.fail(explainAnswer(error));
     }
     view.end(finish, () => this.regenerate(settings.again()));
-    // A message without an answer stays: regenerating answers it.
+    // A message without an answer remains: Regenerate answers it.
     if (conversation === this.#messages && (finish || view.text)) {
       conversation.push({role: "assistant", content: view.text});
     }
@@ -89,7 +89,7 @@ export class Lane {
 
 function explainAnswer(error) {
   if (error.code === "context_full") {
-    return "The conversation has become too long for its context. Begin a new chat, or raise the context in the settings.";
+    return "The conversation has become too long for its context. Start a new chat, or raise the context length in the settings.";
   }
   return explain(error, "answer");
 }
@@ -99,7 +99,7 @@ function userMessage(text) {
   return element("article", {className: "message user"}, who, element("p", {textContent: text}));
 }
 
-/** An answer while it is written, and afterwards. */
+/** The view of an answer, while it is generated and afterwards. */
 class AnswerView {
   text = "";
   #started = performance.now();
@@ -110,7 +110,7 @@ class AnswerView {
   constructor(name, log) {
     this.log = log;
     this.body = element("div", {className: "body"});
-    this.stats = element("span", {className: "stats", textContent: "Reading…"});
+    this.stats = element("span", {className: "stats", textContent: "Prefilling…"});
     this.footer = element("footer", {}, this.stats);
     const who = element("h3", {className: "who", textContent: name});
     this.element = element("article", {className: "message assistant writing", "aria-busy": "true"}, who, this.body, this.footer);
@@ -118,7 +118,7 @@ class AnswerView {
     this.#follow(true);
   }
 
-  /** Shows the texts of `reply` as they come; gives what it returns. */
+  /** Shows the text of `reply` as it arrives; returns what `reply` returns. */
   async follow(reply) {
     for (;;) {
       const {done, value} = await reply.next();
@@ -126,7 +126,7 @@ class AnswerView {
       this.#first ??= performance.now();
       this.#pieces++;
       this.text += value;
-      // Many tokens may come between two frames of the screen.
+      // Several tokens may arrive between two frames.
       this.#frame ||= requestAnimationFrame(() => this.#draw());
     }
   }
@@ -142,17 +142,17 @@ class AnswerView {
     this.#follow(near);
   }
 
-  /** Keeps the end in sight of those who look at it. */
+  /** Scrolls to the end, if it was in view. */
   #follow(near) {
     if (near) this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** Says why there is no more. */
+  /** Shows why the answer failed. */
   fail(sentence) {
     this.footer.before(element("p", {className: "failure", role: "alert", textContent: sentence}));
   }
 
-  /** Puts the last touches to it. */
+  /** Shows the final statistics and the buttons. */
   end(finish, again) {
     cancelAnimationFrame(this.#frame);
     if (this.text || finish) this.#draw();
@@ -172,7 +172,7 @@ class AnswerView {
 }
 
 const ENDINGS = {
-  length: "longest answer reached",
+  length: "maximum length reached",
   context_full: "context full",
   aborted: "stopped",
 };
@@ -183,7 +183,7 @@ function summary({finishReason, timings}, pieces) {
   if (typeof timings?.ttftMs === "number") parts.push(`first after ${duration(timings.ttftMs)}`);
   if (timings?.promptTokens) {
     const {promptTokens, cachedTokens} = timings;
-    parts.push(`prompt of ${promptTokens}${cachedTokens ? `, ${cachedTokens} known` : ""}`);
+    parts.push(`prompt of ${promptTokens}${cachedTokens ? `, ${cachedTokens} cached` : ""}`);
   }
   if (ENDINGS[finishReason]) parts.push(ENDINGS[finishReason]);
   return parts.join(" · ");

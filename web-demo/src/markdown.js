@@ -1,13 +1,13 @@
-// A model's markdown as elements. The parser gives a tree of texts; every text becomes a text node and no other thing, so
-// whatever the model writes, HTML included, is shown and never run.
+// Renders a model's markdown as elements. The parser returns a tree of texts, and every text becomes a text node, so whatever
+// the model writes, HTML included, is shown and never executed.
 
 import {lexer} from "../vendor/marked.js";
 import {element} from "./element.js";
 
-/** What an answer may link to. */
+/** Protocols that links may have. */
 const LINKS = new Set(["http:", "https:", "mailto:"]);
 
-/** Puts `source` into `target`, touching only the blocks that are not there already. */
+/** Renders `source` into `target`, replacing only the blocks that have changed. */
 export function render(source, target) {
   const blocks = lexer(source).filter((token) => token.type !== "space" && token.type !== "def");
   const old = target.children;
@@ -24,7 +24,7 @@ export function render(source, target) {
 function block(token) {
   switch (token.type) {
     case "heading":
-      // Three levels of the page's own come first.
+      // The page itself uses the first three levels.
       return element(`h${Math.min(token.depth + 3, 6)}`, {}, ...inline(token.tokens));
     case "code":
       return code(token);
@@ -60,7 +60,7 @@ function list({ordered, start, items}) {
   for (const item of items) {
     const parts = item.tokens.filter(isBlock).flatMap((token) => {
       if (token.type === "checkbox") return [checkbox(token)];
-      // A tight item's text is no paragraph.
+      // The text of a tight list item is not a paragraph.
       return token.type === "text" ? inline(token.tokens ?? [token]) : [block(token)];
     });
     made.append(element("li", {}, ...parts));
@@ -92,7 +92,7 @@ function inline(tokens) {
       case "link":
         return [link(token.href, inline(token.tokens))];
       case "image":
-        // An image would be fetched from elsewhere: its address stands for it.
+        // Images would be fetched from other sites: a link stands in for them.
         return [link(token.href, [token.text || token.href])];
       case "checkbox":
         return [checkbox(token)];
@@ -112,7 +112,7 @@ function link(href, children) {
 
 const ENTITIES = {amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0"};
 
-/** The characters that entities stand for; the parser leaves them to HTML. */
+/** Decodes character references, which the parser leaves to HTML. */
 function unescape(text) {
   return text.replace(/&(?:#(\d{1,7})|#x([\da-f]{1,6})|(\w+));/gi, (whole, decimal, hex, name) => {
     if (name) return ENTITIES[name] ?? whole;

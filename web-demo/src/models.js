@@ -1,4 +1,4 @@
-// From a file, an address or a name to a model that runs: downloaded, quantized and kept as needed.
+// From a file, a URL or a name to a running model: downloads, quantizes and stores as needed.
 
 import {KIND_BYTES, looksLike, modelKind} from "./kind.js";
 import {notify, report} from "./notices.js";
@@ -10,19 +10,19 @@ import {size} from "./units.js";
 const LAST = "edgellm-last";
 const SUFFIX = ".tmac2.bin";
 
-/** All ways to a model. Says `change` when what is kept is another. */
+/** All the ways to load a model. Dispatches `change` when the stored models change. */
 export class Models extends EventTarget {
-  /** `askFormat(name, signal)` asks for the format to quantize to; null if nobody wants it. */
+  /** `askFormat(name, signal)` asks for the format to quantize to; null if cancelled. */
   constructor(engine, settings, askFormat) {
     super();
     this.engine = engine;
     this.settings = settings;
     this.askFormat = askFormat;
-    /** Name of the kept file that runs. */
+    /** Name of the stored file that runs. */
     this.current = null;
   }
 
-  /** Runs `work(task)`, and shows it and what goes wrong. `doing` is as in "Could not load the model". */
+  /** Runs `work(task)` and shows its progress and errors. `doing` completes "Could not ...": "load the model". */
   async #during(label, doing, work) {
     const task = new Task(label);
     try {
@@ -36,7 +36,7 @@ export class Models extends EventTarget {
     }
   }
 
-  /** A file that somebody chose or dropped. It runs at once and is kept behind the scenes. */
+  /** A chosen or dropped file. It runs at once and is stored in the background. */
   async fromFile(file) {
     await this.#during(`Opening ${file.name}`, "open the file", async (task) => {
       const kind = await kindOf(file);
@@ -53,14 +53,14 @@ export class Models extends EventTarget {
     return this.fromUrl(url, {name: name + ending, bytes, sha256, headers});
   }
 
-  /** The file at an address: kept if the browser can, otherwise only run. */
+  /** The file at a URL: stored if the browser supports it, then run. */
   async fromUrl(url, {name = lastPart(url), bytes, sha256, headers} = {}) {
     const file = store.fileName(name);
     await this.#during(`Downloading ${file}`, "download the model", async (task) => {
       if (!store.canKeep()) return this.#runFrom(task, url, headers);
       await this.#checkRoom(file, bytes, url, headers);
       const onProgress = ({done, total, checking}) => {
-        if (checking) task.step(`Checking what is there of ${file}`);
+        if (checking) task.step(`Verifying the stored part of ${file}`);
         else task.step(`Downloading ${file}`);
         task.bytes(done, total ?? bytes ?? null);
       };
@@ -73,7 +73,7 @@ export class Models extends EventTarget {
     });
   }
 
-  /** Refuses a download that cannot fit, before it begins. */
+  /** Refuses a download that would exceed the quota, before it starts. */
   async #checkRoom(name, bytes, url, headers) {
     const {usage, quota} = await store.quota();
     const there = (await store.list()).find((row) => row.name === name && row.part)?.bytes ?? 0;
@@ -82,19 +82,19 @@ export class Models extends EventTarget {
   }
 
   #noRoom(url, headers, sizes) {
-    const why = sizes ? `it has ${size(sizes.bytes)}, and the browser gives this page ${size(sizes.free)} more` : "the browser gives this page no more room";
-    const action = () => this.#during("Loading without keeping", "load the model", (task) => this.#runFrom(task, url, headers));
-    return new Problem(`This model cannot be kept: ${why}. Delete a model that is kept, or run this one without keeping it.`, {
-      remedy: {label: "Run without keeping", action},
+    const why = sizes ? `it takes ${size(sizes.bytes)}, and the browser has ${size(sizes.free)} left for this page` : "the browser has no space left for this page";
+    const action = () => this.#during("Loading without storing", "load the model", (task) => this.#runFrom(task, url, headers));
+    return new Problem(`This model cannot be stored: ${why}. Delete a stored model, or run this one without storing it.`, {
+      remedy: {label: "Run without storing", action},
     });
   }
 
-  /** Goes on with a download. */
+  /** Resumes a download. */
   resume({name, origin}, headers) {
     return this.fromUrl(origin.url, {name, bytes: origin.total ?? undefined, sha256: origin.sha256 ?? undefined, headers});
   }
 
-  /** Runs a kept model. */
+  /** Runs a stored model. */
   async fromKept(name) {
     await this.#during(`Loading ${name}`, "load the model", async (task) => {
       const file = await store.open(name);
@@ -103,13 +103,13 @@ export class Models extends EventTarget {
     });
   }
 
-  /** Runs the model that ran last, if it is kept. */
+  /** Runs the model that ran last, if it is stored. */
   async restore() {
     const last = localStorage.getItem(LAST);
     if (last && store.canKeep() && (await store.list()).some(({name, part}) => name === last && !part)) await this.fromKept(last);
   }
 
-  /** Deletes a kept model; the one that runs goes on running. */
+  /** Deletes a stored model; if it is running, it keeps running. */
   async remove(name) {
     try {
       await store.remove(name);
@@ -138,7 +138,7 @@ export class Models extends EventTarget {
     this.current = null;
   }
 
-  /** A damaged file that is kept should go. */
+  /** For a damaged file that is stored, offers to delete it. */
   async #loadProblem(error, name) {
     if (isAbort(error) || !["damaged", "not_a_model", "unsupported_model"].includes(error.code)) return error;
     const kept = (await store.list()).some((row) => row.name === name && !row.part);
@@ -146,9 +146,9 @@ export class Models extends EventTarget {
     return new Problem(`${name}: ${error.message}.`, {cause: error, remedy});
   }
 
-  /** Keeps a file that runs already. Where there is no room, it runs all the same. */
+  /** Stores a file. Without space for it, the model runs all the same. */
   async #keep(task, file, name) {
-    task.step(`Keeping ${name} for the next visit`);
+    task.step(`Storing ${name} for the next visit`);
     const onProgress = ({done, total}) => task.bytes(done, total);
     try {
       await store.keep({blob: file}, name, {onProgress, signal: task.signal});
@@ -156,7 +156,7 @@ export class Models extends EventTarget {
     } catch (error) {
       if (isAbort(error)) return;
       if (error.name !== "QuotaExceededError") throw error;
-      notify(`${name} runs, but is not kept for the next visit: the browser gives this page no more room.`);
+      notify(`${name} runs, but is not stored for the next visit: the browser has no space left for this page.`);
     }
   }
 
@@ -168,7 +168,7 @@ export class Models extends EventTarget {
       task.step(stage === "read" ? `Reading ${name}` : `Quantizing ${name} to ${format}`);
       task.part(done, total);
     };
-    // Two models and a conversion need not fit into memory together.
+    // Frees the memory of the running model for the conversion.
     this.engine.close();
     const {memoryLimit} = this.settings.forLoad;
     const made = await this.engine.quantize(file, {format, onProgress, signal: task.signal, memoryLimit});
@@ -176,10 +176,10 @@ export class Models extends EventTarget {
     if (store.canKeep()) await this.#keep(task, made.file, output);
     await this.#run(task, made.file, output);
     const bits = made.bitsPerWeight.toFixed(1);
-    notify(`${name} is now ${output}: ${size(made.file.size)}, ${bits} bits a weight.`, {
+    notify(`${name} is now ${output}: ${size(made.file.size)}, ${bits} bits per weight.`, {
       remedy: {label: "Save the file", action: () => save(made.file, output)},
     });
-    // The source has served its purpose.
+    // The GGUF file is no longer needed.
     if (store.canKeep() && (await store.list()).some((row) => row.name === name)) await store.remove(name);
   }
 }
@@ -188,11 +188,11 @@ export class Models extends EventTarget {
 async function kindOf(file) {
   const bytes = new Uint8Array(await file.slice(0, KIND_BYTES).arrayBuffer());
   const kind = modelKind(bytes);
-  if (!kind) throw new Problem(`${file.name} is no model file but ${looksLike(bytes)}. A .tmac2.bin or a .gguf file is wanted.`);
+  if (!kind) throw new Problem(`${file.name} is not a model file but ${looksLike(bytes)}. Choose a .tmac2.bin or a .gguf file.`);
   return kind;
 }
 
-/** The name of the file at an address. */
+/** The file name in a URL. */
 function lastPart(url) {
   const part = new URL(url, document.baseURI).pathname.split("/").at(-1);
   try {
@@ -202,7 +202,7 @@ function lastPart(url) {
   }
 }
 
-/** Hands a file to the browser's downloads. */
+/** Saves a file through the browser's downloads. */
 export function save(file, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(file);

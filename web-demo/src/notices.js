@@ -1,9 +1,9 @@
-// Messages above the conversation, read aloud by screen readers; each stays until it is dismissed.
+// Messages above the conversation, announced by screen readers; each stays until it is dismissed.
 
 import {byId, element} from "./element.js";
 import {explain, isAbort} from "./problem.js";
 
-/** Shows `text`, once however often it is said; `remedy` is `{label, action}`. */
+/** Shows `text`, replacing an earlier notice with the same text; `remedy` is `{label, action}`. */
 export function notify(text, {remedy, kind = "info"} = {}) {
   const shown = [...byId("notices").children].find((other) => other.firstChild.textContent === text);
   shown?.remove();
@@ -24,7 +24,7 @@ export function notify(text, {remedy, kind = "info"} = {}) {
   return close;
 }
 
-/** Shows an error, unless it is that somebody stopped it. */
+/** Shows an error, unless the user stopped the action. */
 export function report(error, doing) {
   if (isAbort(error)) return;
   notify(explain(error, doing), {kind: "problem", remedy: error.remedy});

@@ -1,4 +1,4 @@
-// The list of models on the left: what is kept, what is on offer, and the ways to others.
+// The list of models on the left: stored models, the catalogue, and the forms to add others.
 
 import {byId, element} from "./element.js";
 import {save} from "./models.js";
@@ -6,7 +6,7 @@ import {report} from "./notices.js";
 import * as store from "./store.js";
 import {size} from "./units.js";
 
-/** Shows the models. `server` is null where the page is only files. */
+/** Shows the models. `server` is null on a static site. */
 export class Panel {
   #turn = 0;
 
@@ -19,7 +19,7 @@ export class Panel {
     this.#drop();
   }
 
-  /** What is on offer: the catalogue, and the models that the server hands out. */
+  /** The models to download: those of the catalogue, and those of the server if it allows downloads. */
   get offers() {
     const served = (this.server?.models ?? [])
       .filter(({bytes}) => bytes)
@@ -27,13 +27,13 @@ export class Panel {
     return [...this.catalogue, ...served];
   }
 
-  /** Shows what is there now. */
+  /** Updates the lists. */
   async show() {
     const turn = ++this.#turn;
     try {
       const kept = await store.list();
       const quota = await this.#quota();
-      // Another change has come meanwhile, and shows it all.
+      // A later change shows everything.
       if (turn !== this.#turn) return;
       const focused = document.activeElement.closest(".rows");
       byId("kept").replaceChildren(...kept.map((row) => (row.part ? this.#partRow(row) : this.#keptRow(row))));
@@ -41,18 +41,18 @@ export class Panel {
       const offers = this.offers.filter(({name}) => !names.has(store.fileName(name)));
       byId("catalogue").replaceChildren(...offers.map((entry) => this.#offerRow(entry)));
       byId("quota").textContent = quota;
-      // The button that was pressed is gone: the next one on is near.
+      // The focused button is gone: focus one nearby.
       if (focused) byId("file-button").focus({preventScroll: true});
     } catch (error) {
-      report(error, "list the models that are kept");
+      report(error, "list the stored models");
     }
   }
 
   async #quota() {
     const room = await store.quota();
-    if (!room) return "Models are not kept here: browsers only keep files for pages that come over HTTPS or from this machine.";
-    if (room.usage < 1e6) return `The browser allows this page to keep ${size(room.quota)}.`;
-    return `${size(room.usage)} kept of ${size(room.quota)} that the browser allows${room.persisted ? "" : "; it may clear them when the disk is full"}.`;
+    if (!room) return "Models are not stored here: browsers only store files for pages served over HTTPS or from this machine.";
+    if (room.usage < 1e6) return `The browser allows this page to store ${size(room.quota)}.`;
+    return `${size(room.usage)} stored of ${size(room.quota)} that the browser allows${room.persisted ? "" : "; it may delete them when the disk is full"}.`;
   }
 
   #keptRow({name, bytes}) {
@@ -75,7 +75,7 @@ export class Panel {
     return row(name, `${size(bytes)}${of}, interrupted`, "row", ...(goOn ? [goOn] : []), discard);
   }
 
-  /** Only the server itself gets its key. */
+  /** Headers for a download: only the server itself gets its API key. */
   #headersFor(url) {
     return this.server && url.startsWith(new URL("v1/", document.baseURI).href) ? this.server.headers : undefined;
   }
@@ -110,7 +110,7 @@ export class Panel {
     };
   }
 
-  /** Fills an address in, for somebody to confirm. */
+  /** Fills in a URL for the user to confirm. */
   propose(url) {
     document.body.classList.add("panel-open");
     if (byId("url-form").hidden) byId("url-button").click();
@@ -148,7 +148,7 @@ function row(name, about, className, ...buttons) {
   return element("li", {className}, text, element("div", {className: "row-buttons"}, ...buttons));
 }
 
-/** Asks in the panel for the format that a GGUF file is quantized to; null if nobody wants it. */
+/** Asks in the panel for the format to quantize a GGUF file to; null if cancelled. */
 export function askFormat(name, signal) {
   const form = byId("quantize-form");
   byId("quantize-name").textContent = name;

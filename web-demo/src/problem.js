@@ -1,32 +1,32 @@
-// What goes wrong, as a sentence that says what to do.
+// Errors as sentences that say what to do.
 
-/** A problem that is explained already: its message is for people. */
+/** An error whose message is already written for users. */
 export class Problem extends Error {
-  /** `remedy`, if there is one: `{label, action}`, a button's text and what it does. */
+  /** `remedy` is optional: `{label, action}`, the text of a button and what it does. */
   constructor(message, {cause, remedy} = {}) {
     super(message, {cause});
     this.remedy = remedy;
   }
 }
 
-/** Whether somebody stopped it: nothing to report. */
+/** Whether the user stopped the action. */
 export const isAbort = (error) => error?.name === "AbortError";
 
-/** A sentence for any error; `doing` says what was under way, as "load the model". */
+/** A sentence for any error; `doing` says what was going on, such as "load the model". */
 export function explain(error, doing) {
   if (error instanceof Problem) return error.message;
   const text = error?.message ?? String(error);
   switch (error?.name) {
     case "QuotaExceededError":
-      return "The browser has no room left for this model. Delete one that is kept, or use it without keeping it.";
+      return "The browser has no space left for this model. Delete a stored model, or run this one without storing it.";
     case "NotReadableError":
     case "NotFoundError":
       return `The file cannot be read: it was moved, changed or deleted. Choose it again. (${text})`;
     case "SecurityError":
-      return `The browser does not allow this page to ${doing}: private windows and strict settings do that. (${text})`;
+      return `The browser does not allow this page to ${doing}: private windows and strict settings prevent it. (${text})`;
   }
   if (isOutOfMemory(error)) {
-    return `There is not enough memory to ${doing}. Close other pages, choose a smaller model, or lower the context in the settings.`;
+    return `There is not enough memory to ${doing}. Close other pages, choose a smaller model, or lower the context length in the settings.`;
   }
   return `Could not ${doing}: ${text}`;
 }

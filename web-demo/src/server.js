@@ -1,10 +1,10 @@
-// The server that the page came from, by its OpenAI interface.
+// The server that the page came from, through its OpenAI API.
 
 import {Problem} from "./problem.js";
 
 const KEY = "edgellm-key";
 
-/** `edgellm serve`: its key, its models. Says `change` when either does. */
+/** `edgellm serve`: its API key and its models. Dispatches `change` when either changes. */
 export class Server extends EventTarget {
   constructor({keys}) {
     super();
@@ -13,7 +13,7 @@ export class Server extends EventTarget {
     this.chosen = null;
   }
 
-  /** The key, kept until the tab closes. */
+  /** The API key, kept until the tab is closed. */
   get key() {
     return sessionStorage.getItem(KEY) ?? "";
   }
@@ -23,12 +23,12 @@ export class Server extends EventTarget {
     else sessionStorage.removeItem(KEY);
   }
 
-  /** What every request carries. */
+  /** Headers of every request. */
   get headers() {
     return this.key ? {authorization: `Bearer ${this.key}`} : {};
   }
 
-  /** Asks which models there are; without the key that it wants, there are none. */
+  /** Fetches the list of models; without a required key it stays empty. */
   async refresh() {
     this.models = [];
     if (!this.wantsKey || this.key) {
@@ -39,21 +39,21 @@ export class Server extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** `fetch` with the key; a refusal becomes a sentence. */
+  /** `fetch` with the API key; errors become sentences. */
   async fetch(path, options = {}) {
     let response;
     try {
       response = await fetch(path, {...options, headers: {...options.headers, ...this.headers}});
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem("The server does not answer: it has ended, or the network is gone.", {cause: error});
+      throw new Problem("The server does not answer: it has stopped, or the network is down.", {cause: error});
     }
     if (response.ok) return response;
     if (response.status === 401) {
       this.key = "";
       this.wantsKey = true;
       this.dispatchEvent(new Event("change"));
-      throw new Problem("The server wants another API key: enter it on the left.");
+      throw new Problem("The server requires another API key: enter it on the left.");
     }
     throw new Problem(`The server refused: ${await reason(response)}`);
   }
@@ -78,7 +78,7 @@ export class ServerBackend {
     return this.server.chosen ?? "the server";
   }
 
-  /** As the page's own backend; times are what this page sees. */
+  /** As `PageBackend.reply`; the timings are those that this page measures. */
   async *reply(messages, settings, signal) {
     const {maxTokens, temperature, topK, topP, minP, seed} = settings;
     const body = {

@@ -1,25 +1,25 @@
-// What a person can set, kept for the next visit.
+// The settings, stored for the next visit.
 
 import {byId, element} from "./element.js";
 
 const KEY = "edgellm-settings";
 
-/** Each setting: what it is called, what it means, and which values it takes. `null` values are empty fields. */
+/** The fields of the form: label, hint and valid values. A `null` value is an empty field. */
 const FIELDS = [
-  {id: "system", label: "System prompt", type: "textarea", value: "", hint: "How the model should answer; it comes before every conversation."},
-  {id: "temperature", label: "Temperature", min: 0, max: 2, step: 0.01, value: 0.3, hint: "0 always takes the likeliest token."},
-  {id: "topP", label: "Top p", min: 0.01, max: 1, step: 0.01, value: 0.9, hint: "Likeliest tokens that add up to this."},
-  {id: "topK", label: "Top k", min: 0, max: 1000, step: 1, value: 40, hint: "Likeliest tokens; 0 for all."},
-  {id: "minP", label: "Min p", min: 0, max: 1, step: 0.01, value: 0.05, hint: "At least this part of the likeliest one."},
-  {id: "seed", label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, value: null, hint: "Same seed, same answer; empty for another one each time."},
-  {id: "maxTokens", label: "Longest answer", min: 1, max: 32768, step: 1, value: 512, hint: "In tokens."},
-  {id: "contextLength", label: "Context", min: 64, max: 131072, step: 1, value: 2048, hint: "Most tokens of a conversation; more need more memory."},
-  {id: "kvCache", label: "Key-value cache", options: {f16: "16 bits", int8: "8 bits"}, value: "f16", hint: "8 bits halve what the context takes."},
-  {id: "threads", label: "Threads", min: 1, max: 32, step: 1, value: null, hint: "From the next load on; empty for half of the processors."},
-  {id: "memory", label: "Most memory (MB)", min: 16, max: 4096, step: 1, value: null, hint: "From the next load on; empty for what the browser gives."},
+  {id: "system", label: "System prompt", type: "textarea", value: "", hint: "How the model should answer; it is sent before every conversation."},
+  {id: "temperature", label: "Temperature", min: 0, max: 2, step: 0.01, value: 0.3, hint: "0 is greedy: always the most likely token."},
+  {id: "topP", label: "Top-p", min: 0.01, max: 1, step: 0.01, value: 0.9, hint: "Sample from the most likely tokens whose probabilities add up to this."},
+  {id: "topK", label: "Top-k", min: 0, max: 1000, step: 1, value: 40, hint: "Sample from the K most likely tokens; 0 for all."},
+  {id: "minP", label: "Min-p", min: 0, max: 1, step: 0.01, value: 0.05, hint: "Drop tokens below this fraction of the most likely one."},
+  {id: "seed", label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, value: null, hint: "The same seed gives the same answer; empty for a new seed each time."},
+  {id: "maxTokens", label: "Maximum answer length", min: 1, max: 32768, step: 1, value: 512, hint: "In tokens."},
+  {id: "contextLength", label: "Context length", min: 64, max: 131072, step: 1, value: 2048, hint: "Maximum tokens of a conversation; more take more memory."},
+  {id: "kvCache", label: "KV cache", options: {f16: "16 bits", int8: "8 bits"}, value: "f16", hint: "8 bits halve the memory of the context."},
+  {id: "threads", label: "Threads", min: 1, max: 32, step: 1, value: null, hint: "Used from the next load; empty for half the processors."},
+  {id: "memory", label: "Memory limit (MB)", min: 16, max: 4096, step: 1, value: null, hint: "Used from the next load; empty for the browser's limit."},
 ];
 
-/** The settings, as the form has them. */
+/** The settings and their form. */
 export class Settings {
   constructor() {
     this.values = {...defaults(), ...read()};
@@ -27,13 +27,13 @@ export class Settings {
     this.#show();
   }
 
-  /** For one answer: the seed is chosen where none is set. */
+  /** The settings of one answer, with a random seed if none is set. */
   get forAnswer() {
     const {seed} = this.values;
     return {...this.values, seed: seed ?? Math.floor(Math.random() * 2 ** 32)};
   }
 
-  /** For loading a model. */
+  /** The settings for loading a model. */
   get forLoad() {
     const {threads, memory} = this.values;
     return {threads: threads ?? undefined, memoryLimit: memory === null ? undefined : memory * 1e6};
@@ -51,7 +51,7 @@ export class Settings {
       this.#write();
       this.#show();
     };
-    return element("button", {type: "button", textContent: "Back to the defaults", onclick: reset});
+    return element("button", {type: "button", textContent: "Reset to defaults", onclick: reset});
   }
 
   #take(input) {
@@ -72,7 +72,7 @@ export class Settings {
 
 const defaults = () => Object.fromEntries(FIELDS.map(({id, value}) => [id, value]));
 
-/** What was kept, as far as it still makes sense. */
+/** The stored settings that are still valid. */
 function read() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");

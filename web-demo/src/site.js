@@ -1,18 +1,18 @@
-// Where the page stands: a folder of files, or a server that answers too.
+// Where the page is hosted: on a static site, or by `edgellm serve`.
 
 /**
  * @typedef {object} CatalogueEntry
  * @property {string} name
  * @property {string} [about] A few words.
  * @property {string} [licence]
- * @property {string} url Of a .tmac2.bin or .gguf file; relative to the page, or anywhere that lets pages read it.
+ * @property {string} url Of a .tmac2.bin or .gguf file; relative to the page, or on a site that allows pages to read it.
  * @property {number} bytes Length of the file.
  * @property {string} [sha256] Of the file, 64 hexadecimal digits.
  */
 
 /**
- * What `site.json` says: `server` is null, or `{keys}` where `edgellm serve` answers, `keys` whether it wants one; `engine`
- * whether the engine's files are there; `catalogue` the models on offer.
+ * Reads `site.json`. `server` is null on a static site, or `{keys}`, where `keys` says whether the server requires an API
+ * key; `engine` says whether the engine's files are there; `catalogue` lists the models to download.
  * @returns {Promise<{server: {keys: boolean} | null, engine: boolean, catalogue: CatalogueEntry[]}>}
  */
 export async function readSite() {
@@ -21,7 +21,7 @@ export async function readSite() {
   return response.json();
 }
 
-/** Lets the page work offline from its next visit on. Resolves once its files go through the service worker. */
+/** Makes the page work offline from the next visit. Resolves once its files go through the service worker. */
 export async function workOffline() {
   const workers = navigator.serviceWorker;
   if (!workers) return;
@@ -30,10 +30,10 @@ export async function workOffline() {
     if (workers.controller) return;
     await new Promise((resolve) => {
       workers.addEventListener("controllerchange", resolve, {once: true});
-      // A browser that clears this up later must not keep the page waiting.
+      // Does not wait for ever for a browser that delays this.
       setTimeout(resolve, 3000);
     });
   } catch (error) {
-    console.info(`offline use is not possible here: ${error.message}`);
+    console.info(`the page will not work offline: ${error.message}`);
   }
 }

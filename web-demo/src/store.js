@@ -1,7 +1,7 @@
-// The models that the browser keeps for this page, in its private file system (OPFS).
+// The models that the page stores in the origin private file system (OPFS).
 //
-// A file is written as `NAME.part` by a worker (keep.worker.js) and renamed when it is whole, so what has a model's name is
-// a model. `NAME.part.json` says where the rest comes from.
+// A worker (keep.worker.js) writes a file as `NAME.part` and renames it when it is complete, so a file with a model's name is
+// a whole model. `NAME.part.json` describes the download that a partial file belongs to.
 
 import {Problem} from "./problem.js";
 
@@ -9,14 +9,14 @@ const FOLDER = "models";
 const PART = ".part";
 const ORIGIN = ".part.json";
 
-/** Whether this browser keeps files for this page: it does not where the page came over plain HTTP from elsewhere. */
+/** Whether the browser stores files for this page: not if the page came over plain HTTP from another machine. */
 export const canKeep = () => Boolean(globalThis.isSecureContext && navigator.storage?.getDirectory);
 
 const folder = async () => (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, {create: true});
 
 /**
- * What is kept, by name: `{name, bytes, part, origin}`. `part` tells that only the beginning of the file is there, and
- * `origin` then is `{url, total, sha256}`, the download to go on with.
+ * The stored files, by name: `{name, bytes, part, origin}`. `part` is true for a partial file; its `origin` is
+ * `{url, total, sha256}`, the download to resume.
  */
 export async function list() {
   if (!canKeep()) return [];
@@ -42,12 +42,12 @@ async function readOrigin(handle) {
   }
 }
 
-/** The kept file of this name. */
+/** The stored file of this name. */
 export async function open(name) {
   return (await (await folder()).getFileHandle(name)).getFile();
 }
 
-/** Deletes a file, or what there is of it. */
+/** Deletes a file, complete or partial. */
 export async function remove(name) {
   const from = await folder();
   for (const file of [name, name + PART, name + ORIGIN]) {
@@ -58,24 +58,24 @@ export async function remove(name) {
   }
 }
 
-/** Bytes in use and bytes that the browser gives this page, and whether it promised to keep them. */
+/** Bytes used, the quota in bytes, and whether the browser has promised not to evict the files. */
 export async function quota() {
   if (!canKeep()) return null;
   const {usage = 0, quota: most = 0} = await navigator.storage.estimate();
   return {usage, quota: most, persisted: await navigator.storage.persisted()};
 }
 
-/** Asks the browser not to clear the files away when its disk is full. */
+/** Asks the browser not to evict the files when the disk is full. */
 export const persist = () => navigator.storage.persist?.().catch(() => false);
 
-/** A name under which a file can be kept: letters, digits and `. _ -`. */
+/** A valid name to store a file under: letters, digits and `. _ -`. */
 export function fileName(name) {
   const clean = name.replace(/[^\w.-]+/g, "-").replace(/^[.-]+/, "");
   return clean.slice(-120) || "model";
 }
 
 /**
- * Keeps a file: what is at `source.url`, from where an earlier attempt ended, or `source.blob`.
+ * Stores a file: `source.blob`, or a download from `source.url` that resumes where an earlier attempt ended.
  * @param {{url?: string, blob?: Blob, headers?: object, bytes?: number, sha256?: string}} source
  * @param {string} name
  * @param {{onProgress?: (progress: {done: number, total: number | null, checking: boolean}) => void, signal?: AbortSignal}} how
@@ -90,7 +90,7 @@ export function keep(source, name, {onProgress, signal} = {}) {
       signal?.removeEventListener("abort", abort);
       settle(value);
     };
-    // The worker closes the file before it answers, so that the next attempt finds it free.
+    // The worker closes the file before it answers, so that the next attempt can open it.
     const abort = () => worker.postMessage("abort");
     signal?.addEventListener("abort", abort);
     worker.onmessage = ({data}) => {
@@ -99,7 +99,7 @@ export function keep(source, name, {onProgress, signal} = {}) {
       else if (data.aborted) end(reject, signal.reason);
       else end(reject, restored(data.error));
     };
-    worker.onerror = (event) => end(reject, new Error(event.message ?? "the worker that keeps files did not start"));
+    worker.onerror = (event) => end(reject, new Error(event.message ?? "the worker that stores files did not start"));
     const url = source.url && new URL(source.url, document.baseURI).href;
     worker.postMessage({...source, url, name, folder: FOLDER});
   });

@@ -1,9 +1,9 @@
-// Something that takes a while, shown with its progress and a way to stop it.
+// A long-running task, shown with its progress and a stop button.
 
 import {byId, element} from "./element.js";
 import {size} from "./units.js";
 
-/** Something under way. `signal` tells that somebody stopped it. */
+/** A long-running task. `signal` is aborted when the user stops it. */
 export class Task {
   #abort = new AbortController();
   #samples = [];
@@ -22,12 +22,12 @@ export class Task {
     return this.#abort.signal;
   }
 
-  /** Ends it. */
+  /** Stops the task. */
   stop() {
     this.#abort.abort(new DOMException("stopped", "AbortError"));
   }
 
-  /** Names the step that now begins. */
+  /** Shows the label of the current step. */
   step(label) {
     if (this.label.textContent === label) return;
     this.label.textContent = label;
@@ -37,19 +37,19 @@ export class Task {
     this.#samples = [];
   }
 
-  /** How far the bytes are; `total` is null where nobody knows. */
+  /** Shows progress in bytes; `total` is null if it is unknown. */
   bytes(done, total) {
     this.part(done, total);
     const now = performance.now();
     this.#samples.push([now, done]);
-    // The speed of the last seconds.
+    // The rate over the last four seconds.
     while (now - this.#samples[0][0] > 4000) this.#samples.shift();
     const [[then, before]] = this.#samples;
     const rate = now - then > 300 ? ` · ${size(((done - before) * 1000) / (now - then))}/s` : "";
     this.note.textContent = (total ? `${size(done)} of ${size(total)}` : size(done)) + rate;
   }
 
-  /** How far it is. */
+  /** Shows progress in percent. */
   part(done, total) {
     if (!total) return;
     this.bar.max = total;
@@ -57,7 +57,7 @@ export class Task {
     this.note.textContent = `${Math.floor((100 * done) / total)} %`;
   }
 
-  /** It is over. */
+  /** Removes the task from the page. */
   end() {
     this.element.remove();
   }

@@ -1,4 +1,4 @@
-// Numbers as people read them.
+// Formats numbers for people.
 
 /** `bytes` in MB or GB, as file managers count them. */
 export function size(bytes) {
@@ -6,23 +6,23 @@ export function size(bytes) {
   return bytes >= 1e6 ? `${Math.round(bytes / 1e6)} MB` : `${Math.ceil(bytes / 1e3)} kB`;
 }
 
-/** `ms` milliseconds as milliseconds, or as seconds from one on. */
+/** `ms` in milliseconds, or in seconds from one second. */
 export function duration(ms) {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10000 ? 1 : 0)} s`;
 }
 
-/** Tokens per second: whole from ten on. */
+/** Tokens per second, rounded to integers from ten. */
 export function speed(tokens, ms) {
   const rate = (tokens * 1000) / Math.max(ms, 1e-3);
   return `${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s`;
 }
 
-/** `count` of what is called `word`. */
+/** `count` with `word` in the right number. */
 export function plural(count, word) {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
 
-/** The middle one of `numbers`, or the mean of the two middle ones. */
+/** The median of `numbers`. */
 export function median(numbers) {
   const sorted = [...numbers].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,4 +1,4 @@
-// The benchmark button, and what it exports.
+// The benchmark and its export.
 
 import assert from "node:assert/strict";
 import {readFile} from "node:fs/promises";
@@ -6,7 +6,7 @@ import {test} from "node:test";
 import {servePage} from "./model.mjs";
 import {launch, visit} from "./visitor.mjs";
 
-test("the benchmark exports what it measured", async (t) => {
+test("the benchmark exports its results", async (t) => {
   const browser = await launch();
   t.after(() => browser.close());
   const site = await servePage();

@@ -1,4 +1,4 @@
-// The first five minutes: get a model, talk, stop, again, and come back without a network.
+// A first visit: download a model, chat, stop, regenerate, and come back offline.
 
 import assert from "node:assert/strict";
 import {after, before, test} from "node:test";
@@ -6,7 +6,7 @@ import {entry, servePage} from "./model.mjs";
 import {launch, visit} from "./visitor.mjs";
 
 const GREEDY = {temperature: 0, maxTokens: 24};
-/** Most milliseconds from opening the page to the first token, with the model kept. */
+/** Maximum time from opening the page to the first token with a stored model, in milliseconds. */
 const FIRST_TOKEN = 2000;
 
 let browser, site, visitor, first;
@@ -20,7 +20,7 @@ after(async () => {
   await site?.close();
 });
 
-test("a model of the catalogue is downloaded, kept and answers", async () => {
+test("a model of the catalogue is downloaded, stored and answers", async () => {
   await visitor.getModel();
   assert.match(await visitor.kept().first().innerText(), new RegExp(`${entry.name}.*Running`, "s"));
   await visitor.settings(GREEDY);
@@ -31,14 +31,14 @@ test("a model of the catalogue is downloaded, kept and answers", async () => {
   visitor.calm();
 });
 
-test("the next turn knows what was said, and does not read it again", async () => {
+test("the next turn uses the cached conversation", async () => {
   await visitor.ask("And of Italy?");
   const stats = await visitor.page.locator(".stats").last().innerText();
-  const [, prompt, known] = /prompt of (\d+), (\d+) known/.exec(stats) ?? assert.fail(stats);
+  const [, prompt, known] = /prompt of (\d+), (\d+) cached/.exec(stats) ?? assert.fail(stats);
   assert.ok(Number(known) > Number(prompt) / 2, stats);
 });
 
-test("stop ends an answer where it is, and the next one works", async () => {
+test("stop ends an answer, and the next one works", async () => {
   const {page} = visitor;
   await visitor.settings({maxTokens: 2000});
   await visitor.say("Write a very long story about a ship.");
@@ -54,7 +54,7 @@ test("stop ends an answer where it is, and the next one works", async () => {
   assert.match(await page.locator(".stats").last().innerText(), /stopped/);
 });
 
-test("regenerate replaces the last answer; greedy, it is the same", async () => {
+test("regenerate replaces the last answer, with the same one if greedy", async () => {
   const {page} = visitor;
   await page.click("#new-chat");
   await visitor.settings(GREEDY);
@@ -79,11 +79,11 @@ test("a system prompt comes first", async () => {
   await visitor.settings({system: ""});
 });
 
-test("with the server gone, the page comes back with its model, and soon", async () => {
+test("without its server, the page loads with its model, and quickly", async () => {
   const {page} = visitor;
   await site.close();
   await page.addInitScript(() => {
-    // The page's own clock: from its navigation to the first text of an answer.
+    // On the page's own clock: from navigation to the first text of an answer.
     new MutationObserver((_, observer) => {
       if (!document.querySelector(".assistant .body")?.innerText) return;
       window.firstToken = performance.now();
@@ -110,7 +110,7 @@ test("with the server gone, the page comes back with its model, and soon", async
   visitor.calm();
 });
 
-test("a kept model can be deleted", async () => {
+test("a stored model can be deleted", async () => {
   const {page} = visitor;
   await page.getByRole("button", {name: `Delete ${entry.name}.tmac2.bin`}).click();
   await visitor.kept().first().waitFor({state: "detached"});

@@ -1,4 +1,4 @@
-// Downloads and what happens to them: stopped, broken, replaced, damaged, refused, without room.
+// Downloads that are stopped, broken, replaced, damaged, refused, or do not fit.
 
 import assert from "node:assert/strict";
 import {createReadStream} from "node:fs";
@@ -13,7 +13,7 @@ import {launch, launchAt, visit} from "./visitor.mjs";
 const FILE = "model.tmac2.bin";
 
 let browser, site, visitor;
-/** Another site that has the model, and trouble: `behave(request, response)` decides, `seen` are the ranges asked for. */
+/** Another site with the model, which misbehaves as `behave(request, response)` says; `seen` are the requested ranges. */
 const other = {behave: null, seen: []};
 
 before(async () => {
@@ -37,12 +37,12 @@ after(async () => {
 beforeEach(async () => {
   await visitor?.leave();
   other.seen = [];
-  // Chromium itself says so of every request that fails.
+  // Chromium logs every failed request.
   visitor = await visit(browser, site.url, {expected: [/Failed to load resource/]});
   await visitor.getButton().waitFor();
 });
 
-/** Sends the model from where the request wants it, `most` bytes of it, with `etag`. */
+/** Sends the requested range of the model, at most `most` bytes, with `etag`. */
 function send(request, response, {most = Infinity, etag = '"one"', pause = 0} = {}) {
   const start = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
   const headers = {etag, "content-length": entry.bytes - start};
@@ -54,7 +54,7 @@ function send(request, response, {most = Infinity, etag = '"one"', pause = 0} = 
   response.on("close", () => stream.destroy());
 }
 
-test("a download that is stopped can be taken up, even by another visit", async () => {
+test("a stopped download can be resumed, even on another visit", async () => {
   const {page} = visitor;
   const half = Math.floor(entry.bytes / 2);
   other.behave = (request, response) => send(request, response, {most: half, pause: 60_000});
@@ -73,7 +73,7 @@ test("a download that is stopped can be taken up, even by another visit", async 
   visitor.calm();
 });
 
-test("a connection that breaks is made again", async () => {
+test("a broken connection is retried", async () => {
   let attempt = 0;
   other.behave = (request, response) => send(request, response, attempt++ === 0 ? {most: 20e6} : {});
   await visitor.download(other.url);
@@ -82,7 +82,7 @@ test("a connection that breaks is made again", async () => {
   assert.match(other.seen[1], /^bytes=\d+-$/);
 });
 
-test("a file that is another one by now is not joined to the old one", async () => {
+test("a file that has changed is not joined to the old part", async () => {
   let attempt = 0;
   other.behave = (request, response) =>
     attempt++ === 0 ? send(request, response, {most: 20e6}) : send(request, response, {etag: '"two"'});
@@ -91,34 +91,34 @@ test("a file that is another one by now is not joined to the old one", async () 
   assert.deepEqual([other.seen[0], other.seen.at(-1)], ["all", "all"]);
 });
 
-test("a connection that stays broken leaves what has arrived", async () => {
+test("a connection that stays broken leaves the part already downloaded", async () => {
   other.behave = (request, response) => (request.headers.range ? response.destroy() : send(request, response, {most: 20e6}));
   await visitor.download(other.url);
-  assert.match(await visitor.notice(/connection broke/), /kept/);
+  assert.match(await visitor.notice(/connection broke/), /stored/);
   await visitor.kept().filter({hasText: "interrupted"}).getByRole("button", {name: "Discard"}).click();
   await visitor.kept().first().waitFor({state: "detached"});
   await visitor.getModel();
   visitor.calm();
 });
 
-test("what cannot be downloaded is explained, and the page goes on working", async () => {
+test("a failed download is explained, and the page keeps working", async () => {
   other.behave = (_, response) => response.writeHead(404).end();
   await visitor.download(other.url);
-  assert.match(await visitor.notice(/no file at this address/), /404/);
+  assert.match(await visitor.notice(/no file at this URL/), /404/);
   other.behave = (_, response) => response.writeHead(403).end();
   await visitor.download(other.url);
-  await visitor.notice(/does not hand out/);
+  await visitor.notice(/does not allow access/);
   other.behave = (_, response) => response.writeHead(200).end("<!doctype html><title>Sign in</title>");
   await visitor.download(other.url);
-  await visitor.notice(/no model file but a web page/);
+  await visitor.notice(/not a model file but a web page/);
   await visitor.download("http://127.0.0.1:9/model.tmac2.bin");
-  await visitor.notice(/Nothing can be downloaded from there/);
+  await visitor.notice(/download failed: the URL is wrong/);
   assert.equal(await visitor.kept().count(), 0);
   await visitor.getModel();
   visitor.calm();
 });
 
-test("a wrong checksum refuses the file", async (t) => {
+test("a file with the wrong checksum is refused", async (t) => {
   await visitor.leave();
   const wrong = {...entry, sha256: "0".repeat(64)};
   const damaged = await servePage({catalogue: [wrong]});
@@ -130,7 +130,7 @@ test("a wrong checksum refuses the file", async (t) => {
   visitor.calm();
 });
 
-test("without room, a model can still run", async (t) => {
+test("without storage space, a model can still run", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "edgellm-quota-"));
   t.after(async () => {
     await visitor.leave();
@@ -144,8 +144,8 @@ test("without room, a model can still run", async (t) => {
   const session = await context.newCDPSession(page);
   await session.send("Storage.overrideQuotaForOrigin", {origin: new URL(site.url).origin, quotaSize: 40e6});
   await visitor.getButton().click();
-  assert.match(await visitor.notice(/cannot be kept/), /gives this page/);
-  await page.getByRole("button", {name: "Run without keeping"}).click();
+  assert.match(await visitor.notice(/cannot be stored/), /left for this page/);
+  await page.getByRole("button", {name: "Run without storing"}).click();
   await visitor.ready();
   await visitor.settings({temperature: 0, maxTokens: 24});
   assert.match(await visitor.ask("What is the capital of France?"), /Paris/);

@@ -25,7 +25,7 @@ after(async () => {
 
 const choose = (path) => visitor.page.setInputFiles("#file", path);
 
-/** The model's first bytes, as a file. */
+/** A file with the first bytes of the model. */
 async function beginning(name, length) {
   const source = await open(files.tmac2);
   const bytes = Buffer.alloc(length);
@@ -36,7 +36,7 @@ async function beginning(name, length) {
   return path;
 }
 
-test("files that are no models are told apart", async () => {
+test("files that are not models are recognized", async () => {
   const cases = {
     "picture.bin": [Buffer.from("\x89PNG\r\n\x1a\n and more", "latin1"), /picture/],
     "page.bin": ["<html>not a model</html>", /web page/],
@@ -51,7 +51,7 @@ test("files that are no models are told apart", async () => {
   visitor.calm();
 });
 
-test("a truncated and a damaged model are refused in words", async () => {
+test("a truncated and a damaged model are refused with an explanation", async () => {
   await choose(await beginning("truncated.tmac2.bin", 1_000_000));
   await visitor.notice(/truncated\.tmac2\.bin: .*1000000 bytes long/);
   await choose(await beginning("header-only.tmac2.bin", 20));
@@ -67,7 +67,7 @@ test("a truncated and a damaged model are refused in words", async () => {
   visitor.calm();
 });
 
-test("a broken GGUF file is refused in words", async () => {
+test("a broken GGUF file is refused with an explanation", async () => {
   await writeFile(join(folder, "broken.gguf"), Buffer.concat([Buffer.from("GGUF"), Buffer.alloc(4000, 7)]));
   await choose(join(folder, "broken.gguf"));
   await visitor.page.getByRole("button", {name: "Quantize"}).click();
@@ -75,7 +75,7 @@ test("a broken GGUF file is refused in words", async () => {
   visitor.calm();
 });
 
-test("a model from the disk runs and is kept", async () => {
+test("a model from the disk runs and is stored", async () => {
   await choose(files.tmac2);
   await visitor.ready();
   await visitor.settings({temperature: 0, maxTokens: 24});
@@ -85,7 +85,7 @@ test("a model from the disk runs and is kept", async () => {
 
 test("a GGUF file dropped on the page becomes the same model", async () => {
   const {page} = visitor;
-  // As a drop: the file input's file, in an event of the mouse.
+  // A drop event with the file of a file input.
   await page.evaluate(() => document.body.append(Object.assign(document.createElement("input"), {type: "file", id: "carrier"})));
   await page.setInputFiles("#carrier", files.gguf);
   await page.evaluate(() => {

@@ -1,4 +1,4 @@
-// Browsers and pages that allow less.
+// Browsers and pages with restrictions.
 
 import assert from "node:assert/strict";
 import {after, before, test} from "node:test";
@@ -24,7 +24,7 @@ test("without cross-origin isolation there is one thread, and the page says so",
   visitor.calm();
 });
 
-test("with it, there are threads", async (t) => {
+test("with cross-origin isolation there are threads", async (t) => {
   const site = await servePage();
   t.after(site.close);
   const visitor = await visit(browser, site.url);
@@ -34,14 +34,14 @@ test("with it, there are threads", async (t) => {
   visitor.calm();
 });
 
-test("too little memory is said, and the page goes on", async (t) => {
+test("too little memory is reported, and the page keeps working", async (t) => {
   const site = await servePage();
   t.after(site.close);
   const visitor = await visit(browser, site.url);
   await visitor.settings({memory: 64});
   await visitor.getButton().click();
   await visitor.notice(/not enough memory to/);
-  // Room for the model, and for hardly more.
+  // Enough for the model, and hardly more.
   await visitor.settings({memory: ""});
   await visitor.page.getByRole("button", {name: /^Load smollm2/}).click();
   await visitor.ready();
@@ -64,16 +64,16 @@ test("a conversation that is too long for its context is explained, and a new on
   visitor.calm();
 });
 
-test("over plain HTTP from elsewhere nothing is kept, and a model runs all the same", async (t) => {
+test("over plain HTTP from another machine nothing is stored, but a model runs", async (t) => {
   const site = await servePage();
   t.after(site.close);
-  // A name that is not this machine's, for the same server: then the page has no secure context.
+  // Another host name for the same server, so that the page is not a secure context.
   const plain = await launch([`--host-resolver-rules=MAP board.test 127.0.0.1`]);
   t.after(() => plain.close());
-  // Chromium says that such a page cannot be isolated.
+  // Chromium warns that such a page cannot be isolated.
   const visitor = await visit(plain, site.url.replace("127.0.0.1", "board.test"), {expected: [/Cross-Origin-Opener-Policy/]});
   await visitor.getModel();
-  assert.match(await visitor.page.locator("#quota").innerText(), /not kept here/);
+  assert.match(await visitor.page.locator("#quota").innerText(), /not stored here/);
   await visitor.settings({temperature: 0, maxTokens: 24});
   assert.match(await visitor.ask("What is the capital of France?"), /Paris/);
   visitor.calm();

@@ -1,4 +1,4 @@
-// What the page shows and for whom: hostile markdown, screen readers, keyboards, narrow windows. Needs no model.
+// Rendering and accessibility: hostile markdown, screen readers, keyboards, narrow windows. Needs no model.
 
 import assert from "node:assert/strict";
 import {execFileSync} from "node:child_process";
@@ -22,7 +22,7 @@ after(async () => {
   await site?.close();
 });
 
-test("index.html names every module, so that the service worker keeps them", async () => {
+test("index.html lists every module, so that the service worker caches them", async () => {
   const html = await readFile(new URL("index.html", PAGE), "utf8");
   const missing = [];
   for (const folder of ["src", "vendor", "vendor/noble"]) {
@@ -36,7 +36,7 @@ test("the libraries in vendor/ are those of package-lock.json", () => {
   execFileSync(process.execPath, [fileURLToPath(new URL("scripts/vendor.mjs", PAGE)), "--check"], {stdio: "inherit"});
 });
 
-/** Markdown and the HTML that it becomes. */
+/** Markdown and the expected HTML. */
 const MARKDOWN = [
   ["**a** *b* `c` ~~d~~", "<p><strong>a</strong> <em>b</em> <code>c</code> <del>d</del></p>"],
   ["# T", "<h4>T</h4>"],
@@ -55,13 +55,13 @@ const MARKDOWN = [
   ["```\n<b>", /<pre[^>]*><code>&lt;b&gt;<\/code><\/pre>/],
 ];
 
-test("a model's markdown becomes elements, and its HTML stays text", async () => {
+test("a model's markdown is rendered as elements, and its HTML stays text", async () => {
   const visitor = await visit(browser, site.url);
   for (const [source, expected] of MARKDOWN) {
     const html = await visitor.page.evaluate(async (text) => {
       const {render} = await import("/src/markdown.js");
       const target = document.createElement("div");
-      // As it comes: every beginning is shown, too.
+      // While streaming, every prefix is rendered too.
       for (let end = 1; end <= text.length; end++) render(text.slice(0, end), target);
       const whole = document.createElement("div");
       render(text, whole);
@@ -83,7 +83,7 @@ test("a model's markdown becomes elements, and its HTML stays text", async () =>
 
 for (const colorScheme of ["light", "dark"]) {
   for (const [name, viewport] of Object.entries({desktop: {width: 1200, height: 800}, phone: {width: 360, height: 740}})) {
-    test(`${name}, ${colorScheme}: no accessibility rule is broken, nothing is cut off`, async () => {
+    test(`${name}, ${colorScheme}: no accessibility violations, no horizontal overflow`, async () => {
       const visitor = await visit(browser, site.url, {context: {colorScheme, viewport, reducedMotion: "reduce"}});
       const {page} = visitor;
       await visitor.getButton().waitFor();
@@ -97,16 +97,16 @@ for (const colorScheme of ["light", "dark"]) {
   }
 }
 
-/** Runs axe, and looks for what sticks out to the side. */
+/** Runs axe and looks for horizontal overflow. */
 async function check(page) {
-  // Injected by the debugger, so the page's own rules for scripts stay.
+  // Injected by the debugger, so that the page's content security policy still applies.
   await page.evaluate(await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8"));
   const {violations} = await page.evaluate(() => axe.run());
   assert.deepEqual(violations.map(({id, nodes}) => [id, nodes.map((node) => node.html)]), []);
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page is wider than the window");
 }
 
-test("all can be done by keyboard, and the drawer of a phone keeps the focus", async () => {
+test("everything works with the keyboard, and the drawer on a phone traps the focus", async () => {
   const visitor = await visit(browser, site.url, {context: {viewport: {width: 360, height: 740}}});
   const {page} = visitor;
   await visitor.getButton().waitFor();
@@ -122,7 +122,7 @@ test("all can be done by keyboard, and the drawer of a phone keeps the focus", a
     await page.keyboard.press("Tab");
     reached.add(await focused());
   }
-  for (const wanted of ["Open a file…", "From an address…", "Settings", "Benchmark"]) assert.ok(reached.has(wanted), `${wanted}: ${[...reached]}`);
+  for (const wanted of ["Open a file…", "From a URL…", "Settings", "Benchmark"]) assert.ok(reached.has(wanted), `${wanted}: ${[...reached]}`);
   assert.ok(!reached.has("New chat"), "what the drawer covers cannot be reached");
   await page.keyboard.press("Shift+Tab");
   await page.keyboard.press("Escape");

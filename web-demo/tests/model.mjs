@@ -1,4 +1,4 @@
-// The model that tests run, and the page with it on offer.
+// The model for the tests, and the page with it in the catalogue.
 
 import {catalogue, engine, smollm2} from "../scripts/models.mjs";
 import {serve} from "../scripts/serve.mjs";
@@ -6,9 +6,9 @@ import {serve} from "../scripts/serve.mjs";
 engine();
 /** Paths of the model, as GGUF and `.tmac2.bin`. */
 export const files = smollm2();
-/** The page with this one model on offer. */
+/** A catalogue of this model alone. */
 const offer = await catalogue(files.tmac2);
 export const [entry] = offer.catalogue;
 
-/** The page on a port of its own; `options` as `serve` takes them. */
+/** Serves the page on a free port; `options` are those of `serve`. */
 export const servePage = (options = {}) => serve({...offer, ...options});

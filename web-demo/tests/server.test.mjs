@@ -1,4 +1,4 @@
-// The page at `/` of a real `edgellm serve`: the server answers, the page answers, both answer.
+// The page at `/` of `edgellm serve`: the server, the page, or both answer.
 
 import assert from "node:assert/strict";
 import {spawn} from "node:child_process";
@@ -24,7 +24,7 @@ after(async () => {
   if (folder) await rm(folder, {recursive: true});
 });
 
-/** A running server; `stop` ends it. */
+/** Starts a server; `stop` ends it. */
 async function start(...options) {
   const args = ["serve", "--model", files.tmac2, "--port", "0", "--log-level", "warn", ...options];
   const server = spawn(PROGRAM, args, {stdio: ["ignore", "pipe", "inherit"]});
@@ -44,7 +44,7 @@ async function start(...options) {
 
 const choose = (visitor, side) => visitor.page.getByRole("radio", {name: side}).check({force: true});
 
-test("the server answers, the page downloads its model, and both say the same side by side", async (t) => {
+test("the server answers, the page downloads its model, and both give the same answer side by side", async (t) => {
   const server = await start("--allow-download");
   t.after(server.stop);
   const visitor = await visit(browser, server.url);
@@ -75,14 +75,14 @@ test("the server answers, the page downloads its model, and both say the same si
   await server.stop();
   await visitor.say(QUESTION);
   assert.match(await page.locator(".failure").innerText(), /does not answer/);
-  // What runs in the page does not need the server.
+  // The model in the page does not need the server.
   await choose(visitor, "This page");
   await page.click("#new-chat");
   assert.equal(await visitor.ask(QUESTION), answer);
   await visitor.leave();
 });
 
-test("a server with keys: the page asks for one and keeps it no longer than the tab", async (t) => {
+test("a server with API keys: the page asks for one and keeps it only until the tab is closed", async (t) => {
   const keys = join(folder, "keys");
   await writeFile(keys, "open-sesame\n");
   const server = await start("--allow-download", "--api-key-file", keys);
@@ -91,7 +91,7 @@ test("a server with keys: the page asks for one and keeps it no longer than the 
   const {page} = visitor;
   await page.fill("#key", "wrong");
   await page.press("#key", "Enter");
-  await visitor.notice(/wants another API key/);
+  await visitor.notice(/requires another API key/);
   await page.fill("#key", "open-sesame");
   await page.press("#key", "Enter");
   await visitor.ready();
@@ -102,7 +102,7 @@ test("a server with keys: the page asks for one and keeps it no longer than the 
   assert.ok(!page.url().includes("open-sesame"));
   await page.reload();
   await visitor.ready();
-  // The key opens the download, too.
+  // The key is also sent with the download.
   await choose(visitor, "This page");
   await page.getByRole("button", {name: "Get smollm2-135m-instruct"}).first().click();
   await visitor.kept().filter({hasText: "Running"}).waitFor();
@@ -110,7 +110,7 @@ test("a server with keys: the page asks for one and keeps it no longer than the 
   await visitor.leave();
 });
 
-test("without --allow-download, no model is on offer", async (t) => {
+test("without --allow-download, no model can be downloaded", async (t) => {
   const server = await start();
   t.after(server.stop);
   const visitor = await visit(browser, server.url);

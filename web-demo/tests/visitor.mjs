@@ -1,22 +1,22 @@
-// The page in a real Chromium, and what visitors do with it.
+// The page in Chromium, and the actions of its visitors.
 
 import assert from "node:assert/strict";
 import {chromium} from "playwright-core";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-/** For what takes a model's time, on a busy machine. */
+/** Timeout in milliseconds, long enough for a model on a busy machine. */
 const PATIENCE = 60_000;
 
 /** A browser for one test file. */
 export const launch = (more = []) => chromium.launch({executablePath: CHROMIUM, args: [...ARGUMENTS, ...more]});
 
-/** A browser with one context, whose files lie in `folder`: only there the tests can set a quota. */
+/** A browser with one context and its profile in `folder`: tests can set a quota only there. */
 export const launchAt = (folder) => chromium.launchPersistentContext(folder, {executablePath: CHROMIUM, args: ARGUMENTS});
 
 /**
- * A new visitor's page, in a browser context of its own. What the page's console says of errors, and what it throws, fails
- * the test in `calm`; `expected` are messages that belong to the test.
+ * A page in a browser context of its own. Errors and warnings on its console, and exceptions, fail the test in `calm`, except
+ * those that match `expected`.
  */
 export async function visit(browser, url, {context: options, expected = []} = {}) {
   const context = browser.newContext ? await browser.newContext(options) : browser;
@@ -32,9 +32,9 @@ export async function visit(browser, url, {context: options, expected = []} = {}
   return Object.assign(new Visit(), {context, page, errors});
 }
 
-/** A visitor, and what visitors do. */
+/** A visitor of the page. */
 class Visit {
-  /** Nothing has gone wrong unseen. */
+  /** Asserts that there were no unexpected errors. */
   calm() {
     assert.deepEqual(this.errors, []);
   }
@@ -48,20 +48,20 @@ class Visit {
     return this.page.waitForSelector("#prompt:not([disabled])");
   }
 
-  /** What gets the catalogue's model, in the middle of the page. */
+  /** The button that downloads the catalogue's model, in the middle of the page. */
   getButton() {
     return this.page.locator(".greeting").getByRole("button", {name: /^Get smollm2/});
   }
 
-  /** Gets the catalogue's model. */
+  /** Downloads and runs the catalogue's model. */
   async getModel() {
     await this.getButton().click();
     await this.ready();
   }
 
-  /** Greedy answers of so many tokens, so that they can be compared; further settings by id. */
+  /** Changes settings, by id. */
   async settings(values) {
-    // The page's script makes them.
+    // The page's script creates the fields.
     await this.page.waitForFunction((ids) => ids.every((id) => document.getElementById(`set-${id}`)), Object.keys(values));
     await this.page.evaluate((wanted) => {
       document.getElementById("settings").open = true;
@@ -79,7 +79,7 @@ class Visit {
     await this.page.press("#prompt", "Enter");
   }
 
-  /** Waits for the answer to the last message; its text. */
+  /** Waits for the answer to the last message; returns its text. */
   async answered() {
     await this.page.waitForSelector("#stop", {state: "hidden"});
     return (await this.answers()).at(-1);
@@ -91,7 +91,7 @@ class Visit {
     return this.answered();
   }
 
-  /** Has the last answer written anew; its text. */
+  /** Regenerates the last answer; returns its text. */
   async regenerate() {
     const last = this.page.locator(".assistant").last();
     await last.evaluate((answer) => answer.classList.add("old"));
@@ -100,24 +100,24 @@ class Visit {
     return this.answered();
   }
 
-  /** Texts of all answers. */
+  /** The texts of all answers. */
   answers() {
     return this.page.locator(".assistant .body").allInnerTexts();
   }
 
-  /** Waits for a message above the conversation; its text. */
+  /** Waits for a notice; returns its text. */
   async notice(pattern) {
     const notice = this.page.locator(".notice p", {hasText: pattern}).first();
     await notice.waitFor();
     return notice.innerText();
   }
 
-  /** Rows of the models that are kept. */
+  /** The rows of the stored models. */
   kept() {
     return this.page.locator("#kept .row");
   }
 
-  /** Follows an address. */
+  /** Downloads from a URL. */
   async download(url) {
     await this.page.click("#url-button");
     await this.page.fill("#url", url);

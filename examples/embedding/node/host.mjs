@@ -1,18 +1,18 @@
-// A Node program with a language model in a sandbox: node host.mjs FOLDER MODEL QUESTION
-// FOLDER is what transpile.mjs made. The guest gets no folder of the disk: this program reads the file for it.
+// A Node program that runs a language model in a sandbox: node host.mjs FOLDER MODEL QUESTION
+// FOLDER is the output of transpile.mjs. The guest has no access to the disk: this program reads the file for it.
 import { closeSync, fstatSync, openSync, readSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { cli, clocks, filesystem, io, random } from "@bytecodealliance/preview2-shim";
 
-// What the guest imports, and nothing else.
+// The imports of the guest.
 function imports(file) {
   filesystem._setPreopens({});
   const hostFiles = {
     size: () => BigInt(fstatSync(file).size),
     readAt(_name, offset, length) {
-      const piece = new Uint8Array(length);
-      return piece.subarray(0, readSync(file, piece, 0, length, Number(offset)));
+      const chunk = new Uint8Array(length);
+      return chunk.subarray(0, readSync(file, chunk, 0, length, Number(offset)));
     },
   };
   return {
@@ -29,7 +29,7 @@ function imports(file) {
   };
 }
 
-// Opens the model file at `path` in an instance of its own; gives the interface's classes and the model.
+// Opens the model file at `path` in an instance of its own; returns the classes of the interface and the model.
 export async function open(folder, path) {
   const { instantiate } = await import(pathToFileURL(resolve(folder, "edgellm.js")));
   const file = openSync(path);

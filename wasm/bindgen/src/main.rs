@@ -1,8 +1,8 @@
-//! `edgellm-wasm-bindgen MODULE.wasm FOLDER`: the JavaScript glue and the finished module, `edgellm.js` and
-//! `edgellm_bg.wasm`, from a module that cargo built.
+//! `edgellm-wasm-bindgen MODULE.wasm FOLDER`: writes the JavaScript glue and the final module, `edgellm.js` and
+//! `edgellm_bg.wasm`, for a module that cargo built.
 //!
-//! The published command is built with another lock file than ours; a library in the workspace has the version of
-//! the `wasm-bindgen` crate, or does not build.
+//! The published command has a lock file of its own; as a dependency of the workspace, the library is guaranteed to have
+//! the version of the `wasm-bindgen` crate.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     };
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
     bindgen.input_path(module).out_name("edgellm").typescript(false);
-    // Names of functions are a third of the module; without them a trap's stack shows numbers.
+    // Function names are a third of the module. Without them, stack traces show function indexes.
     bindgen.remove_name_section(true).remove_producers_section(true);
     match bindgen.web(true).and_then(|bindgen| bindgen.generate(folder)) {
         Ok(()) => ExitCode::SUCCESS,

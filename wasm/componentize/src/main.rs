@@ -1,4 +1,4 @@
-//! `componentize MODULE COMPONENT`: a core module with its component type inside becomes a validated component.
+//! `componentize MODULE COMPONENT`: turns a core module with an embedded component type into a validated component.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
