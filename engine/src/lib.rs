@@ -32,3 +32,8 @@ pub use session::{Session, SessionOptions};
 
 /// A token of a model's vocabulary.
 pub type TokenId = u32;
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
