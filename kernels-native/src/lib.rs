@@ -18,7 +18,7 @@ use edgellm_kernels::{Candidate, Kernels};
 
 /// All instruction sets of this architecture, the fastest first. Names, detection and the order of preference of the whole
 /// program come from this list, which ends with those that need no detection ([`edgellm_kernels::candidates`]). What was
-/// measured is in docs/architecture.md.
+/// measured is in docs/experiments/.
 pub fn candidates() -> Vec<Candidate> {
     let mut candidates = vec![
         #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! Whole blocks, as loops over LUT groups that stay loops in the module.
 //!
 //! LLVM would unroll them and then compute sum after sum, each over all groups, keeping all codes until the last one, for
-//! which engines run out of registers. What loops gain, and what else was tried, is in docs/architecture.md.
+//! which engines run out of registers. What loops gain, and what else was tried, is in docs/experiments/webassembly-kernels.md.
 
 use super::vectors::Simd128;
 use crate::activations::BlockValues;
