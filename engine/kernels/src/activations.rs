@@ -1,5 +1,5 @@
 //! Quantized activations: int8 with a scale for each block of 32, such that the sum over any subset of a LUT group of 4
-//! fits int8; blocks that matter more than others get a second such digit.
+//! fits int8; blocks that matter more than others are refined: they get a fine digit of 6 bits.
 //!
 //! That bound lets one set of integers serve every kernel exactly: a lookup table of all 16 subset sums fits bytes, and
 //! `maddubs` (u8 weight x i8 activation, pairs added in i16) cannot saturate even with 8-bit weights, because the
@@ -25,7 +25,7 @@ pub use values::BlockValues;
 
 /// Quantized inputs of a product, shape (tokens, cols), cols padded with zeros to whole blocks.
 ///
-/// A block is `scale * coarse`, or if it is refined `scale * (64 * coarse + fine)`: a second digit of 6 bits.
+/// A block is `scale * coarse`, or if it is refined `scale * (64 * coarse + fine)`.
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
     tokens: usize,

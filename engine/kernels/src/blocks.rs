@@ -23,7 +23,7 @@ pub unsafe trait Blocks: Isa {
     /// tokens are multiplied with it ([`Blocks::unpacked_block`]).
     const TOKEN_BY_TOKEN: bool = false;
 
-    /// The sums over a block of nibbles: over both digits, `64 * coarse + fine`, or over the first alone if the block is
+    /// The sums over a block of nibbles: over both digits, `64 * coarse + fine`, or over the coarse one alone if the block is
     /// not refined.
     ///
     /// # Safety

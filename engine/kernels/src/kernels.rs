@@ -56,7 +56,7 @@ impl Kernels {
     /// Quantizes `input`, (tokens, cols), and builds lookup tables if `tables` is set and the tokens are few enough to
     /// use them.
     ///
-    /// Blocks get a second digit where the square of the largest group exceeds `refine_above` times the token's mean of
+    /// Blocks get a fine digit where the square of the largest group exceeds `refine_above` times the token's mean of
     /// these squares: all blocks that are not zero if it is 0, none if it is infinite.
     ///
     /// # Panics

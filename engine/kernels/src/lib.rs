@@ -11,7 +11,7 @@
 //! - [`Kernels`]: all of it for one instruction set, on the threads of a [`pool`]
 //! - [`portable`] and, on wasm32, `simd128`: instances; `edgellm-kernels-native` has those of x86-64 and aarch64.
 //!   [`candidates`] lists them
-//! - `reference` and `testing`, with the feature `testing`: the naive oracle, and the tests that every instance passes
+//! - `reference` and `testing`, with the feature `testing`: the naive reference, and the tests that every instance passes
 //!
 //! ```
 //! use edgellm_kernels::layout::{Encoding, Layout, Matrix, Zero, f32_to_f16, pack_strip};

@@ -58,7 +58,7 @@ impl TargetDigits {
 
 impl Target {
     /// Quantizes one token, (cols), to int8. Blocks where the square of the largest group exceeds `refine_above` times
-    /// the mean of these squares over the token get a second digit, 6 bits more.
+    /// the mean of these squares over the token get a fine digit, 6 bits more.
     ///
     /// # Safety
     /// `token` is below the number of tokens that `Activations::prepare` made room for, the activations outlive the
@@ -160,8 +160,8 @@ const ROUND: f32 = 12_582_912.0;
 
 /// Both digits of one block whose largest group is known, plus [`ROUND`]; zeros if that is NaN or tiny.
 ///
-/// The unit of the first is the largest sum divided by 125: rounding moves each of 4 values by at most a half, so no
-/// subset of a group can sum to more than 127. The second, in 64ths of that unit, is clamped to 31 in magnitude, so that
+/// The unit of the coarse digit is the largest sum divided by 125: rounding moves each of 4 values by at most a half, so no
+/// subset of a group can sum to more than 127. The fine digit, in 64ths of that unit, is clamped to 31 in magnitude, so that
 /// four of them stay below 127 as well.
 #[inline(always)]
 fn round_block<I: Isa>(isa: I, x: &[f32; BLOCK], largest: f32) -> [[I::Floats; 8]; 2] {

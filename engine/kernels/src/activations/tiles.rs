@@ -12,9 +12,9 @@ pub(crate) const TILED_TOKENS: usize = 64;
 pub(crate) struct TileActivations {
     /// 32 values for each block of a token.
     coarse: Vec<[i8; BLOCK]>,
-    /// The second digits of those tokens that have one, side by side.
+    /// The fine digits of those tokens that have one, side by side.
     fine: Vec<[i8; BLOCK]>,
-    /// Which tokens have a second digit, one bit each.
+    /// Which tokens have a fine digit, one bit each.
     refined: Vec<u64>,
     scales: Vec<f32>,
     scaled_sums: Vec<f32>,
@@ -23,9 +23,9 @@ pub(crate) struct TileActivations {
 /// One block of a run of [`TILED_TOKENS`] tokens.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
-    /// The first digit of each token.
+    /// The coarse digit of each token.
     pub(crate) coarse: *const [i8; BLOCK],
-    /// The second digit of each token that has one, side by side.
+    /// The fine digit of each token that has one, side by side.
     pub(crate) fine: *const [i8; BLOCK],
     /// Which tokens have one, a bit each.
     pub(crate) refined: u64,

@@ -14,9 +14,9 @@ pub struct Digit<'a> {
 /// The activations of one token. The slices continue with the tokens that follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Token<'a> {
-    /// The first digit, which every block has.
+    /// The coarse digit, which every block has.
     pub coarse: Digit<'a>,
-    /// The second digit; arbitrary in blocks that are not refined.
+    /// The fine digit; arbitrary in blocks that are not refined.
     pub fine: Digit<'a>,
     /// Which blocks are refined.
     pub refined: &'a [bool],

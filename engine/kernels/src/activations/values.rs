@@ -6,11 +6,11 @@ use crate::layout::{BLOCK, Layout, Zero};
 /// The activations of a block of a token.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockValues {
-    /// 32 values of each digit; the second is only read if the block is refined.
+    /// 32 values of the coarse and of the fine digit; the fine one is only read if the block is refined.
     pub digits: [*const i8; 2],
     /// What the sums over each digit start with.
     pub starts: [i32; 2],
-    /// Whether there is a second digit.
+    /// Whether there is a fine digit.
     pub refined: bool,
 }
 

@@ -7,7 +7,7 @@ use crate::isa::Isa;
 use crate::layout::{GROUPS_PER_BLOCK, LUT_GROUP};
 use crate::page::{CACHE_BLOCK, HeadLayout, PAGE_POSITIONS};
 
-/// The second digit of a block that is not refined.
+/// The fine digit of a block that is not refined.
 static NO_DIGIT: [i8; CACHE_BLOCK] = [0; CACHE_BLOCK];
 
 /// One block of a query.
@@ -30,7 +30,7 @@ fn block_of(quantized: &Activations, query: usize, block: usize) -> Block {
         let fine = token.fine.values[block * CACHE_BLOCK..][..CACHE_BLOCK].as_ptr();
         Block { digits: [coarse, fine], sums: [sum, token.fine.sums[block]], scale }
     } else {
-        // With every block refined, only those of zeros, or with values that are not finite, have no second digit.
+        // With every block refined, only those of zeros, or with values that are not finite, have no fine digit.
         Block { digits: [coarse, NO_DIGIT.as_ptr()], sums: [sum, 0], scale: scale * (1.0 / 64.0) }
     }
 }

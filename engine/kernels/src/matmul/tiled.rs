@@ -68,7 +68,7 @@ struct Buffers {
 struct Rows {
     /// Sums of this block and the next.
     sums: [[i32; STRIP]; 2],
-    /// Those over second digits: element n is of the n-th token that has one.
+    /// Those over fine digits: element n is of the n-th token that has one.
     fine: [[i32; STRIP]; 2],
     total: [f32; STRIP],
     inner: [f32; STRIP],
@@ -168,7 +168,7 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
         unpack_block(isa, layout.encoding(), codes, zero, &mut buffers.codes[step.parity]);
     }
 
-    /// The sums of a block over one digit of 16 tokens. `FINE`: the second digit, of those that have one.
+    /// The sums of a block over one digit of 16 tokens. `FINE`: the fine digit, of those that have one.
     ///
     /// # Safety
     /// `step` is from [`Self::step`], its block was unpacked, `from` is a multiple of 16 below 64, and this thread has

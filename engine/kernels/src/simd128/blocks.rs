@@ -102,7 +102,7 @@ unsafe fn nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
     }
 }
 
-/// Sums of a block of nibbles over the first digit, in bytes.
+/// Sums of a block of nibbles over the coarse digit, in bytes.
 ///
 /// # Safety
 /// As for [`Blocks::nibble_block`].
@@ -327,10 +327,10 @@ impl WideQuads {
     /// 32 bytes are readable at each digit of `values`.
     #[inline(always)]
     unsafe fn new(values: BlockValues) -> Self {
-        // SAFETY: 16 and 16 of the 32 values of the first digit.
+        // SAFETY: 16 and 16 of the 32 values of the coarse digit.
         let (mut first, mut last) = unsafe { (widen(values.digits[0]), widen(values.digits[0].add(16))) };
         if values.refined {
-            // SAFETY: 16 and 16 of the 32 values of the second digit.
+            // SAFETY: 16 and 16 of the 32 values of the fine digit.
             let fine = unsafe { [widen(values.digits[1]), widen(values.digits[1].add(16))] };
             for i in 0..2 {
                 first[i] = i16x8_add(i16x8_shl(first[i], 6), fine[0][i]);

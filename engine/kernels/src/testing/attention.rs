@@ -33,7 +33,7 @@ pub(super) fn attentions(kernels: Kernels, random: &mut Random, mut add: impl Fn
                 }
             }
             let width = kv_heads * group * head_dim;
-            // The first query begins with a block of zeros, which has no second digit.
+            // The first query begins with a block of zeros, which has no fine digit.
             let values: Vec<f32> =
                 (0..ROWS * width).map(|i| if i < 32 && i < head_dim { 0.0 } else { float(1.0) }).collect();
             let mut quantized = Activations::default();

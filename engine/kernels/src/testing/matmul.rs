@@ -106,7 +106,7 @@ pub fn check_activations(kernels: Kernels) {
                         digit.values[32 * block..][..32].iter().map(|&value| i32::from(value)).sum();
                     assert_eq!(sum, digit.sums[block]);
                 }
-                // Refined: one unit, where the second digit is clamped. Else half a unit.
+                // Refined: one unit, where the fine digit is clamped. Else half a unit.
                 let (unit, bound) = (token.scales[block], if refined { 1.01 } else { 0.51 });
                 for col in 32 * block..cols.min(32 * block + 32) {
                     let value = f32::from(token.coarse.values[col]);
