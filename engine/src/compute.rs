@@ -21,11 +21,7 @@ pub fn available_kernels() -> Vec<Kernels> {
     #[cfg(not(target_arch = "wasm32"))]
     return edgellm_kernels_native::available();
     #[cfg(target_arch = "wasm32")]
-    vec![
-        #[cfg(target_feature = "simd128")]
-        Kernels::new(edgellm_kernels::simd128::Simd128),
-        Kernels::new(edgellm_kernels::portable::Portable),
-    ]
+    edgellm_kernels::available()
 }
 
 impl Compute {

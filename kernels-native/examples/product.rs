@@ -1,8 +1,8 @@
-//! One product by one kernel, for tools that look at its instructions (benches/arm_model.py):
+//! One product by one kernel, for tools that examine its instructions (benches/arm_model.py):
 //! `product KERNEL FORMAT ROWS COLS TOKENS`.
 //!
-//! The answer is compared with the reference; then the same work runs once more, between functions that a
-//! tracer finds by name. One thread, and small sizes: it is meant to be emulated.
+//! The result is compared with the reference; then the same work runs once more, between functions that a tracer finds by
+//! name. It uses one thread and is meant for small sizes, because it runs in emulators.
 
 use edgellm_kernels::layout::{Encoding, Layout, Matrix, Zero};
 use edgellm_kernels::testing::{Random, random_matrix};
@@ -20,11 +20,11 @@ const FORMATS: [(&str, Encoding, Zero, usize); 5] = [
 
 macro_rules! marks {
     ($($name:ident $number:literal)*) => { $(
-        // SAFETY: nothing else has such a name.
+        // SAFETY: no other symbol of the program has such a name.
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn $name() {
-            black_box($number); // different bodies, or the compiler makes them one function
+            black_box($number); // different bodies, so that the compiler does not merge the functions
         }
     )* };
 }

@@ -1,5 +1,5 @@
-//! Law 1 and the floating-point half of law 2, for every kernel this CPU can run. A program without libtest's
-//! threads, since it also runs under qemu-user, where threads can hang.
+//! Law 1 and the floating-point half of law 2, for every kernel that this CPU can run. A program without libtest, whose
+//! threads can hang under qemu-user.
 
 use edgellm_kernels::{Pool, testing};
 

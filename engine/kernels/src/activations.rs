@@ -1,22 +1,31 @@
-//! Quantized activations: int8 with a scale per block of 32, whose sums over every subset of a LUT group of
-//! 4 fit int8; where a block matters more than others, a second such digit.
+//! Quantized activations: int8 with a scale for each block of 32, such that the sum over any subset of a LUT group of 4
+//! fits int8; blocks that matter more than others are refined: they get a fine digit of 6 bits.
 //!
-//! That bound is what lets one set of integers serve every kernel exactly: a lookup table of all 16 subset
-//! sums fits bytes, and `maddubs` (u8 weight x i8 activation, pairs added in i16) cannot saturate even with
-//! 8-bit weights, because the positive and the negative part of a pair each stay within 127 x 255 < 2^15.
-//! What the rounding costs is measured in docs/quantization.md.
+//! That bound lets one set of integers serve every kernel exactly: a lookup table of all 16 subset sums fits bytes, and
+//! `maddubs` (u8 weight x i8 activation, pairs added in i16) cannot saturate even with 8-bit weights, because the
+//! positive and the negative part of a pair each stay within 127 x 255 < 2^15. What the rounding costs is measured in
+//! docs/quantization.md.
+
+mod quantize;
+mod tables;
+mod tiles;
+mod token;
+mod values;
 
 use crate::layout::BLOCK;
 use crate::pool::Pool;
-use crate::quantize::{Target, TargetDigits};
-use crate::tiles::TileActivations;
+use quantize::TargetDigits;
+use tiles::TileActivations;
 
-/// Bias of the entries of a lookup table: entry = 128 + subset sum, an unsigned byte.
-pub const TABLE_BIAS: i32 = 128;
+pub(crate) use quantize::Target;
+pub(crate) use tables::{TABLE_BIAS, TABLE_BYTES};
+pub(crate) use tiles::{TILED_TOKENS, Tile};
+pub use token::{Digit, Token};
+pub use values::BlockValues;
 
-/// Quantized inputs of a product, shape (tokens, cols), cols padded to whole blocks with zeros.
+/// Quantized inputs of a product, shape (tokens, cols), cols padded with zeros to whole blocks.
 ///
-/// A block is `scale * coarse`, or where it is refined `scale * (64 * coarse + fine)`: a second digit of 6 bits.
+/// A block is `scale * coarse`, or if it is refined `scale * (64 * coarse + fine)`.
 #[derive(Clone, Debug, Default)]
 pub struct Activations {
     tokens: usize,
@@ -41,7 +50,7 @@ impl Digits {
     fn resize(&mut self, padded_values: usize, tables: bool) {
         self.values.resize(padded_values, 0);
         self.sums.resize(padded_values / BLOCK, 0);
-        self.tables.resize(if tables { 4 * padded_values } else { 0 }, 0);
+        self.tables.resize(if tables { padded_values / BLOCK * TABLE_BYTES } else { 0 }, 0);
     }
 
     fn target(&mut self) -> TargetDigits {
@@ -52,39 +61,13 @@ impl Digits {
     /// From block `block` on.
     #[inline(always)]
     fn from(&self, block: usize) -> Digit<'_> {
-        let tables = if self.tables.is_empty() { 0 } else { 4 * BLOCK * block };
+        let tables = if self.tables.is_empty() { 0 } else { TABLE_BYTES * block };
         Digit {
             values: &self.values[block * BLOCK..],
             sums: &self.sums[block..],
             tables: &self.tables[tables..],
         }
     }
-}
-
-/// One digit of the activations of a token, borrowed. All slices go on with the tokens that follow.
-#[derive(Clone, Copy, Debug)]
-pub struct Digit<'a> {
-    /// Values, one a column: any subset of a LUT group sums to at most 127 in magnitude.
-    pub values: &'a [i8],
-    /// Sum of the values of each block.
-    pub sums: &'a [i32],
-    /// Lookup tables, 16 bytes a LUT group; empty if there are none.
-    pub tables: &'a [u8],
-}
-
-/// The activations of one token, borrowed. All slices go on with the tokens that follow.
-#[derive(Clone, Copy, Debug)]
-pub struct Token<'a> {
-    /// The first digit, which every block has.
-    pub coarse: Digit<'a>,
-    /// The second digit; of refined blocks only, arbitrary elsewhere.
-    pub fine: Digit<'a>,
-    /// Which blocks are refined.
-    pub refined: &'a [bool],
-    /// Scale of each block, the unit of its last digit.
-    pub scales: &'a [f32],
-    /// `scale * sum` of each block, over both digits.
-    pub scaled_sums: &'a [f32],
 }
 
 impl Activations {
@@ -115,24 +98,26 @@ impl Activations {
         }
     }
 
-    /// The same once more, in the order of tiles; empty unless [`Activations::arrange_tiles`] was called.
-    pub(crate) fn tiles(&self) -> &TileActivations {
-        &self.tiles
-    }
-
-    /// Arranges what was quantized in the order of tiles, on all threads of the pool.
-    pub(crate) fn arrange_tiles(&mut self, pool: &Pool) {
-        let mut tiles = std::mem::take(&mut self.tiles);
-        tiles.arrange(pool, self);
-        self.tiles = tiles;
-    }
-
-    /// Share of the blocks that are refined, from 0 to 1.
+    /// The share of the blocks that are refined, from 0 to 1.
     pub fn refined_share(&self) -> f32 {
         self.refined.iter().filter(|&&refined| refined).count() as f32 / self.refined.len().max(1) as f32
     }
 
-    /// Takes the shape for inputs of (tokens, cols), see [`Target::quantize_token`].
+    /// The same activations in the order of tiles; empty unless [`Activations::arrange_tiles`] was called.
+    pub(crate) fn tiles(&self) -> &TileActivations {
+        &self.tiles
+    }
+
+    /// Copies the quantized activations to the order of tiles, on all threads of the pool.
+    pub(crate) fn arrange_tiles(&mut self, pool: &Pool) {
+        if self.tokens > 0 {
+            let mut tiles = std::mem::take(&mut self.tiles);
+            tiles.arrange(pool, self.tokens, self.padded_cols / BLOCK, self.token(0));
+            self.tiles = tiles;
+        }
+    }
+
+    /// Takes the shape of inputs of (tokens, cols), and returns where [`Target::quantize_token`] writes them.
     pub(crate) fn prepare(&mut self, tokens: usize, cols: usize, tables: bool, refine_above: f32) -> Target {
         let padded_cols = cols.next_multiple_of(BLOCK);
         let blocks = tokens * padded_cols / BLOCK;

@@ -1,18 +1,18 @@
 //! Floating-point work in one order on every target: fixed lanes, no fused multiply-add, our own `exp`.
 //!
-//! The functions are plain Rust over lanes of 16; compiled inside [`Isa::enter`] the compiler vectorises them
-//! for the instruction set, which cannot change a bit.
+//! The functions are plain Rust over 16 lanes. Inside [`Isa::enter`] the compiler vectorises them for the instruction set,
+//! which cannot change a bit.
 
 use crate::isa::{Isa, Job};
 
-/// Lanes of a reduction.
+/// Lanes of a reduction, on every target.
 const LANES: usize = 16;
 
-/// e^x: relative error below 2^-22 from -87 to 88, 0 below, the result of 88 above. NaN stays NaN.
+/// e^x with a relative error below 2^-22 from -87 to 88; 0 below, e^88 above. NaN stays NaN.
 ///
 /// Range reduction by ln 2 in two parts and the polynomial of Cephes' `expf` (Moshier, public domain).
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     let clamped = if x > 88.0 { 88.0 } else { x };
     let clamped = if clamped < -87.0 { -87.0 } else { clamped };
     // Adding 1.5 * 2^23 leaves the integer nearest to x / ln 2 in the low bits.
@@ -30,15 +30,15 @@ pub fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { y * power }
 }
 
-/// Sum in 16 lanes, which are then added in pairs at distance 8, 4, 2, 1.
+/// The sum, in 16 lanes that are then added in pairs at distance 8, 4, 2, 1.
 #[inline(always)]
-pub fn sum(x: &[f32]) -> f32 {
+pub(crate) fn sum(x: &[f32]) -> f32 {
     fold(x, |x| x)
 }
 
-/// The largest, in the same lanes; NaN counts for nothing, and without a number it is -infinity.
+/// The maximum, in the same lanes. NaN is ignored; without any number the result is -infinity.
 #[inline(always)]
-pub fn max(x: &[f32]) -> f32 {
+pub(crate) fn max(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
@@ -58,6 +58,7 @@ pub fn max(x: &[f32]) -> f32 {
     lanes[0]
 }
 
+/// The sum of `f(x)`, in the same lanes.
 #[inline(always)]
 fn fold(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -78,6 +79,7 @@ fn fold(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     lanes[0]
 }
 
+/// `out = x / rms(x) * weight`.
 pub(crate) struct RmsNorm<'a> {
     pub(crate) x: &'a [f32],
     pub(crate) weight: &'a [f32],
@@ -97,6 +99,7 @@ impl<I: Isa> Job<I> for RmsNorm<'_> {
     }
 }
 
+/// `gate = silu(gate) * up`.
 pub(crate) struct SiluMul<'a> {
     pub(crate) gate: &'a mut [f32],
     pub(crate) up: &'a [f32],
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn sum_takes_every_element() {
+    fn sum_and_max_take_every_element() {
         for len in 0..70 {
             let x: Vec<f32> = (0..len).map(|i| i as f32).collect();
             assert_eq!(sum(&x), (len * (len.max(1) - 1) / 2) as f32);

@@ -1,40 +1,67 @@
-//! Kernels of EdgeLLM: the packed weight layout and the multiplication of packed weights with quantized
-//! activations, written once over a small trait of vector operations.
+//! Kernels of EdgeLLM: the packed weight layout and the multiplication of packed weights with quantized activations,
+//! written once over a trait of vector operations.
 //!
-//! - [`layout`]: how weights lie in memory and in the model file
+//! From the bottom up; no file imports one above it:
+//! - [`layout`]: how weights lie in memory and in the model file; [`page`]: how the KV cache does
 //! - [`activations`]: how inputs become int8 and lookup tables
-//! - [`isa`]: the vector operations an instruction set provides; [`portable`] and, on wasm32, `simd128` are
-//!   instances; `edgellm-kernels-native` has those of x86-64 and aarch64
-//! - [`Kernels`]: the products, by lookup and by dot product, and everything else an instruction set computes
-//! - [`float`] and [`attention`]: floating-point work, in one order on every target
-//! - [`page`]: the key-value cache's memory, in half precision or in 8 bits
-//! - [`pool`]: threads that share the work of a product
-//! - [`reference`](mod@reference) and [`testing`]: the naive oracle and the tests that every instance passes
+//! - [`isa`]: the vector operations that an instruction set provides
+//! - [`Blocks`]: algorithms for a whole block over these operations, which an instruction set may override; [`Tiles`]:
+//!   matrix instructions
+//! - `matmul`, `float` and [`attention`]: products and floating-point work, in one order on every target
+//! - [`Kernels`]: all of it for one instruction set, on the threads of a [`pool`]
+//! - [`portable`] and, on wasm32, `simd128`: instances; `edgellm-kernels-native` has those of x86-64 and aarch64.
+//!   [`candidates`] lists them
+//! - `reference` and `testing`, with the feature `testing`: the naive reference, and the tests that every instance passes
+//!
+//! ```
+//! use edgellm_kernels::layout::{Encoding, Layout, Matrix, Zero, f32_to_f16, pack_strip};
+//! use edgellm_kernels::{Activations, Pool, Product};
+//!
+//! // A matrix of 2 x 32 nibbles: a row of 1 and a row of -1.
+//! let layout = Layout::new(2, 32, Encoding::Nibbles, Zero::Symmetric(8), 32)?;
+//! let codes = [[9; 32], [7; 32]];
+//! let mut data = vec![0; layout.total_bytes()];
+//! pack_strip(&layout, codes.as_flattened(), &[f32_to_f16(1.0); 2], &[], &mut data);
+//! let matrix = Matrix::new(layout, &data)?;
+//!
+//! let (kernels, pool) = (edgellm_kernels::available()[0], Pool::new());
+//! let mut activations = Activations::default();
+//! kernels.quantize(&pool, &mut activations, &[0.5; 32], 32, false, 0.0);
+//! let mut output = [0.0; 2];
+//! kernels.matmul(&pool, &activations, &mut [Product { matrix, output: &mut output }]);
+//! assert!((output[0] - 16.0).abs() < 0.01 && output[1] == -output[0]);
+//! # Ok::<(), edgellm_kernels::layout::LayoutError>(())
+//! ```
 
 pub mod activations;
 pub mod attention;
-mod dot;
-pub mod float;
-pub mod half;
+mod blocks;
+mod candidates;
+mod float;
+mod half;
 pub mod isa;
 mod kernels;
 pub mod layout;
-mod lookup;
 mod matmul;
 pub mod page;
 pub mod pool;
 pub mod portable;
-mod quantize;
+#[cfg(any(test, feature = "testing"))]
+mod random;
+#[cfg(any(test, feature = "testing"))]
 pub mod reference;
+mod set;
+mod share;
 #[cfg(target_arch = "wasm32")]
 pub mod simd128;
-mod strip;
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tiles;
-mod unpack;
 
-pub use activations::Activations;
-pub use isa::{BlockValues, Isa, Job, TILE_TOKENS, Tiles};
+pub use activations::{Activations, BlockValues};
+pub use blocks::Blocks;
+pub use candidates::{Candidate, available, candidates};
+pub use isa::{Isa, Job};
 pub use kernels::{Kernels, Product};
 pub use pool::Pool;
-pub use tiles::TileJob;
+pub use tiles::{TILE_TOKENS, Tiles};

@@ -1,8 +1,8 @@
-//! Pages of the key-value cache: 64 positions, in half precision or in 8 bits.
+//! Pages of the KV cache: 64 positions, in half precision or in 8 bits.
 //!
-//! A page holds one part for each head (and layer) of a model; a part, see [`HeadLayout`], begins at a multiple of
-//! 64 bytes. Keys lie so that the positions run along a vector's lanes, values so that a head's elements do: both
-//! products of attention need no horizontal sums, and their order of operations does not depend on the width.
+//! A page has a part for each head (and layer) of a model; a part, see [`HeadLayout`], begins at a multiple of 64 bytes.
+//! Keys are stored so that positions run along a vector's lanes, values so that a head's elements do: neither product of
+//! attention needs horizontal sums, and their order of operations does not depend on the vector width.
 
 use crate::half::{f16_to_f32, f32_to_f16};
 use std::cell::UnsafeCell;
@@ -13,22 +13,22 @@ pub const PAGE_POSITIONS: usize = 64;
 /// Elements of a head that share a scale at each position, in 8 bits.
 pub const CACHE_BLOCK: usize = 32;
 
-/// What keys and values are kept in.
+/// The number format of keys and values in the KV cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CacheFormat {
     /// Half precision.
     #[default]
     F16,
-    /// 8 bits, with a half-precision scale for each 32 elements of a head at a position: 8.5 bits an element.
+    /// 8 bits, with a half-precision scale for each 32 elements of a head at a position: 8.5 bits per element.
     Int8,
 }
 
-/// Where the keys and values of one head lie in its part of a page. P is the padded head_dim.
+/// How the keys and values of a head are stored in its part of a page. P is the padded head_dim.
 ///
 /// | | keys | scales | values | scales |
 /// |---|---|---|---|---|
 /// | [`CacheFormat::F16`] | (P, 64) halves | | (64, P) halves | |
-/// | [`CacheFormat::Int8`] | (P / 4, 64, 4) bytes, 128 more than the code | (P / 32, 64) halves | (P / 32, 64, 32) signed bytes | (P / 32, 64) halves |
+/// | [`CacheFormat::Int8`] | (P / 4, 64, 4) bytes, each its code plus 128 | (P / 32, 64) halves | (P / 32, 64, 32) signed bytes | (P / 32, 64) halves |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLayout {
     format: CacheFormat,
@@ -41,7 +41,7 @@ impl HeadLayout {
         HeadLayout { format, head_dim }
     }
 
-    /// What the elements are kept in.
+    /// The number format of the elements.
     pub const fn format(&self) -> CacheFormat {
         self.format
     }
@@ -51,7 +51,7 @@ impl HeadLayout {
         self.head_dim
     }
 
-    /// P: elements of a head with padding, a multiple of 16, or of 32 in 8 bits.
+    /// P: the elements of a head and padding, a multiple of 16, or of 32 in 8 bits.
     #[inline(always)]
     pub const fn padded(&self) -> usize {
         match self.format {
@@ -65,7 +65,7 @@ impl HeadLayout {
         2 * self.values()
     }
 
-    /// Where the scales of the keys begin, in bytes; those of the values as far behind the values.
+    /// Where the scales of the keys begin, in bytes; the scales of the values are as far from the values.
     #[inline(always)]
     pub const fn scales(&self) -> usize {
         match self.format {
@@ -87,7 +87,7 @@ impl HeadLayout {
     /// Writes a key and a value, (head_dim) each, to position `slot` of a part.
     ///
     /// # Panics
-    /// If one of them or the part has another length, or `slot` is 64 or more.
+    /// If the length of one of them or of the part does not match, or `slot` is 64 or more.
     pub fn write(&self, part: &mut [u8], slot: usize, key: &[f32], value: &[f32]) {
         assert!(part.len() == self.bytes() && slot < PAGE_POSITIONS);
         assert!(key.len() == self.head_dim && value.len() == self.head_dim);
@@ -123,8 +123,8 @@ impl HeadLayout {
         }
     }
 
-    /// The key and the value, (head_dim) each, that position `slot` of a part holds. For tests: kernels read
-    /// pages as they are.
+    /// The key and the value, (head_dim) each, at position `slot` of a part.
+    #[cfg(any(test, feature = "testing"))]
     pub fn read(&self, part: &[u8], slot: usize) -> (Vec<f32>, Vec<f32>) {
         let half = |bytes: &[u8], index: usize| {
             f16_to_f32(u16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]))
@@ -147,8 +147,8 @@ impl HeadLayout {
     }
 }
 
-/// Codes from -127 to 127 of up to 32 elements, and their scale, the least half that reaches the largest.
-/// What is too large or not finite becomes finite, as in half precision.
+/// Codes from -127 to 127 of up to 32 elements, and their scale, the smallest half with which 127 reaches the largest of
+/// them. Elements that are out of range or not finite become finite, as in half precision.
 #[inline(always)]
 fn quantize(x: &[f32]) -> ([i8; CACHE_BLOCK], u16) {
     let mut largest = 0.0f32;
@@ -166,19 +166,19 @@ fn quantize(x: &[f32]) -> ([i8; CACHE_BLOCK], u16) {
         let exact = x * inverse;
         let exact = if exact > 127.0 { 127.0 } else { exact };
         let exact = if exact < -127.0 { -127.0 } else { exact };
-        // Ties to even, on every target. NaN, of which a cast makes 0, is no code, but neither is it undefined.
+        // Rounds ties to even, on every target. NaN becomes 0.
         *code = if exact.is_nan() { 0 } else { (exact + 12_582_912.0).to_bits() as i8 };
     }
     (codes, scale)
 }
 
-/// Memory of a page, zeros at first, at a multiple of 64 bytes. Pages that are taken together lie together, so
-/// that the memory of many can be huge pages, which attention to 4,096 positions needs (docs/benchmarks.md).
+/// The memory of a page, aligned to 64 bytes and zeroed at first. Pages taken together are contiguous, so that the memory
+/// of many can be huge pages, without which attention to 4,096 positions is slower (docs/benchmarks.md).
 #[derive(Debug)]
 pub struct Page {
-    /// What holds this page, and those taken with it.
+    /// The memory of this page and of those taken with it.
     block: Arc<Block>,
-    /// Where it begins.
+    /// Its first line.
     first: usize,
     lines: usize,
 }
@@ -186,7 +186,7 @@ pub struct Page {
 #[derive(Debug)]
 struct Block(Box<[UnsafeCell<Line>]>);
 
-// SAFETY: a line is reached only through the one page that it belongs to, under the rules of borrowing that page.
+// SAFETY: a line is accessed only through the one page that it belongs to, with the access that a borrow of that page gives.
 unsafe impl Sync for Block {}
 
 #[derive(Clone, Copy, Debug)]
@@ -219,15 +219,15 @@ impl Page {
     /// Its bytes.
     #[inline(always)]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: a line is 64 bytes without padding; while `self` is borrowed nobody writes its lines.
+        // SAFETY: a line is 64 bytes without padding; only `bytes_mut` writes it, which cannot be called while `self` is
+        // borrowed.
         unsafe { std::slice::from_raw_parts(self.cells().as_ptr().cast(), 64 * self.lines) }
     }
 
     /// Its bytes.
     #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: a line is 64 bytes without padding; its cell may be written, and while `self` is borrowed so,
-        // nobody else reaches it.
+        // SAFETY: a line is 64 bytes without padding in a cell; no other page has it, and this page is mutably borrowed.
         unsafe {
             std::slice::from_raw_parts_mut(UnsafeCell::raw_get(self.cells().as_ptr()).cast(), 64 * self.lines)
         }
@@ -235,7 +235,7 @@ impl Page {
 }
 
 impl Clone for Page {
-    /// A page of its own with the same bytes.
+    /// A new page with the same bytes.
     fn clone(&self) -> Self {
         let mut page = Page::new(64 * self.lines);
         page.bytes_mut().copy_from_slice(self.bytes());
@@ -246,7 +246,7 @@ impl Clone for Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use crate::random::Random;
 
     #[test]
     fn what_is_written_is_read() {

@@ -1,47 +1,48 @@
-//! Threads for regions of tens of microseconds: workers that spin, then park, and take part only if they can.
+//! A thread pool for parallel regions of tens of microseconds: workers spin, then park, and join a region only if they are
+//! in time.
 //!
-//! A region is over when its pieces are done, not when every worker has shown up: pieces are claimed one by
-//! one, and the caller waits only for workers that are inside. So a worker that the system has put aside costs
-//! nothing but its help, where a barrier would wait for its next time slice.
+//! A region ends when its pieces are done, not when every worker has arrived: pieces are claimed one by one, and the caller
+//! waits only for workers that are inside. So a preempted worker costs no more than its help, where a barrier would wait
+//! for its next time slice.
 //!
-//! A worker that the system puts aside in the middle of a piece does hold up the region, until another process's
-//! time slice is over. Beside a process that keeps its core busy that would happen again and again, and cost more
-//! than the help between; so such a worker is left out for a while, which grows if it happens again.
+//! A worker that is preempted in the middle of a piece does delay the region, until the time slice of the other process
+//! ends. Beside a process that keeps the core busy this would happen again and again, and cost more than the worker's help;
+//! so such a worker is excluded for a while, and for longer each time it happens again.
 //!
-//! This module starts no threads. Whoever has some (std::thread natively, Web Workers in a browser) calls
-//! [`Pool::work`] in each.
+//! This module starts no threads. The owner of some (std::thread natively, Web Workers in a browser) calls [`Pool::work`]
+//! in each.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Turns of the waiting loop before a worker parks: about 100 µs, longer than the gaps while decoding. A turn is
-/// shorter in WebAssembly, which has no instruction that pauses a core.
+/// Iterations of the waiting loop before a worker parks: about 100 µs, longer than the gaps while decoding. An iteration is
+/// shorter in WebAssembly, which has no pause instruction.
 const SPINS: u32 = if cfg!(target_arch = "wasm32") { 30_000 } else { 3000 };
-/// Turns after which the caller lets others run while it waits for a worker.
+/// Iterations after which a caller that waits for a worker yields its core.
 const CALLER_SPINS: u32 = 2000;
-/// Pieces of a region for each thread, so that a slow thread delays the end by little.
+/// Pieces of a region per thread, so that a slow thread delays the end by little.
 const PIECES: usize = 4;
 
-/// Shortest wait of the caller that tells a worker put aside from one at work: shorter than the time slice of another
-/// process. Pieces of a long prompt take longer; so twice the time that the caller was at work must have passed, too.
+/// The shortest wait after which the caller takes a worker for preempted: shorter than the time slice of another process.
+/// Pieces of a long prompt take longer, so the wait must also be twice as long as the caller's own work.
 ///
-/// In WebAssembly there is no clock to tell, and nobody is left out. A count of turns in its place took a worker with a
-/// prompt's piece for one put aside: two threads were as fast as one.
+/// WebAssembly has no clock, so no worker is excluded there. When iterations were counted instead, workers busy with a
+/// prompt's piece were taken for preempted: two threads were as fast as one.
 const STALL: Duration = Duration::from_millis(1);
-/// Regions without a worker that was put aside: at first, and at most. While decoding 5 to 40 milliseconds.
+/// For how many regions a preempted worker is excluded: at first, and at most. While decoding, 5 to 40 milliseconds.
 const LEAVE_OUT: Range<u32> = 256..2048;
-/// Regions after which that is forgotten.
+/// Regions without a preempted worker after which the first number applies again.
 const FORGET: u32 = 4096;
 
-/// Workers that can take part.
+/// Most workers that can take part.
 const MAX_WORKERS: u32 = 31;
 const OPEN: u64 = 1 << MAX_WORKERS;
 const INSIDE: u64 = OPEN - 1;
 const EPOCH: u64 = 1 << 32;
 
-/// A region: what to do with a range, and what is left to claim.
+/// A region: the work on a range, and what is left to claim.
 struct Region {
     work: *const (dyn Fn(Range<usize>) + Sync),
     next: AtomicUsize,
@@ -56,7 +57,8 @@ impl Region {
             if start >= self.end {
                 return;
             }
-            // SAFETY: the caller of the region borrows the closure until all workers have left it.
+            // SAFETY: `for_each_range` borrows the closure, and does not return or unwind before all workers have left the
+            // region (`Finish`).
             unsafe { (*self.work)(start..self.end.min(start + self.piece)) };
         }
     }
@@ -73,19 +75,22 @@ pub struct Pool {
     panicked: AtomicBool,
     workers: AtomicUsize,
     numbers: AtomicU32,
-    /// Which workers are parked, and which are left out.
+    /// Which workers are parked, a bit each.
     parked: AtomicU32,
+    /// Which workers are excluded, a bit each.
     left_out: AtomicU32,
-    /// Regions until nobody is left out any more, regions that it will be next time, and regions since the last time.
+    /// Regions until all workers may take part again.
     countdown: AtomicU32,
+    /// Regions for which the next preempted worker will be excluded.
     patience: AtomicU32,
+    /// Regions since a worker was excluded.
     smooth: AtomicU32,
     mutex: Mutex<()>,
     wake: Condvar,
 }
 
 impl Pool {
-    /// A pool without workers yet: all work is done by the caller.
+    /// A pool without workers: the caller does all the work.
     pub const fn new() -> Self {
         Pool {
             state: AtomicU64::new(0),
@@ -105,14 +110,14 @@ impl Pool {
         }
     }
 
-    /// Threads that take part, the caller's included.
+    /// Number of threads that take part, including the caller's.
     pub fn threads(&self) -> usize {
         self.workers.load(Ordering::Relaxed) + 1
     }
 
-    /// Calls `work` with ranges that together are `0..count`, each index once, on this and the pool's threads.
+    /// Calls `work` with ranges that together are `0..count`, each index once, on this thread and the pool's.
     ///
-    /// While one caller is in a region, others do their work alone instead of waiting.
+    /// While one caller is in a region, other callers do their work alone instead of waiting.
     ///
     /// # Panics
     /// If `work` panicked on a worker.
@@ -124,8 +129,8 @@ impl Pool {
             }
             return;
         }
-        // SAFETY: only the lifetime changes; `finish` below waits until no worker can use the region any more,
-        // also if `work` panics here.
+        // SAFETY: only the lifetime changes; `Finish` below waits until no worker can use the region any more, also if
+        // `work` panics here.
         let work: *const (dyn Fn(Range<usize>) + Sync) =
             unsafe { std::mem::transmute(std::ptr::from_ref(work)) };
         let piece = (count / (threads * PIECES)).max(1);
@@ -144,7 +149,7 @@ impl Pool {
         assert!(!self.panicked.swap(false, Ordering::Relaxed), "a worker thread panicked in a region");
     }
 
-    /// Calls `work` with each item and its index, on this and the pool's threads.
+    /// Calls `work` with each item and its index, on this thread and the pool's.
     ///
     /// # Panics
     /// As [`Pool::for_each_range`].
@@ -153,15 +158,15 @@ impl Pool {
         let first = &first;
         self.for_each_range(items.len(), &|range| {
             for index in range {
-                // SAFETY: every index is handed out once, so nobody else has this item.
+                // SAFETY: index < items.len(), and each index is handed to one thread, which has the only reference to it.
                 work(index, unsafe { &mut *first.0.add(index) });
             }
         });
     }
 
-    /// Counts a region, and lets workers take part again that were left out for long enough.
+    /// Counts a region, and readmits workers that were excluded for long enough.
     fn recall(&self) {
-        // One caller at a time is here, so loads and stores do.
+        // Only one caller at a time gets here, so separate loads and stores suffice.
         let smooth = self.smooth.load(Ordering::Relaxed).saturating_add(1);
         self.smooth.store(smooth, Ordering::Relaxed);
         if smooth == FORGET {
@@ -176,7 +181,7 @@ impl Pool {
         }
     }
 
-    /// Leaves out the workers inside a region that all others have left for long.
+    /// Excludes the workers that are inside a region which all others left long ago.
     fn leave_out(&self, inside: u64) {
         self.left_out.fetch_or(inside as u32, Ordering::Relaxed);
         let patience = self.patience.load(Ordering::Relaxed);
@@ -185,7 +190,7 @@ impl Pool {
         self.smooth.store(0, Ordering::Relaxed);
     }
 
-    /// What a worker thread runs: takes part in regions until [`Pool::close`]. At once over for the 32nd.
+    /// What a worker thread runs: takes part in regions until [`Pool::close`]. Returns at once for a 32nd worker.
     pub fn work(&self) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         if number >= MAX_WORKERS {
@@ -196,14 +201,14 @@ impl Pool {
         let mut seen = 0;
         while let Some(state) = self.wait(own, seen) {
             seen = state & !(EPOCH - 1);
-            // Entering succeeds only while the region is open, and keeps it alive from then on.
+            // Entering succeeds only while the region is open, and from then on keeps it alive.
             let entered = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
                 (now & OPEN != 0).then_some(now | u64::from(own))
             });
             if let Ok(state) = entered {
                 seen = state & !(EPOCH - 1);
                 let region = self.region.load(Ordering::Relaxed);
-                // SAFETY: the region is open or waits for us, so its caller still holds it.
+                // SAFETY: this worker's bit is set in `state`, so `Finish` keeps the region's caller from returning.
                 let region = unsafe { &*region };
                 if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| region.help())).is_err() {
                     self.panicked.store(true, Ordering::Relaxed);
@@ -245,7 +250,7 @@ impl Pool {
         state
     }
 
-    /// Ends [`Pool::work`] in all threads.
+    /// Makes [`Pool::work`] return in all threads.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         drop(self.mutex.lock().unwrap_or_else(PoisonError::into_inner));
@@ -253,12 +258,12 @@ impl Pool {
     }
 }
 
-/// Where items begin that threads share.
+/// The first of the items that threads share.
 struct Items<T>(*mut T);
-// SAFETY: each item is given to one thread.
+// SAFETY: `for_each_mut` hands each item to one thread, and items may be sent to threads.
 unsafe impl<T: Send> Sync for Items<T> {}
 
-/// The time, where there is a clock.
+/// The time, if there is a clock.
 fn now() -> Option<Instant> {
     cfg!(not(target_arch = "wasm32")).then(Instant::now)
 }
@@ -273,20 +278,20 @@ impl Drop for Finish<'_> {
     fn drop(&mut self) {
         let pool = self.pool;
         pool.state.fetch_and(!OPEN, Ordering::AcqRel);
-        let mut turns = 0u32;
-        // When a worker that is still inside counts as put aside.
+        let mut spins = 0u32;
+        // When a worker that is still inside is taken for preempted.
         let mut stall = None;
         loop {
             let inside = pool.state.load(Ordering::Acquire) & INSIDE;
             if inside == 0 {
                 break;
             }
-            turns = turns.saturating_add(1);
-            if turns < CALLER_SPINS {
+            spins = spins.saturating_add(1);
+            if spins < CALLER_SPINS {
                 std::hint::spin_loop();
                 continue;
             }
-            if turns == CALLER_SPINS {
+            if spins == CALLER_SPINS {
                 stall = self.start.map(|start| Instant::now() + STALL.max(2 * start.elapsed()));
             }
             if stall.is_some_and(|stall| Instant::now() > stall) {
@@ -300,102 +305,4 @@ impl Drop for Finish<'_> {
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    fn with_workers(count: usize, test: impl FnOnce(&Pool)) {
-        let pool = Arc::new(Pool::new());
-        let threads: Vec<_> = (0..count)
-            .map(|_| {
-                let pool = Arc::clone(&pool);
-                std::thread::spawn(move || pool.work())
-            })
-            .collect();
-        while pool.threads() != count + 1 {
-            std::thread::yield_now();
-        }
-        test(&pool);
-        pool.close();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-    }
-
-    #[test]
-    fn every_index_once() {
-        for workers in 0..4 {
-            with_workers(workers, |pool| {
-                for count in [0, 1, 2, 7, 64, 1000] {
-                    for round in 0..50 {
-                        let hits: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-                        pool.for_each_range(count, &|range| {
-                            for index in range {
-                                hits[index].fetch_add(1, Ordering::Relaxed);
-                            }
-                        });
-                        assert!(hits.iter().all(|hits| hits.load(Ordering::Relaxed) == 1));
-                        if round % 25 == 0 {
-                            std::thread::sleep(Duration::from_millis(2)); // let workers park
-                        }
-                    }
-                }
-            });
-        }
-    }
-
-    #[test]
-    fn a_worker_put_aside_is_left_out_and_comes_back() {
-        with_workers(1, |pool| {
-            let caller = std::thread::current().id();
-            let helps = || {
-                let helped = AtomicBool::new(false);
-                pool.for_each_range(8, &|_| {
-                    helped.fetch_or(std::thread::current().id() != caller, Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_micros(200)); // time for the other to come
-                });
-                helped.into_inner()
-            };
-            assert!((0..100).any(|_| helps()));
-            // Too long in one piece, as if another process had its core.
-            while pool.left_out.load(Ordering::Relaxed) == 0 {
-                pool.for_each_range(8, &|_| {
-                    let worker = std::thread::current().id() != caller;
-                    std::thread::sleep(Duration::from_millis(if worker { 100 } else { 1 }));
-                });
-            }
-            assert!((1..LEAVE_OUT.start).all(|_| !helps()), "takes part although left out");
-            assert!((0..100).any(|_| helps()), "does not come back");
-        });
-    }
-
-    #[test]
-    fn two_callers_do_not_wait_for_each_other() {
-        with_workers(2, |pool| {
-            pool.for_each_range(8, &|range| {
-                let inner = AtomicUsize::new(0);
-                pool.for_each_range(10, &|range| {
-                    inner.fetch_add(range.len(), Ordering::Relaxed);
-                });
-                assert_eq!(inner.load(Ordering::Relaxed), 10, "in {range:?}");
-            });
-        });
-    }
-
-    #[test]
-    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
-        with_workers(2, |pool| {
-            for _ in 0..20 {
-                let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    pool.for_each_range(64, &|range| assert!(!range.contains(&40), "on purpose"));
-                }));
-                assert!(result.is_err());
-            }
-            let sum = AtomicUsize::new(0);
-            pool.for_each_range(100, &|range| {
-                sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
-            });
-            assert_eq!(sum.load(Ordering::Relaxed), 4950);
-        });
-    }
-}
+mod tests;

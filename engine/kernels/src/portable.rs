@@ -1,15 +1,15 @@
-//! The instruction set every CPU has: plain Rust on 16 bytes, also where others have no instance.
+//! Plain Rust on registers of 16 bytes: for every CPU, and what other instances are compared with.
 
+use crate::blocks::Blocks;
+use crate::half::f16_to_f32;
 use crate::isa::{Isa, Job};
-use crate::layout::f16_to_f32;
 
-/// Plain Rust.
+/// Plain Rust, which needs no CPU feature.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 
-// SAFETY: every operation reads or writes 16 bytes (8 for half-precision floats, 4 for a quad or signed bytes).
+// SAFETY: loads and stores are of 16 bytes, of 8 for halves, of 4 for a quad or signed bytes, of 32 for low bytes.
 unsafe impl Isa for Portable {
-    const NAME: &'static str = "portable";
     const WIDTH: usize = 16;
     type Bytes = [u8; 16];
     type Ints = [i32; 4];
@@ -26,19 +26,19 @@ unsafe impl Isa for Portable {
 
     #[inline(always)]
     unsafe fn load(self, from: *const u8) -> [u8; 16] {
-        // SAFETY: the caller vouches for 16 bytes.
+        // SAFETY: 16 bytes, as the contract grants.
         unsafe { from.cast::<[u8; 16]>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut u8, bytes: [u8; 16]) {
-        // SAFETY: the caller vouches for 16 bytes.
+        // SAFETY: 16 bytes, as the contract grants.
         unsafe { to.cast::<[u8; 16]>().write_unaligned(bytes) }
     }
 
     #[inline(always)]
     unsafe fn load_repeated(self, from: *const u8) -> [u8; 16] {
-        // SAFETY: as the caller's.
+        // SAFETY: 16 bytes, as the contract grants.
         unsafe { self.load(from) }
     }
 
@@ -59,7 +59,7 @@ unsafe impl Isa for Portable {
 
     #[inline(always)]
     unsafe fn quad(self, from: *const i8) -> [i8; 4] {
-        // SAFETY: the caller vouches for 4 bytes.
+        // SAFETY: 4 bytes, as the contract grants.
         unsafe { from.cast::<[i8; 4]>().read_unaligned() }
     }
 
@@ -133,26 +133,26 @@ unsafe impl Isa for Portable {
 
     #[inline(always)]
     unsafe fn load_floats(self, from: *const f32) -> [f32; 4] {
-        // SAFETY: the caller vouches for 16 bytes.
+        // SAFETY: 16 bytes, as the contract grants.
         unsafe { from.cast::<[f32; 4]>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store_floats(self, to: *mut f32, value: [f32; 4]) {
-        // SAFETY: the caller vouches for 16 bytes.
+        // SAFETY: 16 bytes, as the contract grants.
         unsafe { to.cast::<[f32; 4]>().write_unaligned(value) }
     }
 
     #[inline(always)]
     unsafe fn load_halves(self, from: *const u8) -> [f32; 4] {
-        // SAFETY: the caller vouches for 8 bytes.
+        // SAFETY: 8 bytes, as the contract grants: half of a register.
         let halves = unsafe { from.cast::<[[u8; 2]; 4]>().read_unaligned() };
         halves.map(|half| f16_to_f32(u16::from_le_bytes(half)))
     }
 
     #[inline(always)]
     unsafe fn load_signed_bytes(self, from: *const i8) -> [f32; 4] {
-        // SAFETY: the caller vouches for 4 bytes.
+        // SAFETY: 4 bytes, as the contract grants.
         unsafe { from.cast::<[i8; 4]>().read_unaligned() }.map(f32::from)
     }
 
@@ -184,7 +184,7 @@ unsafe impl Isa for Portable {
     #[inline(always)]
     unsafe fn store_low_bytes(self, to: *mut i8, values: &[[f32; 4]; 8]) {
         for (i, value) in values.iter().flatten().enumerate() {
-            // SAFETY: the caller vouches for 32 bytes.
+            // SAFETY: i < 32, and the contract grants 32 bytes.
             unsafe { to.add(i).write(value.to_bits() as i8) };
         }
     }
@@ -204,3 +204,6 @@ unsafe impl Isa for Portable {
         ints.map(|int| int as f32)
     }
 }
+
+// SAFETY: it overrides no operation.
+unsafe impl Blocks for Portable {}

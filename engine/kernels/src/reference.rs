@@ -1,4 +1,4 @@
-//! The oracle: products computed the naive way, code by code, in the order that law 2 sets.
+//! The reference: products computed naively, code by code, in the order of operations that law 2 demands.
 
 use crate::activations::Activations;
 use crate::layout::{BLOCK, Matrix, Zero};

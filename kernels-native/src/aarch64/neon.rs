@@ -1,7 +1,7 @@
 //! NEON: 128-bit registers, `tbl` for lookups; dot products by `smlal`, or by `sdot` where the CPU has it
 //! (Cortex-A55, A75 and later; not the Pi 3, Zero 2 W and 4).
 
-use edgellm_kernels::{Isa, Job};
+use edgellm_kernels::{Blocks, Isa, Job};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -29,17 +29,18 @@ impl Dotprod {
     }
 }
 
-/// Everything below needs NEON, which a value of [`Neon`] or [`Dotprod`] proves.
+/// Everything below needs NEON, and some of [`Dotprod`] the dot-product extension.
 macro_rules! neon {
     ($body:expr) => {
-        // SAFETY: the value proves the features; memory accesses are vouched for by the caller.
+        // SAFETY: `self`, or that of the calling operation, proves the features, see `detect` of its type; an operation
+        // that accesses memory is an `unsafe fn`, and accesses no more than its contract grants.
         unsafe { $body }
     };
 }
 
-/// Instructions whose intrinsics the compiler takes apart: of `smlal2` and `smull2` with a register that has equal
-/// halves, or stays the same in a loop, it makes `ext` and `smlal`; of `addp` two `uzp` and an `add`. By hand they
-/// are a sixth of the instructions of an int4 product (benches/arm_model.py).
+/// Instructions whose intrinsics the compiler replaces by several: `smlal2` and `smull2`, with a register that has equal
+/// halves or does not change in a loop, by `ext` and `smlal`; `addp` by two `uzp` and an `add`. Written as assembly they
+/// save a sixth of the instructions of an int4 product (benches/arm_model.py).
 macro_rules! instruction {
     ($text:literal, $type:ty, $a:expr, $b:expr) => {{
         let result: $type;
@@ -48,7 +49,7 @@ macro_rules! instruction {
     }};
 }
 
-/// What both instances share.
+/// The vector operations that both instances share.
 macro_rules! shared {
     () => {
         const WIDTH: usize = 16;
@@ -154,7 +155,7 @@ macro_rules! shared {
             neon!({
                 let halves = vld1_u16(from.cast());
                 let floats: float32x4_t;
-                // The intrinsic for this baseline instruction needs a type that is not stable yet.
+                // This instruction is part of the baseline, but its intrinsic needs a type that is not stable yet.
                 asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) floats, in(vreg) halves,
                      options(pure, nomem, nostack, preserves_flags));
                 floats
@@ -230,9 +231,8 @@ macro_rules! shared {
     };
 }
 
-// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad or signed bytes.
+// SAFETY: loads and stores are of 16 bytes, of 8 for halves, of 4 for a quad or signed bytes, of 32 for low bytes.
 unsafe impl Isa for Neon {
-    const NAME: &'static str = "neon";
     /// 16-bit products of bytes 0 to 7 and of bytes 8 to 15: 8 of codes below 16 stay below 8 * 15 * 127.
     type SmallSum = [int16x8_t; 2];
     /// 32-bit sums of pairs of bytes 0 to 7 and of bytes 8 to 15.
@@ -307,9 +307,8 @@ unsafe impl Isa for Neon {
     }
 }
 
-// SAFETY: loads and stores are of 16 bytes, of 8 for halves and of 4 for a quad or signed bytes.
+// SAFETY: loads and stores are of 16 bytes, of 8 for halves, of 4 for a quad or signed bytes, of 32 for low bytes.
 unsafe impl Isa for Dotprod {
-    const NAME: &'static str = "neon-dotprod";
     type SmallSum = int32x4_t;
     type ByteSum = int32x4_t;
 
@@ -355,6 +354,12 @@ unsafe impl Isa for Dotprod {
     }
 }
 
+// SAFETY: it overrides no operation.
+unsafe impl Blocks for Neon {}
+
+// SAFETY: it overrides no operation.
+unsafe impl Blocks for Dotprod {}
+
 /// Products of bytes 8 to 15.
 #[inline(always)]
 fn smull2(a: int8x16_t, b: int8x16_t) -> int16x8_t {
@@ -371,7 +376,7 @@ fn smlal2(mut sum: int16x8_t, a: int8x16_t, b: int8x16_t) -> int16x8_t {
     })
 }
 
-/// Byte codes less 128.
+/// Byte codes minus 128.
 #[inline(always)]
 fn signed(codes: uint8x16_t) -> int8x16_t {
     neon!(vreinterpretq_s8_u8(veorq_u8(codes, vdupq_n_u8(128))))
@@ -384,7 +389,7 @@ fn signed(codes: uint8x16_t) -> int8x16_t {
 #[inline]
 #[target_feature(enable = "dotprod")]
 unsafe fn sdot(mut sum: int32x4_t, codes: uint8x16_t, quad: int8x16_t) -> int32x4_t {
-    // SAFETY: the instruction reads and writes these registers only.
+    // SAFETY: the CPU has the instruction, which accesses these registers only.
     unsafe {
         asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sum, in(vreg) codes, in(vreg) quad,
              options(pure, nomem, nostack, preserves_flags));

@@ -1,7 +1,7 @@
 //! AVX2: 256-bit registers, `vpshufb` for lookups, `vpmaddubsw` for dot products.
 
-use super::Ahead;
-use edgellm_kernels::{Isa, Job};
+use super::ahead::Ahead;
+use edgellm_kernels::{Blocks, Isa, Job};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX2 and F16C.
@@ -15,19 +15,18 @@ impl Avx2 {
     }
 }
 
-/// Everything below needs AVX2 (and F16C), which a value of [`Avx2`] proves.
+/// Everything below needs AVX2 and F16C.
 macro_rules! avx2 {
     ($body:expr) => {
-        // SAFETY: a value of `Avx2` proves the features; memory accesses are vouched for by the caller.
+        // SAFETY: `self` proves the features, see `Avx2::detect`; an operation that accesses memory is an `unsafe fn`, and
+        // accesses no more than its contract grants.
         unsafe { $body }
     };
 }
 
-// SAFETY: loads and stores are of 32 bytes, of 16 for halves, of 8 for signed bytes and of 4 for a quad.
+// SAFETY: loads and stores are of 32 bytes, of 16 for halves and repeated bytes, of 8 for signed bytes and of 4 for a quad.
 unsafe impl Isa for Avx2 {
-    const NAME: &'static str = "avx2";
     const WIDTH: usize = 32;
-    const TOKEN_BY_TOKEN: bool = true;
     type Bytes = __m256i;
     type Ints = __m256i;
     type Floats = __m256;
@@ -35,8 +34,8 @@ unsafe impl Isa for Avx2 {
     /// 16-bit sums of pairs: 8 products of codes below 16 stay below 8 * 15 * 127 * 2 = 30480.
     type SmallSum = __m256i;
     type ByteSum = __m256i;
-    /// Bytes added as 16-bit lanes, and their high bytes added alone: the low bytes' sums are the first minus
-    /// 256 times the second. Two adds and a shift, where widening would take two shuffles and two adds.
+    /// The sums of bytes added as 16-bit lanes, and those of their high bytes alone: the low bytes' sums are the first minus
+    /// 256 times the second. Two additions and a shift, where widening would take two shuffles and two additions.
     type LookupSum = [__m256i; 2];
 
     #[inline(always)]
@@ -65,7 +64,7 @@ unsafe impl Isa for Avx2 {
 
     #[inline(always)]
     fn append_bit(self, bytes: __m256i, flags: __m256i, mask: __m256i) -> __m256i {
-        // Masks have one bit, so "in common" is "equal after and"; the comparison's -1 is subtracted.
+        // A byte of the mask has one bit, so `flags & mask` is either 0 or equal to it; the comparison gives -1.
         avx2!({
             let common = _mm256_cmpeq_epi8(_mm256_and_si256(flags, mask), mask);
             _mm256_sub_epi8(_mm256_add_epi8(bytes, bytes), common)
@@ -235,7 +234,7 @@ unsafe impl Isa for Avx2 {
 
     #[inline(always)]
     fn weights_ahead(self) -> usize {
-        self.0.0 as usize
+        self.0.bytes()
     }
 
     #[inline(always)]
@@ -254,7 +253,12 @@ unsafe impl Isa for Avx2 {
     }
 }
 
-/// Both 128-bit halves of 16-bit sums added up, widened, plus `start`.
+// SAFETY: it overrides no operation.
+unsafe impl Blocks for Avx2 {
+    const TOKEN_BY_TOKEN: bool = true;
+}
+
+/// The sum of both 128-bit parts of 16-bit sums, widened, plus `start`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn rows(sums: __m256i, start: __m256i) -> __m256i {

@@ -1,8 +1,8 @@
 //! AVX-512 with BW and VNNI: 512-bit registers, `vpdpbusd` for dot products; lookups by `vpshufb`, or by VBMI's
-//! `vpermb`, which serves four tables at once.
+//! `vpermb`, which looks up in four tables at once.
 
-use super::{Ahead, amx};
-use edgellm_kernels::{Isa, Job, TileJob, Tiles};
+use super::ahead::Ahead;
+use edgellm_kernels::{Blocks, Isa, Job};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, VL and VNNI (which implies AVX2 and F16C).
@@ -21,27 +21,28 @@ impl Avx512 {
     }
 }
 
-/// Proof that the CPU has what [`Avx512`] proves, and VBMI; with `TILES` AMX, too.
+/// Proof that the CPU has what [`Avx512`] proves, and VBMI.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512Vbmi<const TILES: bool>(Ahead);
+pub struct Avx512Vbmi(Ahead);
 
-impl<const TILES: bool> Avx512Vbmi<TILES> {
+impl Avx512Vbmi {
     /// The proof, if the CPU has the features.
     pub fn detect() -> Option<Self> {
         let Avx512(ahead) = Avx512::detect()?;
-        (is_x86_feature_detected!("avx512vbmi") && (!TILES || amx::available())).then_some(Avx512Vbmi(ahead))
+        is_x86_feature_detected!("avx512vbmi").then_some(Avx512Vbmi(ahead))
     }
 }
 
-/// Everything below needs the features that a value of [`Avx512`] proves.
+/// Everything below needs the features of [`Avx512`], and the overrides of [`Avx512Vbmi`] VBMI.
 macro_rules! avx512 {
     ($body:expr) => {
-        // SAFETY: a value of `Avx512` proves the features; memory accesses are vouched for by the caller.
+        // SAFETY: `self` proves the features, see `detect` of its type; an operation that accesses memory is an
+        // `unsafe fn`, and accesses no more than its contract grants.
         unsafe { $body }
     };
 }
 
-/// What both instances share.
+/// The vector operations, which both instances share except for [`Isa::enter`].
 macro_rules! shared {
     () => {
         const WIDTH: usize = 64;
@@ -218,7 +219,7 @@ macro_rules! shared {
             avx512!({
                 let first = _mm512_cvtepi32_epi8(_mm512_castps_si512(values[0]));
                 let last = _mm512_cvtepi32_epi8(_mm512_castps_si512(values[1]));
-                // One store of both, because `vpmovdb` to memory is slow on Zen 4.
+                // One store for both, because `vpmovdb` to memory is slow on Zen 4.
                 _mm256_storeu_si256(to.cast(), _mm256_set_m128i(last, first))
             })
         }
@@ -235,7 +236,7 @@ macro_rules! shared {
 
         #[inline(always)]
         fn weights_ahead(self) -> usize {
-            self.0.0 as usize
+            self.0.bytes()
         }
 
         #[inline(always)]
@@ -255,10 +256,9 @@ macro_rules! shared {
     };
 }
 
-// SAFETY: loads and stores are of 64 bytes, of 32 for halves, of 16 for signed bytes and of 4 for a quad.
+// SAFETY: loads and stores are of 64 bytes, of 32 for halves and low bytes, of 16 for signed and repeated bytes and of 4
+// for a quad.
 unsafe impl Isa for Avx512 {
-    const NAME: &'static str = "avx512";
-
     shared!();
 
     #[inline(always)]
@@ -271,34 +271,29 @@ unsafe impl Isa for Avx512 {
     }
 }
 
-// SAFETY: loads and stores are of 64 bytes, of 32 for halves, of 16 for signed bytes and of 4 for a quad;
-// `lookup_block` reads as much as it says.
-unsafe impl<const TILES: bool> Isa for Avx512Vbmi<TILES> {
-    const NAME: &'static str = if TILES { "avx512amx" } else { "avx512vbmi" };
-    const TILES: bool = TILES;
-
+// SAFETY: the same.
+unsafe impl Isa for Avx512Vbmi {
     shared!();
-
-    #[inline(always)]
-    fn multiply_by_tiles(self, job: TileJob<'_>) {
-        if TILES {
-            job.run(Avx512Vbmi::<true>(self.0)); // itself, as the compiler does not know
-        }
-    }
 
     #[inline(always)]
     fn enter<J: Job<Self>>(self, job: J) -> J::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi,f16c,avx2")]
-        fn inner<const TILES: bool, J: Job<Avx512Vbmi<TILES>>>(isa: Avx512Vbmi<TILES>, job: J) -> J::Output {
+        fn inner<J: Job<Avx512Vbmi>>(isa: Avx512Vbmi, job: J) -> J::Output {
             job.run(isa)
         }
         avx512!(inner(self, job))
     }
+}
 
-    /// `vpermb` looks up in 64 bytes, so in four tables of 16 at once, told apart by bits 4 and 5 of an index.
-    /// Indexes are first transposed so that the four bytes of a lane are one row in four LUT groups; then the
-    /// dot product with constant 1, 2, 4 or 8 adds them up, weighted by their plane, without any widening or
-    /// folding: 8 operations for 64 bytes of indexes, where `vpshufb` takes 11 and 19 more a block.
+// SAFETY: it overrides no operation.
+unsafe impl Blocks for Avx512 {}
+
+// SAFETY: `lookup_block` loads 64 bytes from each half of 128 bytes of tables and of each plane.
+unsafe impl Blocks for Avx512Vbmi {
+    /// `vpermb` looks up in 64 bytes, that is in four tables of 16, told apart by bits 4 and 5 of an index. Indexes are
+    /// first transposed so that the four bytes of a lane are one row in four LUT groups; then the dot product with constant
+    /// 1, 2, 4 or 8 adds them, weighted by their plane, without widening or folding: 8 operations for 64 bytes of indexes,
+    /// where `vpshufb` takes 11, and 19 more for each block.
     #[inline(always)]
     unsafe fn lookup_block<const BITS: usize>(
         self,
@@ -333,41 +328,7 @@ unsafe impl<const TILES: bool> Isa for Avx512Vbmi<TILES> {
     }
 }
 
-// SAFETY: loads and stores are of 64 bytes; `sums` reads and writes as much as it says.
-unsafe impl Tiles for Avx512Vbmi<true> {
-    #[inline(always)]
-    fn begin(self) {
-        avx512!(amx::begin());
-    }
-
-    #[inline(always)]
-    fn end(self) {
-        avx512!(amx::end());
-    }
-
-    #[inline(always)]
-    unsafe fn sums<const SIGNED: bool>(
-        self,
-        codes: *const u8,
-        values: *const i8,
-        sums: *mut i32,
-        stride: usize,
-    ) {
-        avx512!(amx::sums::<SIGNED>(codes, values, sums, stride));
-    }
-
-    #[inline(always)]
-    unsafe fn load_ints(self, from: *const i32) -> __m512i {
-        avx512!(_mm512_loadu_si512(from.cast()))
-    }
-
-    #[inline(always)]
-    unsafe fn store_ints(self, to: *mut i32, ints: __m512i) {
-        avx512!(_mm512_storeu_si512(to.cast(), ints))
-    }
-}
-
-/// Byte 4r+g takes the byte of row r, 0 to 15, in tile g.
+/// Byte 4r+g is the byte of row r, 0 to 15, in tile g.
 static TRANSPOSE: [u8; 64] = {
     let mut from = [0; 64];
     let mut i = 0;
@@ -380,8 +341,8 @@ static TRANSPOSE: [u8; 64] = {
     from
 };
 
-/// Sums of the low and of the high bytes side by side, while the first half of four 128-bit parts is added to
-/// the second: 4 shuffles fewer than folding the registers one by one.
+/// Sums of the low and of the high bytes side by side, with the first two of the four 128-bit parts added to the last two: 4
+/// shuffles fewer than folding the registers one by one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn fold([all, odd]: [__m512i; 2]) -> __m512i {

@@ -1,13 +1,13 @@
 //! Both products of attention over pages in 8 bits: keys by dot products with quantized queries, values as floats.
 
 use super::halves::registers;
-use super::{EXTRA, Scores};
+use super::query::{EXTRA, Scores};
 use crate::activations::Activations;
 use crate::isa::Isa;
 use crate::layout::{GROUPS_PER_BLOCK, LUT_GROUP};
 use crate::page::{CACHE_BLOCK, HeadLayout, PAGE_POSITIONS};
 
-/// The second digit of a block that has none.
+/// The fine digit of a block that is not refined.
 static NO_DIGIT: [i8; CACHE_BLOCK] = [0; CACHE_BLOCK];
 
 /// One block of a query.
@@ -16,7 +16,7 @@ struct Block {
     /// 32 values of each digit.
     digits: [*const i8; 2],
     sums: [i32; 2],
-    /// Of 64 * first + second.
+    /// The unit of 64 * first + second.
     scale: f32,
 }
 
@@ -30,13 +30,13 @@ fn block_of(quantized: &Activations, query: usize, block: usize) -> Block {
         let fine = token.fine.values[block * CACHE_BLOCK..][..CACHE_BLOCK].as_ptr();
         Block { digits: [coarse, fine], sums: [sum, token.fine.sums[block]], scale }
     } else {
-        // All zeros, or not finite.
+        // With every block refined, only those of zeros, or with values that are not finite, have no fine digit.
         Block { digits: [coarse, NO_DIGIT.as_ptr()], sums: [sum, 0], scale: scale * (1.0 / 64.0) }
     }
 }
 
-/// The queries with these numbers in `quantized` times the first `count` of the part's keys, (padded / 4, 64, 4). What
-/// is behind `count` is arbitrary.
+/// The queries with these indexes in `quantized` times the first `count` of the part's keys, (padded / 4, 64, 4). Scores
+/// from `count` on are arbitrary.
 #[inline(always)]
 pub(super) fn scores<I: Isa, const QUERIES: usize>(
     isa: I,
@@ -50,7 +50,7 @@ pub(super) fn scores<I: Isa, const QUERIES: usize>(
     let blocks = layout.padded() / CACHE_BLOCK;
     let (keys, scales) = (part.as_ptr(), part[layout.scales()..].as_ptr());
     assert_eq!(part.len(), layout.bytes());
-    // Sums for two digits of each query.
+    // Each query needs sums for two digits.
     let registers = if I::REGISTERS == 32 { 4 } else { 2 };
     let registers = match QUERIES {
         ..=2 => registers,
@@ -66,13 +66,13 @@ pub(super) fn scores<I: Isa, const QUERIES: usize>(
             *query = block_of(quantized, number, block);
         }
         for at in (0..count).step_by(registers * lanes) {
-            // SAFETY: block < blocks and at + registers * lanes <= 64, so the part's length covers keys, scales and
-            // scores; a digit has 32 values.
+            // SAFETY: block < blocks, and at + registers * lanes <= 64 because both factors are powers of two: keys and
+            // scales are within the part, whose length is asserted above, and scores within 64. A digit has 32 values.
             unsafe {
                 let mut sums = [[[isa.byte_zero(); 2]; 4]; QUERIES];
                 for group in 0..GROUPS_PER_BLOCK {
                     let row = (block * GROUPS_PER_BLOCK + group) * PAGE_POSITIONS + at;
-                    // The values, as many bytes, come next.
+                    // The values, as many bytes, are read next.
                     for line in (0..registers * I::WIDTH).step_by(64) {
                         isa.prefetch(keys.wrapping_add(layout.values() + LUT_GROUP * row + line));
                     }
@@ -90,7 +90,7 @@ pub(super) fn scores<I: Isa, const QUERIES: usize>(
                     let scale = isa.load_halves(scales.add(2 * (block * PAGE_POSITIONS + at + r * lanes)));
                     for query in 0..QUERIES {
                         let Block { sums: [coarse, fine], scale: unit, .. } = queries[query];
-                        // A key's code is 128 less than its byte.
+                        // A key's byte is its code plus 128.
                         let offset = 128 + I::BYTE_OFFSET;
                         let coarse = isa.byte_total(sums[query][r][0], -offset * coarse);
                         let fine = isa.byte_total(sums[query][r][1], -offset * fine);
@@ -106,8 +106,8 @@ pub(super) fn scores<I: Isa, const QUERIES: usize>(
     scores
 }
 
-/// `totals = totals * correction + weights (QUERIES, count) x values (count, padded)`. What is at `next`, the keys
-/// of the next page, is wanted soon.
+/// `totals = totals * correction + weights (QUERIES, count) x values (count, padded)`. Prefetches from `next`, the keys of
+/// the next page.
 #[inline(always)]
 #[expect(clippy::too_many_arguments)]
 pub(super) fn accumulate<I: Isa, const QUERIES: usize>(
@@ -127,9 +127,10 @@ pub(super) fn accumulate<I: Isa, const QUERIES: usize>(
     assert!(count <= PAGE_POSITIONS && part.len() == layout.bytes() && totals.len() == QUERIES * stride);
     let registers = registers::<I, QUERIES>().min(CACHE_BLOCK / lanes);
     for block in 0..padded / CACHE_BLOCK {
-        // SAFETY: block * 32 + at + registers * lanes <= padded, so values, scales and totals are long enough.
+        // SAFETY: block * 32 + at + registers * lanes <= padded and position < 64, so values, scales, weights and totals
+        // are within the lengths asserted above.
         unsafe {
-            // The scales of the block's values, put into the weights.
+            // The weights times the scales of the block's values.
             let mut scaled = [[0.0f32; PAGE_POSITIONS]; QUERIES];
             for position in (0..PAGE_POSITIONS).step_by(lanes) {
                 let scale = isa.load_halves(scales.as_ptr().add(2 * (block * PAGE_POSITIONS + position)));

@@ -1,12 +1,13 @@
 //! Both products of attention over pages in half precision.
 
-use super::{EXTRA, MAX_HEAD_DIM, Scores};
+use super::query::{EXTRA, MAX_HEAD_DIM, Scores};
 use crate::isa::Isa;
 use crate::page::{HeadLayout, PAGE_POSITIONS};
 use std::mem::MaybeUninit;
 
-/// Registers of sums that each query gets: of those there are, about half. One for many queries: then the product's
-/// operand is broadcast as it is loaded, where `vbroadcastss` for two takes half a cycle of Zen 4's multipliers.
+/// Registers of sums for each query, such that all queries use about half of the registers. For many queries only one:
+/// then the multiplication broadcasts its operand as it loads it, where a `vbroadcastss` shared by two registers takes
+/// half a cycle of Zen 4's multipliers.
 #[inline(always)]
 pub(super) const fn registers<I: Isa, const QUERIES: usize>() -> usize {
     match (I::REGISTERS == 32, QUERIES) {
@@ -16,7 +17,7 @@ pub(super) const fn registers<I: Isa, const QUERIES: usize>() -> usize {
     }
 }
 
-/// Room for queries, (head_dim, QUERIES): then a loop over the elements has one pointer for all queries.
+/// Room for transposed queries, (head_dim, QUERIES), so that a loop over the elements needs one pointer for all of them.
 pub(super) struct Transposed<const QUERIES: usize>([[MaybeUninit<f32>; QUERIES]; MAX_HEAD_DIM]);
 
 impl<const QUERIES: usize> Transposed<QUERIES> {
@@ -34,13 +35,13 @@ impl<const QUERIES: usize> Transposed<QUERIES> {
                 to.write(query[d]);
             }
         }
-        // SAFETY: all of them were just written.
+        // SAFETY: the loop has written all elements of all `head_dim` rows.
         unsafe { std::slice::from_raw_parts(rows.as_ptr().cast(), head_dim) }
     }
 }
 
-/// `queries`, (head_dim, QUERIES), times the first `count` of the part's keys, (padded, 64). What is behind `count`
-/// is arbitrary.
+/// `queries`, (head_dim, QUERIES), times the first `count` of the part's keys, (padded, 64). Scores from `count` on are
+/// arbitrary.
 #[inline(always)]
 pub(super) fn scores<I: Isa, const QUERIES: usize>(
     isa: I,
@@ -52,7 +53,7 @@ pub(super) fn scores<I: Isa, const QUERIES: usize>(
     let lanes = I::WIDTH / 4;
     let head_dim = layout.head_dim();
     let keys: *const u8 = part.as_ptr();
-    // A power of two of registers a query, so that runs divide 64 positions.
+    // A power of two for each query, so that runs divide 64 positions.
     let registers = registers::<I, QUERIES>().min(PAGE_POSITIONS / lanes);
     let mut scores = [[0.0; PAGE_POSITIONS]; QUERIES];
     assert!(queries.len() == head_dim && 2 * head_dim * PAGE_POSITIONS <= part.len());
@@ -60,13 +61,14 @@ pub(super) fn scores<I: Isa, const QUERIES: usize>(
     for at in (0..count).step_by(registers * lanes) {
         let mut sums = [[isa.splat(0.0); 16]; QUERIES];
         for (d, queries) in queries.iter().enumerate() {
-            // The values, of which a row is as long, come next.
+            // The values, in rows of the same length, are read next.
             for line in (0..2 * registers * lanes).step_by(64) {
                 isa.prefetch(keys.wrapping_add(layout.values() + 2 * (d * PAGE_POSITIONS + at) + line));
             }
             let mut loaded = [isa.splat(0.0); 16];
             for r in 0..registers {
-                // SAFETY: at + registers * lanes <= 64 and d < head_dim, so the part's length covers it.
+                // SAFETY: at + registers * lanes <= 64 and d < head_dim, so the load is within the first
+                // 2 * head_dim * 64 bytes of the part, whose length is asserted above.
                 loaded[r] = unsafe { isa.load_halves(keys.add(2 * (d * PAGE_POSITIONS + at + r * lanes))) };
             }
             for (query, sums) in queries.iter().zip(sums.iter_mut()) {
@@ -78,7 +80,7 @@ pub(super) fn scores<I: Isa, const QUERIES: usize>(
         }
         for (scores, sums) in scores.iter_mut().zip(sums) {
             for (r, sum) in sums.into_iter().enumerate().take(registers) {
-                // SAFETY: at + registers * lanes <= 64.
+                // SAFETY: at + registers * lanes <= 64, the number of a query's scores.
                 unsafe { isa.store_floats(scores.as_mut_ptr().add(at + r * lanes), sum) };
             }
         }
@@ -86,8 +88,8 @@ pub(super) fn scores<I: Isa, const QUERIES: usize>(
     scores
 }
 
-/// `totals = totals * correction + weights (QUERIES, count) x values (count, padded)`. What is at `next`, the keys
-/// of the next page, is wanted soon.
+/// `totals = totals * correction + weights (QUERIES, count) x values (count, padded)`. Prefetches from `next`, the keys of
+/// the next page.
 #[inline(always)]
 #[expect(clippy::too_many_arguments)]
 pub(super) fn accumulate<I: Isa, const QUERIES: usize>(
@@ -106,7 +108,7 @@ pub(super) fn accumulate<I: Isa, const QUERIES: usize>(
     assert!(padded.is_multiple_of(lanes) && totals.len() == QUERIES * (padded + EXTRA));
     let wide = registers::<I, QUERIES>();
     let mut at = 0;
-    // SAFETY: at + registers * lanes <= padded in every run, the length of each row of `values` and `totals`.
+    // SAFETY: at + registers * lanes <= padded in every run; the lengths asserted above are those that `run` needs.
     unsafe {
         while at + wide * lanes <= padded {
             run(
@@ -133,8 +135,8 @@ pub(super) fn accumulate<I: Isa, const QUERIES: usize>(
 /// Elements `at..at + registers * lanes` of [`accumulate`].
 ///
 /// # Safety
-/// At most 64 rows; `padded` elements of each of their values are readable, and `padded + EXTRA` totals a query
-/// writable; the elements are below `padded`.
+/// `count` is at most 64; (count, padded) halves are readable at `values`, (QUERIES, padded + EXTRA) floats readable and
+/// writable at `totals`; `at + registers * lanes` is at most `padded`.
 #[inline(always)]
 #[expect(clippy::too_many_arguments)]
 unsafe fn run<I: Isa, const QUERIES: usize>(
@@ -150,7 +152,7 @@ unsafe fn run<I: Isa, const QUERIES: usize>(
     registers: usize,
 ) {
     let (lanes, stride) = (I::WIDTH / 4, padded + EXTRA);
-    // SAFETY: the caller's.
+    // SAFETY: r < registers, so elements are below `padded` in each row; position < count, of 64 weights.
     unsafe {
         let mut sums = [[isa.splat(0.0); 16]; QUERIES];
         for query in 0..QUERIES {

@@ -1,25 +1,85 @@
-//! Blocks of one token, as loops over LUT groups that the engine finds as loops.
+//! Whole blocks, as loops over LUT groups that stay loops in the module.
 //!
-//! LLVM would unroll them and then compute sum after sum, each over all groups, with all codes kept until the last one:
-//! engines run out of registers. What loops gain, and what else was tried, is in docs/architecture.md.
+//! LLVM would unroll them and then compute sum after sum, each over all groups, keeping all codes until the last one, for
+//! which engines run out of registers. What loops gain, and what else was tried, is in docs/experiments/webassembly-kernels.md.
 
-use super::Simd128;
+use super::vectors::Simd128;
+use crate::activations::BlockValues;
 #[cfg(target_feature = "relaxed-simd")]
 use crate::activations::TABLE_BIAS;
-use crate::isa::{BlockValues, Isa};
+use crate::blocks::Blocks;
+use crate::isa::Isa;
 use crate::layout::GROUPS_PER_BLOCK;
 use std::arch::wasm32::*;
 #[cfg(target_feature = "relaxed-simd")]
 use std::mem::MaybeUninit;
 
-/// Sums of a block of nibbles, with activations widened to 16 bits that hold both digits: a refined block takes no more
+// SAFETY: the functions below access what their contracts grant, which are those of the operations.
+unsafe impl Blocks for Simd128 {
+    const SINGLE_BLOCK_GROUPS: bool = true;
+    const TOKEN_BY_TOKEN: bool = cfg!(target_feature = "relaxed-simd");
+
+    #[inline(always)]
+    unsafe fn nibble_block(self, codes: *const u8, values: BlockValues) -> [v128; 8] {
+        // SAFETY: both have the contract of this operation.
+        unsafe {
+            #[cfg(target_feature = "relaxed-simd")]
+            if !values.refined {
+                return narrow_nibbles(codes, values);
+            }
+            nibbles(codes, values)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn byte_block(self, codes: *const u8, values: BlockValues) -> [v128; 8] {
+        // SAFETY: `bytes` has the contract of this operation.
+        unsafe { bytes(codes, values) }
+    }
+
+    #[inline(always)]
+    unsafe fn unpacked_block<const SMALL: bool>(
+        self,
+        codes: [&[v128; GROUPS_PER_BLOCK]; 2],
+        values: BlockValues,
+    ) -> [v128; 2] {
+        // SAFETY: `unpacked` has the contract of this operation.
+        unsafe { [unpacked(codes[0], values); 2] }
+    }
+
+    #[cfg(target_feature = "relaxed-simd")]
+    #[inline(always)]
+    unsafe fn small_block(self, codes: *const u8, values: BlockValues) -> [v128; 8] {
+        // SAFETY: `small` has the contract of this operation.
+        unsafe { small(codes, values) }
+    }
+
+    #[inline(always)]
+    unsafe fn lookup_block<const BITS: usize>(
+        self,
+        codes: *const u8,
+        tables: *const u8,
+        start: i32,
+    ) -> [v128; 8] {
+        // SAFETY: both have the contract of this operation.
+        unsafe {
+            #[cfg(target_feature = "relaxed-simd")]
+            if BITS == 2 {
+                return plane_pair(codes, tables, start);
+            }
+            planes::<BITS>(codes, tables, start)
+        }
+    }
+}
+
+/// Sums of a block of nibbles, with activations widened to 16 bits that hold both digits: a refined block takes no longer
 /// than another.
 ///
 /// # Safety
-/// As for [`Isa::nibble_block`].
+/// As for [`Blocks::nibble_block`].
 #[inline(always)]
-pub(super) unsafe fn nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
-    // SAFETY: the caller's.
+unsafe fn nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
+    // SAFETY: group < 8 and t < 4, so loads end at byte 512 at most; each digit has 32 values.
     unsafe {
         let quads = WideQuads::new(values);
         let mut sums = [[start(values); 4]; 2];
@@ -27,7 +87,7 @@ pub(super) unsafe fn nibbles(codes: *const u8, values: BlockValues) -> [v128; 8]
         for group in 0..groups() {
             let [even, odd] = quads.group(group);
             for t in 0..4 {
-                // The four nibbles of a 16-bit lane are taken apart without going through bytes.
+                // The four nibbles of a 16-bit lane are extracted directly, without a step of bytes.
                 let packed = v128_load(codes.add(64 * group + 16 * t).cast());
                 let low_even = i32x4_dot_i16x8(v128_and(packed, mask), even);
                 let low_odd = i32x4_dot_i16x8(v128_and(u16x8_shr(packed, 8), mask), odd);
@@ -42,19 +102,20 @@ pub(super) unsafe fn nibbles(codes: *const u8, values: BlockValues) -> [v128; 8]
     }
 }
 
-/// Sums of a block of nibbles over the first digit, in bytes.
+/// Sums of a block of nibbles over the coarse digit, in bytes.
 ///
 /// # Safety
-/// As for [`Isa::nibble_block`].
+/// As for [`Blocks::nibble_block`].
 #[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
-pub(super) unsafe fn narrow_nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
-    // SAFETY: the caller's.
+unsafe fn narrow_nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
+    // SAFETY: group < 8 and t < 4, so loads end at byte 512 and at value 32 at most.
     unsafe {
         // 16-bit sums of pairs, below 8 * 15 * 127 * 2 = 30480.
         let mut sums = [[i16x8_splat(0); 4]; 2];
         let mask = u8x16_splat(15);
-        // Two in a turn: where an engine looks at a deadline in each, as wasmtime does, it spills the sums for that.
+        // Two in each iteration: an engine that checks a deadline in each iteration, as wasmtime does, spills the sums for
+        // it.
         for pair in 0..groups() / 2 {
             for group in [2 * pair, 2 * pair + 1] {
                 let quad = v128_load32_splat(values.digits[0].add(4 * group).cast());
@@ -76,10 +137,10 @@ pub(super) unsafe fn narrow_nibbles(codes: *const u8, values: BlockValues) -> [v
 /// Sums of a block of bytes, as [`nibbles`].
 ///
 /// # Safety
-/// As for [`Isa::byte_block`].
+/// As for [`Blocks::byte_block`].
 #[inline(always)]
-pub(super) unsafe fn bytes(codes: *const u8, values: BlockValues) -> [v128; 8] {
-    // SAFETY: the caller's.
+unsafe fn bytes(codes: *const u8, values: BlockValues) -> [v128; 8] {
+    // SAFETY: group < 8 and t < 8, so loads end at byte 1024 at most; each digit has 32 values.
     unsafe {
         let quads = WideQuads::new(values);
         let mut rows = [start(values); 8];
@@ -99,15 +160,15 @@ pub(super) unsafe fn bytes(codes: *const u8, values: BlockValues) -> [v128; 8] {
 /// Sums of a register's rows over an unpacked block, as [`nibbles`].
 ///
 /// # Safety
-/// 32 values of each digit are readable.
+/// 32 bytes are readable at each digit of `values`.
 #[inline(always)]
-pub(super) unsafe fn unpacked(codes: &[v128; GROUPS_PER_BLOCK], values: BlockValues) -> v128 {
-    // SAFETY: the caller's.
+unsafe fn unpacked(codes: &[v128; GROUPS_PER_BLOCK], values: BlockValues) -> v128 {
+    // SAFETY: each digit has 32 values, by this function's contract.
     let WideQuads([a, b, c, d]) = unsafe { WideQuads::new(values) };
     let (even, odd) = ([lanes(a), lanes(b)], [lanes(c), lanes(d)]);
     let mut sum = start(values);
     for (group, &codes) in codes.iter().enumerate() {
-        // What does not depend on the token is done once for all of them.
+        // This does not depend on the token, so the compiler moves it out of the loop over tokens.
         let (even_codes, odd_codes) = (v128_and(codes, u16x8_splat(255)), u16x8_shr(codes, 8));
         let even = i32x4_dot_i16x8(even_codes, even[group / 4][group % 4]);
         let odd = i32x4_dot_i16x8(odd_codes, odd[group / 4][group % 4]);
@@ -119,15 +180,15 @@ pub(super) unsafe fn unpacked(codes: &[v128; GROUPS_PER_BLOCK], values: BlockVal
 /// Sums of 32 rows over an unpacked block of codes below 16, digit by digit.
 ///
 /// # Safety
-/// As for [`Isa::small_block`].
+/// As for [`Blocks::small_block`].
 #[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
-pub(super) unsafe fn small(codes: *const u8, values: BlockValues) -> [v128; 8] {
+unsafe fn small(codes: *const u8, values: BlockValues) -> [v128; 8] {
     let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
-    // Zeros would be written by a call.
+    // Uninitialized, because writing zeros would be a call.
     let mut rows = MaybeUninit::<[v128; 8]>::uninit();
     let to = rows.as_mut_ptr().cast();
-    // SAFETY: the caller's; all 8 rows are written first.
+    // SAFETY: the contract is that of `small_digit`, which without `REFINE` writes all 8 rows.
     unsafe {
         small_digit::<false>(codes, coarse, coarse_start, to);
         if refined {
@@ -144,22 +205,22 @@ pub(super) unsafe fn small(codes: *const u8, values: BlockValues) -> [v128; 8] {
 #[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
 unsafe fn small_digit<const REFINE: bool>(codes: *const u8, values: *const i8, start: i32, rows: *mut v128) {
-    // SAFETY: the caller's.
+    // SAFETY: 32 values are readable, by this function's contract.
     let [low, high] = unsafe { [v128_load(values.cast()), v128_load(values.add(16).cast())] };
     // Loads of 4 bytes each would go through general registers.
     let quads = [lanes(low), lanes(high)];
     let start = i32x4_splat(start);
-    // As many as there are groups.
+    // There are as many registers of rows as groups.
     for r in 0..groups() {
         let mut sum = i16x8_splat(0);
         for (group, &quad) in quads.as_flattened().iter().enumerate() {
-            // SAFETY: the caller's.
+            // SAFETY: group < 8 and r < 8, so the load ends at byte 1024 at most.
             let codes = unsafe { v128_load(codes.add(128 * group + 16 * r).cast()) };
-            // Nothing saturates. LLVM would turn plain additions around, and load all codes before them.
+            // Nothing saturates. Plain additions LLVM would reorder, and load all codes before them.
             sum = i16x8_add_sat(sum, i16x8_relaxed_dot_i8x16_i7x16(quad, codes));
         }
         let sum = i32x4_add(i32x4_dot_i16x8(sum, i16x8_splat(1)), start);
-        // SAFETY: there are 8 rows.
+        // SAFETY: r < 8, the number of rows.
         unsafe {
             let row = rows.add(r);
             *row = if REFINE { i32x4_add(i32x4_shl(*row, 6), sum) } else { sum };
@@ -167,7 +228,7 @@ unsafe fn small_digit<const REFINE: bool>(codes: *const u8, values: *const i8, s
     }
 }
 
-/// Each lane in all lanes.
+/// Broadcasts each lane to all lanes.
 #[inline(always)]
 fn lanes(x: v128) -> [v128; 4] {
     [
@@ -178,12 +239,12 @@ fn lanes(x: v128) -> [v128; 4] {
     ]
 }
 
-/// The sums of what the indexes of planes pick.
+/// Sums of the table entries that `BITS` bit-planes select.
 ///
 /// # Safety
-/// As for [`Isa::lookup_block`].
+/// As for [`Blocks::lookup_block`].
 #[inline(always)]
-pub(super) unsafe fn planes<const BITS: usize>(codes: *const u8, tables: *const u8, start: i32) -> [v128; 8] {
+unsafe fn planes<const BITS: usize>(codes: *const u8, tables: *const u8, start: i32) -> [v128; 8] {
     let isa = Simd128;
     let (mut low, mut high) = (isa.lookup_zero(), isa.lookup_zero());
     for plane in (0..BITS).rev() {
@@ -192,7 +253,7 @@ pub(super) unsafe fn planes<const BITS: usize>(codes: *const u8, tables: *const 
         }
         for pair in 0..groups() / 2 {
             for at in [32 * pair, 32 * pair + 16] {
-                // SAFETY: the caller's.
+                // SAFETY: at <= 112, so the loads are within the 128 bytes of the tables and of plane `plane < BITS`.
                 let (table, indexes) =
                     unsafe { (isa.load(tables.add(at)), isa.load(codes.add(plane * 128 + at))) };
                 low = isa.lookup_add(low, isa.lookup(table, isa.low_nibbles(indexes)));
@@ -203,23 +264,23 @@ pub(super) unsafe fn planes<const BITS: usize>(codes: *const u8, tables: *const 
     isa.lookup_rows(low, high, start)
 }
 
-/// The sums of what the indexes of two planes pick. Both look up in the same tables, so they are interleaved, and one
-/// dot product with 1 and 2 adds what they pick: no widening, no doubling.
+/// Sums of the table entries that two bit-planes select. Both index the same tables, so they are interleaved, and one dot
+/// product with 1 and 2 adds their entries: no widening, no doubling.
 ///
 /// # Safety
-/// As for [`Isa::lookup_block`].
+/// As for [`Blocks::lookup_block`].
 #[cfg(target_feature = "relaxed-simd")]
 #[inline(always)]
-pub(super) unsafe fn plane_pair(codes: *const u8, tables: *const u8, start: i32) -> [v128; 8] {
+unsafe fn plane_pair(codes: *const u8, tables: *const u8, start: i32) -> [v128; 8] {
     let (mask, weights) = (u8x16_splat(15), u16x8_splat(0x0201));
-    // Of rows 0, 8, 1, 9, ... 11 and of 4, 12, ... 15, and of those 16 on.
+    // Of rows 0, 8, 1, 9, ... 11 and of rows 4, 12, ... 15; then of the rows 16 further on.
     let mut sums = [[i16x8_splat(0); 2]; 2];
     for pair in 0..groups() / 2 {
         for group in [2 * pair, 2 * pair + 1] {
-            // SAFETY: the caller's.
+            // SAFETY: group < 8, so the loads are within the 128 bytes of the tables and of each of two planes.
             let (table, planes) = unsafe {
                 let table = v128_load(tables.add(16 * group).cast());
-                // Entries with their bias are bytes; without it they are signed.
+                // With their bias, entries are unsigned bytes; without, signed ones.
                 let table = v128_xor(table, u8x16_splat(TABLE_BIAS as u8));
                 (table, [0, 128].map(|plane| v128_load(codes.add(plane + 16 * group).cast())))
             };
@@ -237,7 +298,7 @@ pub(super) unsafe fn plane_pair(codes: *const u8, tables: *const u8, start: i32)
             }
         }
     }
-    // The start makes up for the bias, which is gone already.
+    // `start` compensates the bias, which has been removed already.
     let start = i32x4_splat(start + 3 * TABLE_BIAS * GROUPS_PER_BLOCK as i32);
     let even = |sums| i32x4_add(i32x4_shr(i32x4_shl(sums, 16), 16), start);
     let odd = |sums| i32x4_add(i32x4_shr(sums, 16), start);
@@ -245,7 +306,7 @@ pub(super) unsafe fn plane_pair(codes: *const u8, tables: *const u8, start: i32)
     [even(a), even(b), odd(a), odd(b), even(c), even(d), odd(c), odd(d)]
 }
 
-/// 8, and the compiler does not know it, so it cannot unroll.
+/// 8, which the compiler does not know, so that it cannot unroll loops.
 #[inline(always)]
 fn groups() -> usize {
     std::hint::black_box(GROUPS_PER_BLOCK)
@@ -258,18 +319,18 @@ fn start(values: BlockValues) -> v128 {
     i32x4_splat(if values.refined { 64 * coarse + fine } else { coarse })
 }
 
-/// The activations of a block, all digits in 16 bits: those at even positions, and those at odd ones.
+/// The activations of a block, all digits in 16 bits: first those at even positions, then those at odd ones.
 struct WideQuads([v128; 4]);
 
 impl WideQuads {
     /// # Safety
-    /// 32 values of each digit are readable.
+    /// 32 bytes are readable at each digit of `values`.
     #[inline(always)]
     unsafe fn new(values: BlockValues) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: 16 and 16 of the 32 values of the coarse digit.
         let (mut first, mut last) = unsafe { (widen(values.digits[0]), widen(values.digits[0].add(16))) };
         if values.refined {
-            // SAFETY: the caller's.
+            // SAFETY: 16 and 16 of the 32 values of the fine digit.
             let fine = unsafe { [widen(values.digits[1]), widen(values.digits[1].add(16))] };
             for i in 0..2 {
                 first[i] = i16x8_add(i16x8_shl(first[i], 6), fine[0][i]);
@@ -279,14 +340,14 @@ impl WideQuads {
         WideQuads([first[0], last[0], first[1], last[1]])
     }
 
-    /// The activations of a group, for every lane the same.
+    /// The activations of a group, broadcast to all lanes.
     ///
     /// # Safety
     /// `group` is below 8.
     #[inline(always)]
     unsafe fn group(&self, group: usize) -> [v128; 2] {
         let from = self.0.as_ptr().cast::<u8>();
-        // SAFETY: the caller's.
+        // SAFETY: group < 8, so the loads end at byte 64 of `self`.
         unsafe {
             [
                 v128_load32_splat(from.add(4 * group).cast()),
@@ -296,13 +357,13 @@ impl WideQuads {
     }
 }
 
-/// 16 values as 16-bit lanes, those at even and those at odd positions.
+/// 16 values as 16-bit lanes, even and odd positions apart.
 ///
 /// # Safety
 /// 16 values are readable.
 #[inline(always)]
 unsafe fn widen(values: *const i8) -> [v128; 2] {
-    // SAFETY: the caller's.
+    // SAFETY: 16 values are readable, by this function's contract.
     let bytes = unsafe { v128_load(values.cast()) };
     [i16x8_shr(i16x8_shl(bytes, 8), 8), i16x8_shr(bytes, 8)]
 }

@@ -1,15 +1,17 @@
-//! Tests of the attention, in every format of the cache.
+//! Tests of attention, in every format of the KV cache.
 
-use super::Random;
+use crate::activations::Activations;
 use crate::attention::{Place, Queries};
+use crate::kernels::Kernels;
 use crate::page::{CacheFormat, HeadLayout, PAGE_POSITIONS, Page};
-use crate::{Activations, Kernels, Pool};
+use crate::pool::Pool;
+use crate::random::Random;
 
 /// Rows of a prompt that are compared with the same rows alone.
 const ROWS: usize = 21;
 
-/// Hands the results of seeded attentions to `add`, after comparing them with a softmax in double precision, and
-/// those of rows together and of threads that share an attention with those of one row and one thread.
+/// Passes the results of seeded attentions to `add`. Compares them with a softmax in double precision, and those of rows
+/// walked together and of attentions computed by segments with those of single rows.
 pub(super) fn attentions(kernels: Kernels, random: &mut Random, mut add: impl FnMut(&[f32])) {
     for format in [CacheFormat::F16, CacheFormat::Int8] {
         for (head_dim, kv_heads, group) in
@@ -22,7 +24,7 @@ pub(super) fn attentions(kernels: Kernels, random: &mut Random, mut add: impl Fn
             for page in &mut pages {
                 for (slot, head) in (0..PAGE_POSITIONS).flat_map(|slot| (0..kv_heads).map(move |h| (slot, h)))
                 {
-                    // Keys and values of several sizes, so that scales matter.
+                    // Keys and values of several magnitudes, so that scales matter.
                     let size = [1.0, 0.1, 2.0][slot % 3];
                     let key: Vec<f32> = (0..head_dim).map(|_| float(size)).collect();
                     let value: Vec<f32> = (0..head_dim).map(|_| float(size)).collect();
@@ -31,7 +33,7 @@ pub(super) fn attentions(kernels: Kernels, random: &mut Random, mut add: impl Fn
                 }
             }
             let width = kv_heads * group * head_dim;
-            // A block of zeros in the first query: it has no second digit.
+            // The first query begins with a block of zeros, which has no fine digit.
             let values: Vec<f32> =
                 (0..ROWS * width).map(|i| if i < 32 && i < head_dim { 0.0 } else { float(1.0) }).collect();
             let mut quantized = Activations::default();
@@ -50,14 +52,20 @@ pub(super) fn attentions(kernels: Kernels, random: &mut Random, mut add: impl Fn
                 kernels.attend(&Pool::new(), queries, &place, &mut actual, &mut Vec::new());
                 assert_eq!(output, actual, "{what}: rows together and one by one");
                 actual.fill(f32::NAN);
-                kernels.attend_shared(&Pool::new(), queries, &place, &mut actual, &mut vec![f32::NAN; 5]);
+                kernels.attend_by_segments(
+                    &Pool::new(),
+                    queries,
+                    &place,
+                    &mut actual,
+                    &mut vec![f32::NAN; 5],
+                );
                 assert_eq!(output, actual, "{what}: segments together and one by one");
             }
         }
     }
 }
 
-/// Compares the first row with a softmax in double precision of what the pages and the queries hold.
+/// Compares the first row with a softmax in double precision of the keys, values and queries as they are stored.
 fn check(queries: Queries<'_>, place: Place<'_>, output: &[f32]) {
     let (Queries { values, quantized, kv_heads, group, head_dim }, layout) = (queries, place.layout);
     for head in 0..kv_heads * group {

@@ -1,9 +1,9 @@
-//! Unpacking a block once for many tokens: 8 tiles of 32 rows x 4 codes, a byte each.
+//! Unpacking a block once for many tokens, to 8 tiles of 32 rows x 4 codes, a byte each.
 
 use crate::isa::Isa;
 use crate::layout::{BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK};
 
-/// For rows 0 to 15, four times each, which byte of a tile of bit-planes holds them.
+/// The byte of a bit-plane's tile that holds each of rows 0 to 15, four times each.
 const ROW_BYTES: [u8; 64] = {
     let mut bytes = [0; 64];
     let mut i = 0;
@@ -15,7 +15,7 @@ const ROW_BYTES: [u8; 64] = {
     bytes
 };
 
-/// The bit of each col in a low nibble, and in a high one.
+/// The bit of each column in a low nibble, and in a high one.
 const COL_BITS: [[u8; 64]; 2] = {
     let mut bits = [[0; 64]; 2];
     let mut i = 0;
@@ -27,7 +27,7 @@ const COL_BITS: [[u8; 64]; 2] = {
     bits
 };
 
-/// Unpacks one block, less `zero`, wrapping.
+/// Unpacks one block, and subtracts `zero` from each code, wrapping.
 #[inline(always)]
 pub(crate) fn unpack_block<I: Isa>(
     isa: I,
@@ -54,8 +54,8 @@ pub(crate) fn unpack_block<I: Isa>(
             let bits = bits as usize;
             assert_eq!(codes.len(), encoding.block_bytes());
             for register in 0..64 / I::WIDTH {
-                // SAFETY: the constants have 64 bytes; tile `plane * 8 + group` of 16 bytes is one of the
-                // block's; 64 bytes from 128 * group and from 64 on are within the 1024 of `out`.
+                // SAFETY: at + WIDTH <= 64, the length of the constants; tile plane * 8 + group, of 16 bytes, is within
+                // the block, whose length is asserted above; the stores end at byte 128 * group + 128 <= 1024 of `out`.
                 unsafe {
                     let at = register * I::WIDTH;
                     let row_bytes = isa.load(ROW_BYTES.as_ptr().add(at));

@@ -1,10 +1,11 @@
-//! Quantizing activations: see [`crate::activations`] for what comes of it.
+//! Quantizing activations; [`crate::activations`] describes the result.
 
-use crate::activations::TABLE_BIAS;
+use super::tables::{TABLE_BYTES, build_tables};
 use crate::isa::Isa;
-use crate::layout::{BLOCK, LUT_GROUP};
+use crate::layout::BLOCK;
 
-/// Where quantized activations go, shared by the threads that write them.
+/// Where quantized activations are written, shared by the threads that do it. The pointers are to the vectors of an
+/// `Activations`: for each block of each token 32 values, a sum, tables, a flag and scales.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) cols: usize,
@@ -16,7 +17,7 @@ pub(crate) struct Target {
     pub(crate) scaled_sums: *mut f32,
 }
 
-// SAFETY: `Target::quantize_token` writes the rows of one token; its callers hand out each token once.
+// SAFETY: `Target::quantize_token` writes the blocks of one token only, and its contract gives them to one thread.
 unsafe impl Sync for Target {}
 
 #[derive(Clone, Copy)]
@@ -31,10 +32,10 @@ impl TargetDigits {
     /// Writes one block, given as floats that are integers plus [`ROUND`], and returns the sum of the integers.
     ///
     /// # Safety
-    /// There is room for it, which is the caller's alone.
+    /// There is room for block `block`, and no other thread accesses it.
     #[inline(always)]
     unsafe fn write<I: Isa>(self, isa: I, block: usize, rounded: &[I::Floats; 8]) -> i32 {
-        // SAFETY: the caller's.
+        // SAFETY: block `block` is 32 values, a sum and, unless the pointer is null, `TABLE_BYTES` of tables.
         unsafe {
             let values = self.values.add(block * BLOCK);
             isa.store_low_bytes(values, rounded);
@@ -42,13 +43,13 @@ impl TargetDigits {
             for rounded in &rounded[1..registers::<I>()] {
                 total = isa.add(total, isa.sub(*rounded, isa.splat(ROUND)));
             }
-            // Below 2^22, so exact, and then an integer in the low bits.
+            // Below 2^22 in magnitude, so exact; plus `ROUND` it is an integer in the low bits.
             let total = parts(isa, isa.sum_parts(total)).iter().sum::<f32>() + ROUND;
             let sum = total.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
             *self.sums.add(block) = sum;
             if !self.tables.is_null() {
                 let values = &*values.cast::<[i8; BLOCK]>();
-                build_tables(values, &mut *self.tables.add(4 * block * BLOCK).cast::<[u8; 4 * BLOCK]>());
+                build_tables(values, &mut *self.tables.add(block * TABLE_BYTES).cast::<[u8; TABLE_BYTES]>());
             }
             sum
         }
@@ -56,16 +57,17 @@ impl TargetDigits {
 }
 
 impl Target {
-    /// Quantizes one token, (cols): its blocks to int8, and those whose largest group is over the root of
-    /// `refine_above` times the token's mean square of them with 6 bits more.
+    /// Quantizes one token, (cols), to int8. Blocks where the square of the largest group exceeds `refine_above` times
+    /// the mean of these squares over the token get a fine digit, 6 bits more.
     ///
     /// # Safety
-    /// The activations were prepared for this token and live on; nobody else uses its rows.
+    /// `token` is below the number of tokens that `Activations::prepare` made room for, the activations outlive the
+    /// call unchanged in shape, and no other thread accesses this token of them.
     #[inline(always)]
     pub(crate) unsafe fn quantize_token<I: Isa>(&self, isa: I, token: usize, input: &[f32]) {
         let blocks = self.cols.div_ceil(BLOCK);
         let first = token * blocks;
-        // SAFETY: blocks are within what `prepare` made room for, and this thread's alone.
+        // SAFETY: the contract gives this thread all blocks of the token, which lie side by side.
         let scales = unsafe { std::slice::from_raw_parts_mut(self.scales.add(first), blocks) };
         let mut squares = 0.0f32;
         for (index, scale) in scales.iter_mut().enumerate() {
@@ -77,9 +79,9 @@ impl Target {
             let (at, largest) = (first + index, *scale);
             let refined = largest * largest > threshold;
             let [coarse, fine] = round_block(isa, &self.block(input, index), largest);
-            // Below 1e-30 the reciprocal would overflow; such a block is 0.
+            // Below 1e-30 the reciprocal would overflow; such a block becomes 0.
             *scale = if largest < 1e-30 { 0.0 } else { largest * (1.0 / 125.0) };
-            // SAFETY: as above.
+            // SAFETY: `at` is one of the token's blocks.
             unsafe {
                 let mut sum = self.coarse.write(isa, at, &coarse);
                 if refined {
@@ -117,13 +119,13 @@ const fn registers<I: Isa>() -> usize {
 fn load<I: Isa>(isa: I, x: &[f32; BLOCK]) -> [I::Floats; 8] {
     let mut loaded = [isa.splat(0.0); 8];
     for (r, loaded) in loaded.iter_mut().enumerate().take(registers::<I>()) {
-        // SAFETY: the registers hold BLOCK floats.
+        // SAFETY: register r ends at float (r + 1) * WIDTH / 4, which is at most BLOCK.
         *loaded = unsafe { isa.load_floats(x.as_ptr().add(r * I::WIDTH / 4)) };
     }
     loaded
 }
 
-/// The first lane of each 128-bit part; 0 where there is no such part.
+/// The first lane of each 128-bit part; 0 for parts that a register does not have.
 #[inline(always)]
 fn parts<I: Isa>(isa: I, x: I::Floats) -> [f32; 4] {
     let mut lanes = [0.0; 16];
@@ -132,7 +134,7 @@ fn parts<I: Isa>(isa: I, x: I::Floats) -> [f32; 4] {
     [lanes[0], lanes[4], lanes[8], lanes[12]]
 }
 
-/// The largest sum of the positive or of the negative part of one of a block's groups; NaN if an input is not
+/// The largest sum, over the LUT groups of a block, of the positive or of the negative values; NaN if an input is not
 /// finite.
 #[inline(always)]
 fn largest_group<I: Isa>(isa: I, x: &[f32; BLOCK]) -> f32 {
@@ -152,14 +154,14 @@ fn largest_group<I: Isa>(isa: I, x: &[f32; BLOCK]) -> f32 {
     if poison == 0.0 && highest < f32::INFINITY { highest } else { f32::NAN }
 }
 
-/// Added to a float, it rounds to the nearest integer, ties to even, on every target, and leaves that in the low bits:
-/// 1.5 * 2^23.
+/// 1.5 * 2^23: adding it rounds a float to the nearest integer, ties to even, on every target, and leaves that integer
+/// in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
 /// Both digits of one block whose largest group is known, plus [`ROUND`]; zeros if that is NaN or tiny.
 ///
-/// The unit of the first is the largest sum divided by 125: rounding moves each of 4 values by at most a half,
-/// so no subset of a group can sum to more than 127. The second, in 64ths of the unit, is cut off at 31, so that
+/// The unit of the coarse digit is the largest sum divided by 125: rounding moves each of 4 values by at most a half, so no
+/// subset of a group can sum to more than 127. The fine digit, in 64ths of that unit, is clamped to 31 in magnitude, so that
 /// four of them stay below 127 as well.
 #[inline(always)]
 fn round_block<I: Isa>(isa: I, x: &[f32; BLOCK], largest: f32) -> [[I::Floats; 8]; 2] {
@@ -177,30 +179,4 @@ fn round_block<I: Isa>(isa: I, x: &[f32; BLOCK], largest: f32) -> [[I::Floats; 8
         }
     }
     [coarse, fine]
-}
-
-/// For each of a group's 4 values, all bits set in the entries of the subsets that contain it.
-const SUBSETS: [[u8; 16]; LUT_GROUP] = {
-    let mut subsets = [[0; 16]; LUT_GROUP];
-    let mut i = 0;
-    while i < 64 {
-        subsets[i / 16][i % 16] = if (i % 16) >> (i / 16) & 1 == 1 { 255 } else { 0 };
-        i += 1;
-    }
-    subsets
-};
-
-/// Writes the 16 biased subset sums of each LUT group.
-#[inline(always)]
-fn build_tables(values: &[i8; BLOCK], tables: &mut [u8; 4 * BLOCK]) {
-    for (table, group) in tables.as_chunks_mut::<16>().0.iter_mut().zip(values.as_chunks::<LUT_GROUP>().0) {
-        // Whole vectors: masks instead of choices.
-        let mut sums = [TABLE_BIAS as u8; 16];
-        for (subset, &value) in SUBSETS.iter().zip(group) {
-            for (sum, mask) in sums.iter_mut().zip(subset) {
-                *sum = sum.wrapping_add(value as u8 & mask);
-            }
-        }
-        *table = sums;
-    }
 }

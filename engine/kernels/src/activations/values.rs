@@ -1,0 +1,45 @@
+//! The activations of one block, as dot products take them.
+
+use super::token::Token;
+use crate::layout::{BLOCK, Layout, Zero};
+
+/// The activations of a block of a token.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockValues {
+    /// 32 values of the coarse and of the fine digit; the fine one is only read if the block is refined.
+    pub digits: [*const i8; 2],
+    /// What the sums over each digit start with.
+    pub starts: [i32; 2],
+    /// Whether there is a fine digit.
+    pub refined: bool,
+}
+
+impl BlockValues {
+    /// Block `block` of a token. `offset`: what the dot product itself adds to each code, [`Isa::BYTE_OFFSET`] or 0.
+    ///
+    /// [`Isa::BYTE_OFFSET`]: crate::Isa::BYTE_OFFSET
+    ///
+    /// # Safety
+    /// The token has the block.
+    #[inline(always)]
+    pub(crate) unsafe fn new(layout: &Layout, offset: i32, block: usize, token: Token<'_>) -> Self {
+        let Token { coarse, fine, .. } = token;
+        // SAFETY: a token has 32 values, a sum and a flag for each of its blocks.
+        unsafe {
+            BlockValues {
+                digits: [coarse, fine].map(|digit| digit.values.as_ptr().add(block * BLOCK)),
+                starts: [coarse, fine].map(|digit| start(layout, offset, *digit.sums.get_unchecked(block))),
+                refined: *token.refined.get_unchecked(block),
+            }
+        }
+    }
+}
+
+/// The zero point's share of a dot product, whose activations sum to `sum`.
+#[inline(always)]
+fn start(layout: &Layout, offset: i32, sum: i32) -> i32 {
+    match layout.zero() {
+        Zero::Symmetric(zero) => -(i32::from(zero) + offset) * sum,
+        Zero::Affine => -offset * sum,
+    }
+}

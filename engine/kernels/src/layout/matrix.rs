@@ -1,0 +1,111 @@
+//! A packed matrix.
+
+use super::codes::{BLOCK, STRIP, get};
+use super::shape::{Layout, LayoutError, Zero};
+use crate::half::f16_to_f32;
+use std::fmt;
+
+/// A packed matrix over borrowed bytes, checked once.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    layout: Layout,
+    data: &'a [u8],
+}
+
+impl fmt::Debug for Matrix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Matrix").field(&self.layout).finish()
+    }
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix of this layout over `data`.
+    ///
+    /// # Errors
+    /// [`LayoutError::Length`] if `data` is not exactly [`Layout::total_bytes`] long.
+    pub fn new(layout: Layout, data: &'a [u8]) -> Result<Self, LayoutError> {
+        if data.len() != layout.total_bytes() {
+            return Err(LayoutError::Length { expected: layout.total_bytes(), actual: data.len() });
+        }
+        Ok(Matrix { layout, data })
+    }
+
+    /// The layout.
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The packed bytes, [`Layout::total_bytes`] of them.
+    pub const fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// The bytes of strip `strip`.
+    ///
+    /// # Panics
+    /// If there is no such strip.
+    #[inline]
+    pub fn strip(&self, strip: usize) -> &'a [u8] {
+        let bytes = self.layout.strip_bytes();
+        &self.data[strip * bytes..(strip + 1) * bytes]
+    }
+
+    /// The first strip with a scale or minimum that is infinite or NaN, if there is one. Kernels assume finite scales:
+    /// instruction sets differ in how they convert others.
+    pub fn strip_not_finite(&self) -> Option<usize> {
+        let (scale_bytes, group) = (
+            self.layout.scale_bytes(),
+            self.layout.scale_bytes() + self.layout.blocks_per_group() * self.layout.encoding().block_bytes(),
+        );
+        (0..self.layout.strips()).find(|&strip| {
+            self.strip(strip).chunks(group).any(|group| {
+                // A loop without an early exit, because that vectorises: scales are up to a fifth of a file.
+                let (halves, _) = group[..scale_bytes].as_chunks::<2>();
+                halves.iter().fold(false, |bad, half| bad | (u16::from_le_bytes(*half) & 0x7c00 == 0x7c00))
+            })
+        })
+    }
+
+    /// The code, scale and min (0 if symmetric) of one weight.
+    ///
+    /// # Panics
+    /// If row or column is out of range.
+    pub fn code(&self, row: usize, col: usize) -> (u8, f32, f32) {
+        assert!(row < self.layout.rows() && col < self.layout.cols());
+        let strip = self.strip(row / STRIP);
+        let r = row % STRIP;
+        let (scales, codes) = self.layout.offsets(col / BLOCK);
+        let half = |offset: usize| f16_to_f32(u16::from_le_bytes([strip[offset], strip[offset + 1]]));
+        let min = if self.layout.zero() == Zero::Affine { half(scales + 2 * STRIP + 2 * r) } else { 0.0 };
+        (get(self.layout.encoding(), &strip[codes..], r, col % BLOCK), half(scales + 2 * r), min)
+    }
+
+    /// Writes row `row` as floats: the embedding lookup.
+    ///
+    /// # Panics
+    /// If there is no such row or `out` is not [`Layout::cols`] long.
+    pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
+        let encoding = self.layout.encoding();
+        assert!(row < self.layout.rows() && out.len() == self.layout.cols());
+        let (strip, r) = (self.strip(row / STRIP), row % STRIP);
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let (scales, codes) = self.layout.offsets(block);
+            let half = |offset: usize| f16_to_f32(u16::from_le_bytes([strip[offset], strip[offset + 1]]));
+            let scale = half(scales + 2 * r);
+            let codes = &strip[codes..][..encoding.block_bytes()];
+            match self.layout.zero() {
+                Zero::Symmetric(zero) => {
+                    for (c, out) in out.iter_mut().enumerate() {
+                        *out = scale * (f32::from(get(encoding, codes, r, c)) - f32::from(zero));
+                    }
+                }
+                Zero::Affine => {
+                    let min = half(scales + 2 * STRIP + 2 * r);
+                    for (c, out) in out.iter_mut().enumerate() {
+                        *out = scale * f32::from(get(encoding, codes, r, c)) + min;
+                    }
+                }
+            }
+        }
+    }
+}

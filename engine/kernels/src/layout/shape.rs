@@ -1,0 +1,174 @@
+//! The shape and encoding of a packed matrix, and the offsets of its parts.
+
+use super::codes::{BLOCK, Encoding, STRIP};
+use std::fmt;
+
+/// Largest number of rows or columns of a matrix. Keeps every size computation far from overflow.
+pub const MAX_DIM: usize = 1 << 24;
+
+/// Which code stands for weight 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Zero {
+    /// weight = scale * (code - zero)
+    Symmetric(u8),
+    /// weight = scale * code + min, each group having a min beside its scale
+    Affine,
+}
+
+/// Why a layout is not valid, or data does not fit it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayoutError {
+    /// The number of rows or columns is 0 or above [`MAX_DIM`].
+    Dimension {
+        /// Number of output rows given.
+        rows: usize,
+        /// Number of columns given.
+        cols: usize,
+    },
+    /// The group size is not a positive multiple of 32.
+    GroupSize(usize),
+    /// [`Encoding::Planes`] with a number of bits outside 1..=4.
+    Bits(u8),
+    /// The data does not have the length that the layout takes.
+    Length {
+        /// Bytes that the layout takes.
+        expected: usize,
+        /// Bytes given.
+        actual: usize,
+    },
+}
+
+impl fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LayoutError::Dimension { rows, cols } => {
+                write!(f, "a matrix of {rows} x {cols} is outside 1..={MAX_DIM} rows and columns")
+            }
+            LayoutError::GroupSize(size) => {
+                write!(f, "group size {size} is not a positive multiple of {BLOCK}")
+            }
+            LayoutError::Bits(bits) => write!(f, "{bits} bit-planes, but only 1 to 4 are possible"),
+            LayoutError::Length { expected, actual } => {
+                write!(f, "{actual} bytes of data where the layout takes {expected}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LayoutError {}
+
+/// Shape and encoding of a packed matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    rows: usize,
+    cols: usize,
+    encoding: Encoding,
+    zero: Zero,
+    group_size: usize,
+}
+
+impl Layout {
+    /// A layout for `rows` x `cols` codes. `group_size` is a multiple of 32; if it is at least the number of columns,
+    /// each row has a single scale.
+    ///
+    /// # Errors
+    /// [`LayoutError`] if a number is out of range.
+    pub fn new(
+        rows: usize,
+        cols: usize,
+        encoding: Encoding,
+        zero: Zero,
+        group_size: usize,
+    ) -> Result<Self, LayoutError> {
+        if !(1..=MAX_DIM).contains(&rows) || !(1..=MAX_DIM).contains(&cols) {
+            return Err(LayoutError::Dimension { rows, cols });
+        }
+        if group_size == 0 || !group_size.is_multiple_of(BLOCK) {
+            return Err(LayoutError::GroupSize(group_size));
+        }
+        if let Encoding::Planes(bits) = encoding
+            && !(1..=4).contains(&bits)
+        {
+            return Err(LayoutError::Bits(bits));
+        }
+        let group_size = group_size.min(cols.next_multiple_of(BLOCK));
+        Ok(Layout { rows, cols, encoding, zero, group_size })
+    }
+
+    /// Output rows, M.
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Depth, K.
+    pub const fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Encoding of the codes.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Meaning of the codes.
+    pub const fn zero(&self) -> Zero {
+        self.zero
+    }
+
+    /// Columns that share a scale, never more than the padded columns.
+    pub const fn group_size(&self) -> usize {
+        self.group_size
+    }
+
+    /// Columns rounded up to whole blocks.
+    pub const fn padded_cols(&self) -> usize {
+        self.cols.next_multiple_of(BLOCK)
+    }
+
+    /// Number of strips of 32 rows.
+    pub const fn strips(&self) -> usize {
+        self.rows.div_ceil(STRIP)
+    }
+
+    /// Number of blocks along K.
+    pub const fn blocks(&self) -> usize {
+        self.cols.div_ceil(BLOCK)
+    }
+
+    /// Number of quantization groups along K; the last one may be shorter.
+    pub const fn groups(&self) -> usize {
+        self.cols.div_ceil(self.group_size)
+    }
+
+    /// Blocks of a full group.
+    pub const fn blocks_per_group(&self) -> usize {
+        self.group_size / BLOCK
+    }
+
+    /// Bytes of a group's scales (and minimums) in a strip.
+    pub const fn scale_bytes(&self) -> usize {
+        match self.zero {
+            Zero::Symmetric(_) => 2 * STRIP,
+            Zero::Affine => 4 * STRIP,
+        }
+    }
+
+    /// Bytes of a strip.
+    pub const fn strip_bytes(&self) -> usize {
+        self.groups() * self.scale_bytes() + self.blocks() * self.encoding.block_bytes()
+    }
+
+    /// Bytes of the whole matrix. Cannot overflow, see [`MAX_DIM`].
+    pub const fn total_bytes(&self) -> usize {
+        // On a 32-bit target a matrix can exceed the address space; no data has that length.
+        self.strips().saturating_mul(self.strip_bytes())
+    }
+
+    /// Offsets in a strip: of the scales of the group that block `block` belongs to, and of the block's codes.
+    pub(crate) const fn offsets(&self, block: usize) -> (usize, usize) {
+        let group = block / self.blocks_per_group();
+        let scales = group * (self.scale_bytes() + self.blocks_per_group() * self.encoding.block_bytes());
+        let in_group = block % self.blocks_per_group();
+        (scales, scales + self.scale_bytes() + in_group * self.encoding.block_bytes())
+    }
+}
