@@ -1,13 +1,12 @@
 //! Several sessions in one pass over the weights.
 
 use crate::TokenId;
-use crate::cache::Cache;
 use crate::error::Error;
-use crate::forward::{Buffers, Run, forward};
+use crate::forward::{Buffers, Span, forward};
 use crate::session::Session;
 
-/// Buffers to extend several sessions of one model at once: the weights are read once for all of them, which
-/// is what decoding spends its time on. Every session gets the same bits as alone (law 2).
+/// Buffers to extend several sessions of one model at once. The weights, whose reading takes most of the time of
+/// decoding, are read once for all of them. Every session gets the same bits as alone (law 2).
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,9 +15,9 @@ use crate::session::Session;
 /// let mut a = Session::new(&model, SessionOptions::default())?;
 /// let mut b = Session::new(&model, SessionOptions::default())?;
 /// let mut batch = Batch::default();
-/// // A chunk of one's prompt beside one token of the other.
-/// let mut runs = [BatchRun::new(&mut a, &[1, 2, 3]), BatchRun::new(&mut b, &[4])];
-/// let logits = batch.run(&mut runs)?; // (2, vocab_size)
+/// // A chunk of a prompt that goes on, beside one token of another session.
+/// let mut runs = [BatchRun::new(&mut a, &[1, 2, 3]).wanted(0), BatchRun::new(&mut b, &[4])];
+/// let logits = batch.run(&mut runs)?; // (1, vocab_size)
 /// # let _ = logits; Ok(()) }
 /// ```
 #[derive(Debug, Default)]
@@ -35,42 +34,26 @@ pub struct BatchRun<'a> {
 }
 
 impl<'a> BatchRun<'a> {
-    /// `tokens` are to be appended to `session`.
+    /// Appends `tokens` to `session`, and wants the logits after the last one.
     pub fn new(session: &'a mut Session, tokens: &'a [TokenId]) -> Self {
         BatchRun { session, tokens, wanted: 1 }
     }
 
-    /// The same without logits, for a chunk of a prompt that goes on: it saves the head's work.
-    pub fn without_logits(session: &'a mut Session, tokens: &'a [TokenId]) -> Self {
-        BatchRun { session, tokens, wanted: 0 }
-    }
-}
-
-impl Run for BatchRun<'_> {
-    fn cache(&self) -> &Cache {
-        self.session.cache()
-    }
-
-    fn cache_mut(&mut self) -> &mut Cache {
-        self.session.cache_mut()
-    }
-
-    fn tokens(&self) -> &[TokenId] {
-        self.tokens
-    }
-
-    fn wanted(&self) -> usize {
-        self.wanted
+    /// Wants the logits after each of the last `rows` tokens. 0, for a chunk of a prompt that goes on, saves the work
+    /// of the head.
+    #[must_use]
+    pub fn wanted(self, rows: usize) -> Self {
+        BatchRun { wanted: rows, ..self }
     }
 }
 
 impl Batch {
-    /// Processes the runs together and returns the logits after each one's last token, (runs that want
-    /// logits, vocab_size).
+    /// Processes the runs together and returns the wanted logits, (sum of `wanted`, vocab_size), run after run.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`] without runs or if one has no tokens, [`Error::Token`], [`Error::ContextFull`],
-    /// or [`Error::Mixed`] if the sessions differ in model or precision; then nothing was processed.
+    /// [`Error::Wanted`], or [`Error::Mixed`] if the sessions differ in model or precision; then nothing was
+    /// processed.
     pub fn run(&mut self, runs: &mut [BatchRun<'_>]) -> Result<&mut [f32], Error> {
         let Some(first) = runs.first() else { return Err(Error::EmptyPrompt) };
         let (model, precision) = (first.session.model().clone(), first.session.precision());
@@ -78,8 +61,12 @@ impl Batch {
             if !run.session.model().same(&model) || run.session.precision() != precision {
                 return Err(Error::Mixed);
             }
-            run.session.check(run.tokens)?;
+            run.session.check(run.tokens, run.wanted)?;
         }
-        Ok(forward(&model, precision, &mut self.buffers, runs))
+        let mut spans: Vec<Span<'_>> = runs
+            .iter_mut()
+            .map(|run| Span { cache: run.session.cache_mut(), tokens: run.tokens, wanted: run.wanted })
+            .collect();
+        Ok(forward(&model, precision, &mut self.buffers, &mut spans, &mut ()))
     }
 }

@@ -1,4 +1,4 @@
-//! The key-value cache: pages of 64 positions, taken as a sequence grows.
+//! The KV cache: pages of 64 positions, allocated as a sequence grows.
 
 use crate::config::ModelConfig;
 use edgellm_kernels::attention::Place;
@@ -6,7 +6,7 @@ use edgellm_kernels::page::{CacheFormat, HeadLayout, PAGE_POSITIONS, Page};
 
 /// Keys and values of one sequence.
 ///
-/// A page holds 64 positions of all layers: for each layer and head a part, see [`HeadLayout`].
+/// A page holds 64 positions of all layers: one part for each layer and head, see [`HeadLayout`].
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     pages: Vec<Page>,
@@ -24,7 +24,7 @@ impl Cache {
         Cache { pages: Vec::new(), heads, layout, page_bytes, len: 0 }
     }
 
-    /// What keys and values are kept in.
+    /// How keys and values are stored.
     pub(crate) fn format(&self) -> CacheFormat {
         self.layout.format()
     }
@@ -34,7 +34,7 @@ impl Cache {
         self.len
     }
 
-    /// Takes pages for `positions` in all.
+    /// Allocates pages for `positions` in total.
     pub(crate) fn reserve(&mut self, positions: usize) {
         let more = positions.div_ceil(PAGE_POSITIONS).saturating_sub(self.pages.len());
         if more > 0 {
@@ -42,7 +42,7 @@ impl Cache {
         }
     }
 
-    /// Forgets all positions from `len` on; the pages stay for later.
+    /// Forgets all positions from `len` on; the pages stay allocated.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -63,7 +63,7 @@ impl Cache {
         self.pages.len() * self.page_bytes
     }
 
-    /// Where the part of a layer's head begins in a page, in bytes.
+    /// Offset in a page of the part of a layer's head, in bytes.
     fn part(&self, layer: usize, head: usize) -> usize {
         (layer * self.heads + head) * self.layout.bytes()
     }
@@ -80,7 +80,7 @@ impl Cache {
         }
     }
 
-    /// What the first of `rows` tokens that follow each other attends to in a layer, if that is `positions`.
+    /// Where the first of `rows` consecutive tokens finds the `positions` that it attends to in a layer.
     pub(crate) fn place(&self, layer: usize, positions: usize, rows: usize) -> Place<'_> {
         Place { layout: self.layout, pages: &self.pages, part: self.part(layer, 0), positions, rows }
     }

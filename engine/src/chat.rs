@@ -1,8 +1,8 @@
-//! Messages to prompt, by a model's chat template.
+//! Chat templates: from messages to a prompt.
 //!
-//! Templates are Jinja in Hugging Face's dialect: blocks trimmed, `raise_exception`, `strftime_now`, a `tojson` that
-//! writes what Python's `json.dumps` writes, and the string methods of Python. They come with the model file and are
-//! not trusted: what one may compute is limited, and it sees nothing but the messages.
+//! Templates are Jinja in Hugging Face's dialect: trimmed blocks, `raise_exception`, `strftime_now`, a `tojson` that
+//! formats as Python's `json.dumps`, and Python's string methods. They come with the model file and are not trusted:
+//! their computation is limited, and they see nothing but the messages.
 
 mod date;
 mod methods;
@@ -15,19 +15,20 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One message of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, `tool`, or what else the template knows.
+    /// `system`, `user`, `assistant`, `tool`, or another role that the template knows.
     pub role: String,
-    /// What is said.
+    /// The text.
     pub content: String,
-    /// The assistant's calls of tools: `{"type": "function", "function": {"name": ..., "arguments": {...}}}` each, as
+    /// The assistant's tool calls: `{"type": "function", "function": {"name": ..., "arguments": {...}}}` each, as
     /// templates expect them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<serde_json::Value>,
-    /// Which call a tool's message answers.
+    /// The call that a tool's message answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
     /// Name of the speaker or of the tool.
@@ -36,31 +37,32 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message.
+    /// A message without tool calls.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Message { role: role.into(), content: content.into(), ..Message::default() }
     }
 }
 
-/// Why messages did not become a prompt.
+/// Why messages cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChatError {
-    /// The template is not one this engine can run.
+    /// The engine cannot run the template.
     #[error(
-        "the model's chat template cannot be used: {0}; give another one, or use the model without a template"
+        "the model's chat template cannot be used: {0}; pass another one, or use the model without a template"
     )]
     Template(String),
-    /// The template does not take these messages.
-    #[error("the model's chat template refuses these messages: {0}")]
+    /// The template rejects these messages.
+    #[error("the model's chat template rejects these messages: {0}")]
     Refused(String),
     /// The template computed for too long or nested too deeply.
     #[error(
-        "the model's chat template takes too long on these messages; give another template or fewer messages"
+        "the model's chat template takes too long on these messages: use another template or fewer messages"
     )]
     TooLong,
 }
 
-/// A model's chat template.
+/// A compiled chat template; a model's own is [`Model::chat_template`](crate::Model::chat_template). Clones share the
+/// compiled code.
 ///
 /// ```
 /// use edgellm::chat::{ChatTemplate, Message};
@@ -72,34 +74,34 @@ pub enum ChatError {
 /// assert_eq!(prompt, "<|user|>Hello!</s><|assistant|>");
 /// # Ok::<(), edgellm::chat::ChatError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
-    source: String,
-    bos_token: String,
-    eos_token: String,
+    source: Arc<str>,
+    bos_token: Arc<str>,
+    eos_token: Arc<str>,
 }
 
-/// What error messages call a template.
+/// The template's name in error messages.
 const NAME: &str = "chat template";
-/// Work that a template may do besides passing the messages through; a unit is an instruction or 64 bytes.
+/// Fuel that every template gets; a unit pays for an instruction or 64 bytes.
 const FUEL: u64 = 100_000;
-/// Work for each message; real templates need some 50.
+/// Fuel for each message; real templates need some 50.
 const FUEL_PER_MESSAGE: u64 = 500;
-/// So many bytes of the messages give one more unit: each byte may be copied and searched 16 times.
+/// Bytes of the messages that add one more unit: each byte may be copied and searched 16 times.
 const BYTES_PER_FUEL: usize = 4;
-/// Nesting that a template may use; a WebAssembly stack is small.
+/// Limit of nesting; a WebAssembly stack is small.
 const RECURSION_LIMIT: usize = 100;
 
 impl ChatTemplate {
-    /// A template that may use the texts of the tokens which begin and end a text.
+    /// Compiles a template, which may use the texts of the BOS and EOS tokens.
     ///
     /// # Errors
     /// [`ChatError::Template`] if it is not valid Jinja.
     pub fn new(
-        source: impl Into<String>,
-        bos_token: impl Into<String>,
-        eos_token: impl Into<String>,
+        source: impl Into<Arc<str>>,
+        bos_token: impl Into<Arc<str>>,
+        eos_token: impl Into<Arc<str>>,
     ) -> Result<Self, ChatError> {
         let mut environment = Environment::new();
         let syntax =
@@ -118,31 +120,32 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, "refused").with_source(Refusal(message)))
         });
-        let source: String = source.into();
-        environment.add_template_owned(NAME, source.clone()).map_err(template_error)?;
+        let source: Arc<str> = source.into();
+        environment.add_template_owned(NAME, source.to_string()).map_err(template_error)?;
         Ok(ChatTemplate { environment, source, bos_token: bos_token.into(), eos_token: eos_token.into() })
     }
 
-    /// The date that the template's `strftime_now` sees. Without it there is no such function, and templates that ask
-    /// whether there is, as Llama 3's do, write a date of their own.
+    /// The same template with `strftime_now`, which formats this date. Without it the function is undefined, and
+    /// templates that test for it, as Llama 3's do, write a date of their own.
     #[must_use]
-    pub fn with_date(mut self, now: DateTime) -> Self {
-        self.environment.add_function("strftime_now", move |format: &str| now.format(format));
-        self
+    pub fn with_date(&self, now: DateTime) -> Self {
+        let mut dated = self.clone();
+        dated.environment.add_function("strftime_now", move |format: &str| now.format(format));
+        dated
     }
 
     /// The prompt for `messages`; with `add_generation_prompt`, up to where the assistant's next message begins.
     ///
     /// # Errors
-    /// [`ChatError::Refused`] if the template says so, such as when roles do not alternate; [`ChatError::Template`] if
-    /// it asks for what is not there; [`ChatError::TooLong`] if it does not end soon.
+    /// [`ChatError::Refused`] if the template raises an exception, such as when roles do not alternate;
+    /// [`ChatError::Template`] if it uses something undefined; [`ChatError::TooLong`] if it runs out of fuel.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
         self.render_with_tools(messages, &[], add_generation_prompt)
     }
 
     /// As [`ChatTemplate::render`], with tools that the model may call: `{"type": "function", "function": {"name": ...,
     /// "description": ..., "parameters": JSON schema}}` each. [`ChatTemplate::knows_tools`] tells whether the template
-    /// looks at them.
+    /// uses them.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`].
@@ -166,8 +169,8 @@ impl ChatTemplate {
             .render(context! {
                 messages => Value::from(Serde(messages)),
                 add_generation_prompt,
-                bos_token => self.bos_token.as_str(),
-                eos_token => self.eos_token.as_str(),
+                bos_token => &*self.bos_token,
+                eos_token => &*self.eos_token,
                 tools => if tools.is_empty() { Value::from(()) } else { Value::from(Serde(tools)) },
                 documents => Value::from(()),
             })
@@ -185,7 +188,7 @@ impl ChatTemplate {
     }
 }
 
-/// About how many bytes a value has as JSON.
+/// Approximate length of a value as JSON.
 fn json_bytes(value: &serde_json::Value) -> usize {
     use serde_json::Value as Json;
     match value {
@@ -198,7 +201,7 @@ fn json_bytes(value: &serde_json::Value) -> usize {
     }
 }
 
-/// What `raise_exception` was called with.
+/// The message of `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refusal(String);

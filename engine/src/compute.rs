@@ -1,4 +1,4 @@
-//! Which kernels run, and on how many threads.
+//! The kernels, and the threads that run them.
 
 use edgellm_kernels::{Kernels, Pool};
 use std::fmt;
@@ -16,7 +16,7 @@ pub struct Compute {
     workers: Arc<Workers>,
 }
 
-/// The kernels this machine can run, the fastest first; never empty.
+/// The kernels that this machine can run, the fastest first; never empty.
 pub fn available_kernels() -> Vec<Kernels> {
     #[cfg(not(target_arch = "wasm32"))]
     return edgellm_kernels_native::available();
@@ -25,9 +25,9 @@ pub fn available_kernels() -> Vec<Kernels> {
 }
 
 impl Compute {
-    /// These kernels on `threads` threads: the caller's and `threads - 1` of its own, which live as long as
-    /// the last clone. Results do not depend on the number. On wasm32 none can be started: whoever has threads there
-    /// lends them to [`Compute::pool`].
+    /// These kernels on `threads` threads: the calling thread and `threads - 1` workers, which live as long as the last
+    /// clone. Results do not depend on the number. On wasm32 no threads can be started here: the embedder adds its own
+    /// to [`Compute::pool`].
     pub fn new(kernels: Kernels, threads: usize) -> Self {
         Compute { kernels, workers: Arc::new(Workers::start(threads.max(1) - 1)) }
     }
@@ -37,7 +37,7 @@ impl Compute {
         self.kernels
     }
 
-    /// The pool, to hand to kernels or to add threads to.
+    /// The thread pool.
     pub fn pool(&self) -> &Pool {
         &self.workers.pool
     }
@@ -49,7 +49,7 @@ impl Compute {
 }
 
 impl Default for Compute {
-    /// The fastest kernels, on the caller's thread alone.
+    /// The fastest kernels, on the calling thread alone.
     fn default() -> Self {
         Compute::new(available_kernels()[0], 1)
     }
@@ -75,7 +75,7 @@ impl Workers {
             .filter_map(|index| {
                 let pool = Arc::clone(&pool);
                 let builder = std::thread::Builder::new().name(format!("edgellm-{}", index + 1));
-                // A system that refuses a thread gives fewer, not none.
+                // If the system refuses a thread, go on with fewer.
                 builder.spawn(move || pool.work()).ok()
             })
             .collect();
@@ -87,7 +87,8 @@ impl Workers {
         Workers { pool: Arc::new(Pool::new()) }
     }
 
-    /// Threads besides the caller's: those started here, which may take a moment to join the pool, or those lent.
+    /// Workers besides the calling thread: those started here, which may take a moment to join the pool, or those that
+    /// the embedder added.
     fn count(&self) -> usize {
         #[cfg(not(target_arch = "wasm32"))]
         return self.threads.len();
@@ -101,7 +102,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.pool.close();
         for thread in self.threads.drain(..) {
-            // A worker catches panics of its regions; it has none of its own to report.
+            // Workers catch the panics of their regions and do not panic themselves.
             drop(thread.join());
         }
     }

@@ -2,49 +2,49 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The model families this engine runs.
+/// Model families that the engine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelType {
     /// Llama 2, 3, 3.1, 3.2, SmolLM, SmolLM2, TinyLlama, ...
     Llama,
-    /// Qwen2 and Qwen2.5: as Llama, with biases in q_proj, k_proj and v_proj.
+    /// Qwen2 and Qwen2.5: Llama with biases in q_proj, k_proj and v_proj.
     Qwen2,
 }
 
-/// How rotary position embeddings are stretched beyond the trained context.
+/// How rotary position embeddings are scaled beyond the trained context.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "rope_type", rename_all = "lowercase")]
 pub enum RopeScaling {
-    /// Positions divided by `factor` (kaiokendev, "linear" in transformers).
+    /// Positions divided by `factor` ("linear" in transformers).
     Linear {
-        /// Stretch of the context.
+        /// Factor by which the context is stretched.
         factor: f64,
     },
-    /// Llama 3.1's frequency-dependent stretch.
+    /// Llama 3.1's frequency-dependent scaling.
     Llama3 {
-        /// Stretch of the lowest frequencies.
+        /// Factor by which the lowest frequencies are stretched.
         factor: f64,
         /// Wavelengths above original / low_freq_factor are stretched fully.
         low_freq_factor: f64,
-        /// Wavelengths below original / high_freq_factor are left alone.
+        /// Wavelengths below original / high_freq_factor are unchanged.
         high_freq_factor: f64,
         /// Context the model was first trained with.
         original_max_position_embeddings: u32,
     },
     /// YaRN (arXiv 2309.00071), as transformers computes it.
     Yarn {
-        /// Stretch of the context.
+        /// Factor by which the context is stretched.
         factor: f64,
         /// Context the model was first trained with.
         original_max_position_embeddings: u32,
-        /// Rotations above which a frequency is left alone; 32 where not given.
+        /// Rotations above which a frequency is unchanged; default 32.
         #[serde(default)]
         beta_fast: Option<f64>,
-        /// Rotations below which a frequency is stretched fully; 1 where not given.
+        /// Rotations below which a frequency is stretched fully; default 1.
         #[serde(default)]
         beta_slow: Option<f64>,
-        /// Factor on sin and cos; 0.1 ln(factor) + 1 where not given.
+        /// Factor on sin and cos; default 0.1 ln(factor) + 1.
         #[serde(default)]
         attention_factor: Option<f64>,
     },
@@ -75,34 +75,34 @@ pub struct ModelConfig {
     pub rms_norm_eps: f32,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// Stretch of the rotary frequencies.
+    /// Scaling of the rotary frequencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_scaling: Option<RopeScaling>,
     /// The LM head is the embedding.
     pub tie_word_embeddings: bool,
     /// q_proj, k_proj and v_proj have biases.
     pub attention_bias: bool,
-    /// Token that begins a text, where the model uses one.
+    /// BOS token, where the model uses one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bos_token_id: Option<u32>,
-    /// Tokens that end an answer.
+    /// End tokens (EOS).
     pub eos_token_ids: Vec<u32>,
 }
 
-/// A configuration that no model can have.
+/// An impossible configuration.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("model configuration: {field} is {value}, but {rule}")]
 pub struct ConfigError {
-    /// Field in Hugging Face's names.
+    /// The field, by Hugging Face's name.
     pub field: &'static str,
     /// Its value.
     pub value: String,
-    /// What would be right.
+    /// The rule that it breaks.
     pub rule: &'static str,
 }
 
 impl ModelConfig {
-    /// Checks every number, so that later code can compute with them without fear.
+    /// Checks every number, so that computing with them cannot overflow or divide by zero.
     ///
     /// # Errors
     /// [`ConfigError`] names the first wrong field.

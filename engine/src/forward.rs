@@ -1,24 +1,29 @@
-//! The forward pass of the Llama family and Qwen2.
+//! The forward pass: tokens of one or several sequences through the decoder layers.
+//!
+//! The layers are pre-norm: attention, then feed-forward, each of a normalized input and added to the residual stream.
+
+mod attention;
+mod feed_forward;
+mod linear;
 
 use crate::TokenId;
 use crate::cache::Cache;
-use crate::model::{Model, Weight};
-use crate::rope::rotate;
-use edgellm_kernels::attention::Queries;
-use edgellm_kernels::layout::Encoding;
-use edgellm_kernels::page::CacheFormat;
-use edgellm_kernels::{Activations, Product};
+use crate::linear::{LinearHooks, LinearId};
+use crate::model::Model;
+use attention::AttentionBuffers;
+use edgellm_kernels::Activations;
+use feed_forward::FeedForwardBuffers;
 
-/// How finely activations are rounded; docs/quantization.md has what each costs and gains.
+/// How finely activations are rounded; docs/quantization.md has the cost and gain of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// int8 everywhere.
     Fast,
-    /// int8, with 6 bits more for the blocks that are larger than their token's root mean square: a quarter of
-    /// the blocks, and three quarters of the error.
+    /// int8, with 6 more bits for blocks that are larger than their token's root mean square: a quarter of the
+    /// blocks, and three quarters of the error.
     #[default]
     Standard,
-    /// int8 with 6 bits more everywhere.
+    /// int8 with 6 more bits everywhere.
     High,
 }
 
@@ -33,175 +38,103 @@ impl Precision {
     }
 }
 
-/// New tokens of one sequence, to be processed together with those of others.
-pub(crate) trait Run {
-    /// What is known of the sequence so far.
-    fn cache(&self) -> &Cache;
-    /// The same, to be extended.
-    fn cache_mut(&mut self) -> &mut Cache;
+/// New tokens of one sequence in a pass.
+#[derive(Debug)]
+pub(crate) struct Span<'a> {
+    /// Keys and values of the tokens before them, which the pass extends.
+    pub(crate) cache: &'a mut Cache,
     /// The new tokens.
-    fn tokens(&self) -> &[TokenId];
-    /// How many of the last tokens' logits are wanted.
-    fn wanted(&self) -> usize;
+    pub(crate) tokens: &'a [TokenId],
+    /// The pass computes the results of this many of the last tokens.
+    pub(crate) wanted: usize,
 }
 
-/// Intermediate values, kept so that decoding a token allocates nothing. T is the number of tokens of a call.
+/// Intermediate values, kept so that decoding a token allocates nothing. T is the number of tokens of a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     /// (T, hidden_size): the residual stream
     x: Vec<f32>,
-    /// (T, hidden_size)
+    /// (T, hidden_size): the input of a block; at the end (wanted, hidden_size)
     normed: Vec<f32>,
-    /// (T, q_dim), (T, kv_dim), (T, kv_dim)
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    /// (T, q_dim)
-    attended: Vec<f32>,
-    /// (T, intermediate_size)
-    gate: Vec<f32>,
-    up: Vec<f32>,
-    /// (T, hidden_size)
+    /// (T, hidden_size): the output of a block
     projected: Vec<f32>,
-    /// (T, head_dim / 2)
-    cos: Vec<f32>,
-    sin: Vec<f32>,
     /// (wanted, vocab_size)
     logits: Vec<f32>,
-    /// The first row of each run.
-    firsts: Vec<usize>,
+    attention: AttentionBuffers,
+    feed_forward: FeedForwardBuffers,
     activations: Activations,
-    /// What threads that share an attention give.
-    partials: Vec<f32>,
 }
 
-/// Processes the runs' tokens, appends them to their caches, and returns the wanted logits, (wanted,
-/// vocab_size), run after run. Caches have room, tokens are in the vocabulary: the caller checked.
+/// What all layers of a pass use.
+struct Pass<'a, H> {
+    model: &'a Model,
+    precision: Precision,
+    activations: &'a mut Activations,
+    hooks: &'a mut H,
+}
+
+/// Processes the spans' tokens, appends them to the caches, and returns the wanted logits, (wanted, vocab_size), span
+/// after span. The caller has checked that the caches have room, that the tokens are in the vocabulary, and that no
+/// span wants more rows than it has tokens.
 ///
 /// Every token's logits are the same bits whatever it is processed together with (law 2).
-pub(crate) fn forward<'b, R: Run + Send + Sync>(
+pub(crate) fn forward<'b, H: LinearHooks>(
     model: &Model,
     precision: Precision,
     buffers: &'b mut Buffers,
-    runs: &mut [R],
+    spans: &mut [Span<'_>],
+    hooks: &mut H,
 ) -> &'b mut [f32] {
-    hidden_states(model, precision, buffers, runs);
+    hidden_states(model, precision, buffers, spans, hooks);
     let Buffers { normed, logits, activations, .. } = buffers;
-    // Cleared only then: filling megabytes with zeros in each step would cost a few percent of it.
     if normed.is_empty() {
+        // Cleared only here: filling megabytes with zeros would cost a few percent of every step.
         logits.clear();
     } else {
-        let head = [model.weights().lm_head];
-        Linear { model, precision }.apply(activations, normed, model.config().hidden_size, &head, [logits]);
+        let head = (LinearId::LmHead, model.weights().lm_head);
+        let mut pass = Pass { model, precision, activations, hooks };
+        pass.linear(normed, model.config().hidden_size, [head], [logits]);
     }
     logits
 }
 
-/// As [`forward`], but ends before the head: the wanted tokens' normalized hidden states, (wanted,
-/// hidden_size), run after run.
-pub(crate) fn hidden_states<'b, R: Run + Send + Sync>(
+/// As [`forward`], but ends before the head: the wanted tokens' normalized hidden states, (wanted, hidden_size), span
+/// after span.
+pub(crate) fn hidden_states<'b, H: LinearHooks>(
     model: &Model,
     precision: Precision,
     buffers: &'b mut Buffers,
-    runs: &mut [R],
+    spans: &mut [Span<'_>],
+    hooks: &mut H,
 ) -> &'b mut [f32] {
-    let config = model.config();
-    let (kernels, pool, eps) = (model.compute().kernels(), model.compute().pool(), config.rms_norm_eps);
-    let (hidden, q_dim, kv_dim, head_dim) =
-        (config.hidden_size, config.q_dim(), config.kv_dim(), config.head_dim);
-    let tokens: usize = runs.iter().map(|run| run.tokens().len()).sum();
-    let Buffers {
-        x,
-        normed,
-        q,
-        k,
-        v,
-        attended,
-        gate,
-        up,
-        projected,
-        cos,
-        sin,
-        firsts,
-        activations,
-        partials,
-        ..
-    } = buffers;
-    firsts.clear();
-    firsts.extend(runs.iter().scan(0, |next, run| Some(std::mem::replace(next, *next + run.tokens().len()))));
-    let linear = Linear { model, precision };
-
-    x.resize(tokens * hidden, 0.0);
-    cos.resize(tokens * head_dim / 2, 0.0);
-    sin.resize(tokens * head_dim / 2, 0.0);
-    let embedding = model.matrix(model.weights().embed_tokens);
-    let angles = cos.chunks_exact_mut(head_dim / 2).zip(sin.chunks_exact_mut(head_dim / 2));
-    for (((token, position), x), (cos, sin)) in places(runs).zip(x.chunks_exact_mut(hidden)).zip(angles) {
-        embedding.dequantize_row(token as usize, x);
-        model.rope().angles(position, cos, sin);
-    }
-
+    let Buffers { x, normed, projected, attention, feed_forward, activations, .. } = buffers;
+    let mut pass = Pass { model, precision, activations, hooks };
+    embed(model, spans, x);
+    attention.prepare(model, spans);
     for (index, layer) in model.weights().layers.iter().enumerate() {
-        // Attention.
         norm(model, x, &layer.input_layernorm, normed);
-        linear.apply(activations, normed, hidden, &layer.qkv, [q, k, v]);
-        if let Some(biases) = &layer.qkv_bias {
-            for (out, bias) in [&mut *q, &mut *k, &mut *v].into_iter().zip(biases) {
-                out.chunks_exact_mut(bias.len()).for_each(|out| add(out, bias));
-            }
-        }
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        for token in 0..tokens {
-            let cos = &cos[token * head_dim / 2..][..head_dim / 2];
-            let sin = &sin[token * head_dim / 2..][..head_dim / 2];
-            let q = &mut q[token * q_dim..][..q_dim];
-            rotate(q, cos, sin);
-            q.iter_mut().for_each(|q| *q *= scale);
-            rotate(&mut k[token * kv_dim..][..kv_dim], cos, sin);
-        }
-        // By several threads, because a key goes to as many lines of memory as it has elements.
-        let (k_rows, v_rows, firsts) = (&*k, &*v, &*firsts);
-        pool.for_each_mut(runs, &|number, run| {
-            let start = run.cache().len();
-            let from = firsts[number] * kv_dim;
-            let rows = k_rows[from..].chunks_exact(kv_dim).zip(v_rows[from..].chunks_exact(kv_dim));
-            for (offset, (k, v)) in rows.take(run.tokens().len()).enumerate() {
-                run.cache_mut().write(index, start + offset, k, v);
-            }
-        });
-        attended.resize(tokens * q_dim, 0.0);
-        attend(model, index, runs, q, activations, partials, attended);
-        linear.apply(activations, attended, q_dim, &[layer.o_proj], [projected]);
+        pass.attention(index, layer, spans, attention, normed, projected);
         add(x, projected);
-
-        // Feed-forward: SwiGLU.
         norm(model, x, &layer.post_attention_layernorm, normed);
-        linear.apply(activations, normed, hidden, &layer.gate_up, [gate, up]);
-        kernels.silu_mul(pool, gate, up);
-        linear.apply(activations, gate, config.intermediate_size, &[layer.down_proj], [projected]);
+        pass.feed_forward(index, layer, feed_forward, normed, projected);
         add(x, projected);
     }
-
-    // The last norm, of the wanted tokens only.
-    let wanted: usize = runs.iter().map(R::wanted).sum();
-    normed.resize(wanted * hidden, 0.0);
-    let mut outs = normed.chunks_exact_mut(hidden);
-    let mut first = 0;
-    for run in runs.iter_mut() {
-        let end = first + run.tokens().len();
-        for (token, out) in (end - run.wanted()..end).zip(outs.by_ref()) {
-            kernels.rms_norm(pool, &x[token * hidden..][..hidden], &model.weights().norm, eps, out);
-        }
-        let count = run.tokens().len();
-        run.cache_mut().advance(count);
-        first = end;
+    final_norm(model, spans, x, normed);
+    for span in spans {
+        span.cache.advance(span.tokens.len());
     }
     normed
 }
 
-/// Token and position of every row.
-fn places<R: Run>(runs: &[R]) -> impl Iterator<Item = (TokenId, usize)> {
-    runs.iter().flat_map(|run| run.tokens().iter().copied().zip(run.cache().len()..))
+/// The embedding of every token, (T, hidden_size).
+fn embed(model: &Model, spans: &[Span<'_>], x: &mut Vec<f32>) {
+    let hidden = model.config().hidden_size;
+    let tokens = spans.iter().flat_map(|span| span.tokens);
+    x.resize(tokens.clone().count() * hidden, 0.0);
+    let embedding = model.matrix(model.weights().embed_tokens);
+    for (&token, x) in tokens.zip(x.chunks_exact_mut(hidden)) {
+        embedding.dequantize_row(token as usize, x);
+    }
 }
 
 /// RMSNorm of every row.
@@ -211,78 +144,25 @@ fn norm(model: &Model, x: &[f32], weight: &[f32], out: &mut Vec<f32>) {
     compute.kernels().rms_norm(compute.pool(), x, weight, model.config().rms_norm_eps, out);
 }
 
-/// Attention of every row of `q`, (T, q_dim), to its sequence's cache up to its own position.
-fn attend<R: Run + Send + Sync>(
-    model: &Model,
-    layer: usize,
-    runs: &[R],
-    q: &[f32],
-    quantized: &mut Activations,
-    partials: &mut Vec<f32>,
-    out: &mut [f32],
-) {
-    let config = model.config();
-    let (kv_heads, head_dim) = (config.num_key_value_heads, config.head_dim);
-    let compute = model.compute();
-    if runs.iter().any(|run| run.cache().format() == CacheFormat::Int8) {
-        // Every block refined, 14 bits: then what the cache costs is the rounding of keys and values alone.
-        compute.kernels().quantize(compute.pool(), quantized, q, head_dim, false, 0.0);
-    }
-    let group = config.num_attention_heads / kv_heads;
-    let queries = Queries { values: q, quantized, kv_heads, group, head_dim };
-    let place = |mut row: usize| {
-        let mut runs = runs.iter();
-        loop {
-            match runs.next() {
-                Some(run) if row < run.tokens().len() => {
-                    let (cache, rows) = (run.cache(), run.tokens().len() - row);
-                    break cache.place(layer, cache.len() + row + 1, rows);
-                }
-                Some(run) => row -= run.tokens().len(),
-                None => unreachable!("every row belongs to a run"),
-            }
+/// The last RMSNorm, of the wanted rows only: (wanted, hidden_size).
+fn final_norm(model: &Model, spans: &[Span<'_>], x: &[f32], out: &mut Vec<f32>) {
+    let (compute, config) = (model.compute(), model.config());
+    let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
+    out.resize(spans.iter().map(|span| span.wanted).sum::<usize>() * hidden, 0.0);
+    let mut outs = out.chunks_exact_mut(hidden);
+    let mut end = 0;
+    for span in spans {
+        end += span.tokens.len();
+        for (row, out) in (end - span.wanted..end).zip(outs.by_ref()) {
+            let row = &x[row * hidden..][..hidden];
+            compute.kernels().rms_norm(compute.pool(), row, &model.weights().norm, eps, out);
         }
-    };
-    compute.kernels().attend(compute.pool(), queries, &place, out, partials);
+    }
 }
 
 /// a += b
 fn add(a: &mut [f32], b: &[f32]) {
     for (a, &b) in a.iter_mut().zip(b) {
         *a += b;
-    }
-}
-
-/// Products of the same input with several matrices.
-struct Linear<'m> {
-    model: &'m Model,
-    precision: Precision,
-}
-
-impl Linear<'_> {
-    /// `outputs[i] = input x weights[i]^T`; input (T, cols), output i (T, rows of weight i).
-    fn apply<const N: usize>(
-        &self,
-        activations: &mut Activations,
-        input: &[f32],
-        cols: usize,
-        weights: &[Weight; N],
-        mut outputs: [&mut Vec<f32>; N],
-    ) {
-        let compute = self.model.compute();
-        let matrices = weights.map(|weight| self.model.matrix(weight));
-        let tables = matrices.iter().any(|m| matches!(m.layout().encoding(), Encoding::Planes(_)));
-        let refine_above = self.precision.refine_above();
-        compute.kernels().quantize(compute.pool(), activations, input, cols, tables, refine_above);
-        let rows = matrices.map(|matrix| matrix.layout().rows());
-        for (output, rows) in outputs.iter_mut().zip(rows) {
-            output.resize(activations.tokens() * rows, 0.0);
-        }
-        let mut pairs = matrices.into_iter().zip(outputs.iter_mut());
-        let mut products: [Product<'_>; N] = std::array::from_fn(|_| match pairs.next() {
-            Some((matrix, output)) => Product { matrix, output },
-            None => unreachable!("N of each"),
-        });
-        compute.kernels().matmul(compute.pool(), activations, &mut products);
     }
 }

@@ -1,62 +1,31 @@
-//! The token loop: logits to tokens to text, until something says stop.
+//! Generation: from logits to tokens to text, until something ends it.
+//!
+//! [`Decoder`] is the core that every target uses. [`Session::generate`] drives it for one sequence.
 
+mod constraint;
 mod continuation;
+mod decoder;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod token;
 
-pub use continuation::Continuation;
+pub use constraint::{Constraint, ConstraintError};
+pub use decoder::Decoder;
+pub use token::{FinishReason, Token};
 
-use crate::sampler::{Sampler, log_probability};
+use crate::sampler::Sampler;
 use crate::{Error, Session, TokenId};
+use std::borrow::BorrowMut;
 
-/// A generated token.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Token {
-    /// Its id.
-    pub id: TokenId,
-    /// The text that became certain with it: often its own, none while a character is incomplete or a stop string may
-    /// be coming, and more than its own afterwards.
-    pub text: String,
-    /// Natural logarithm of the model's probability for it, before the sampler's changes, if
-    /// [`Generation::logprobs`] asked for it.
-    pub logprob: Option<f32>,
-}
-
-/// Why a generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinishReason {
-    /// The model ended its answer, or a stop string or stop token came.
-    Stop,
-    /// As many tokens as were asked for.
-    Length,
-    /// The session can hold no more tokens.
-    ContextFull,
-}
-
-impl FinishReason {
-    /// `stop`, `length` or `context_full`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            FinishReason::Stop => "stop",
-            FinishReason::Length => "length",
-            FinishReason::ContextFull => "context_full",
-        }
-    }
-}
-
-/// An iterator over generated tokens; what [`Session::generate`] gives.
+/// An iterator over generated tokens, returned by [`Session::generate`].
 ///
-/// The texts of its tokens, put together, are the text of [`Generation::token_ids`], without special tokens, up to the
+/// The texts of its tokens, concatenated, are the text of [`Generation::token_ids`], without special tokens, up to the
 /// stop string.
 #[derive(Debug)]
 pub struct Generation<'a> {
     session: &'a mut Session,
-    sampler: &'a mut Sampler,
-    /// After the prompt; taken by the first token.
-    first: Option<Vec<f32>>,
-    continuation: Continuation,
-    logprobs: bool,
+    decoder: Decoder<&'a mut Sampler>,
     failed: bool,
 }
 
@@ -85,73 +54,80 @@ impl Session {
         prompt: &[TokenId],
         sampler: &'a mut Sampler,
     ) -> Result<Generation<'a>, Error> {
-        let first = Some(self.prefill(prompt)?.to_vec());
-        prompt.iter().for_each(|&token| sampler.accept(token));
-        let continuation = Continuation::new(self.model());
-        Ok(Generation { session: self, sampler, first, continuation, logprobs: false, failed: false })
+        let mut decoder = Decoder::new(self.model(), sampler);
+        decoder.begin(self.prefill(prompt)?);
+        decoder.accept_prompt(prompt);
+        let decoder = decoder.room(self.capacity() - self.position());
+        Ok(Generation { session: self, decoder, failed: false })
+    }
+
+    /// The next token of `decoder`, from the logits after the prompt ([`Decoder::begin`]) or after the decoder's last
+    /// token, which is processed first; `None` after the end.
+    ///
+    /// # Errors
+    /// As [`Session::decode`] and [`Decoder::step`], and [`Error::EmptyPrompt`] without the prompt's logits.
+    pub fn next_token<S: BorrowMut<Sampler>>(
+        &mut self,
+        decoder: &mut Decoder<S>,
+    ) -> Result<Option<Token>, Error> {
+        if decoder.finish_reason().is_some() {
+            return Ok(None);
+        }
+        let token = match (decoder.take_prompt_logits(), decoder.token_ids().last()) {
+            (Some(mut logits), _) => decoder.step(&mut logits)?,
+            (None, Some(&last)) => decoder.step(self.decode(last)?)?,
+            (None, None) => return Err(Error::EmptyPrompt),
+        };
+        Ok(Some(token))
     }
 }
 
 impl Generation<'_> {
-    /// At most so many tokens; without it, until the session is full.
+    /// Ends after this many tokens; without it, when the session is full.
     #[must_use]
     pub fn max_tokens(mut self, max_tokens: usize) -> Self {
-        self.continuation = self.continuation.max_tokens(max_tokens);
+        self.decoder = self.decoder.max_tokens(max_tokens);
         self
     }
 
-    /// Ends before any of these strings comes. Called again, it adds strings.
+    /// Ends before any of these strings. Further calls add strings.
     ///
     /// # Errors
     /// [`Error::EmptyStop`]: an empty string would end every text before it begins.
     pub fn stop<S: Into<String>>(mut self, strings: impl IntoIterator<Item = S>) -> Result<Self, Error> {
-        self.continuation = self.continuation.stop(strings)?;
+        self.decoder = self.decoder.stop(strings)?;
         Ok(self)
     }
 
-    /// Ends with any of these tokens, as with the model's own end tokens. Called again, it adds tokens.
+    /// Ends with any of these tokens, as with the model's own end tokens. Further calls add tokens.
     #[must_use]
     pub fn stop_tokens(mut self, ids: impl IntoIterator<Item = TokenId>) -> Self {
-        self.continuation = self.continuation.stop_tokens(ids);
+        self.decoder = self.decoder.stop_tokens(ids);
         self
     }
 
     /// Goes on after the model's end tokens.
     #[must_use]
     pub fn ignore_eos(mut self, ignore: bool) -> Self {
-        self.continuation = self.continuation.ignore_eos(ignore);
+        self.decoder = self.decoder.ignore_eos(ignore);
         self
     }
 
-    /// Gives every token's [`Token::logprob`], which costs a little time.
+    /// Gives every token's [`Token::logprob`].
     #[must_use]
     pub fn logprobs(mut self, logprobs: bool) -> Self {
-        self.logprobs = logprobs;
+        self.decoder = self.decoder.logprobs(logprobs.then_some(0));
         self
     }
 
     /// Why it ended; `None` while it goes on, and after an error.
     pub fn finish_reason(&self) -> Option<FinishReason> {
-        self.continuation.finish_reason()
+        self.decoder.finish_reason()
     }
 
     /// All tokens so far, with the end token or stop token that ended it, which has no text.
     pub fn token_ids(&self) -> &[TokenId] {
-        self.continuation.token_ids()
-    }
-
-    /// Chooses the next token.
-    fn choose(&mut self) -> Result<(TokenId, Option<f32>), Error> {
-        let first;
-        let logits = match (self.first.take(), self.continuation.token_ids().last()) {
-            (None, Some(&last)) => &*self.session.decode(last)?,
-            (logits, _) => {
-                first = logits.unwrap_or_default();
-                &first
-            }
-        };
-        let id = self.sampler.sample(logits);
-        Ok((id, if self.logprobs { log_probability(logits, id) } else { None }))
+        self.decoder.token_ids()
     }
 }
 
@@ -159,19 +135,12 @@ impl Iterator for Generation<'_> {
     type Item = Result<Token, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.finish_reason().is_some() || self.failed {
+        if self.failed {
             return None;
         }
-        let (id, logprob) = match self.choose() {
-            Ok(chosen) => chosen,
-            Err(error) => {
-                self.failed = true;
-                return Some(Err(error));
-            }
-        };
-        let full = self.session.position() >= self.session.capacity();
-        let text = self.continuation.push(id, full);
-        Some(Ok(Token { id, text, logprob }))
+        let token = self.session.next_token(&mut self.decoder);
+        self.failed = token.is_err();
+        token.transpose()
     }
 }
 

@@ -1,7 +1,33 @@
 //! EdgeLLM: language model inference from low-bit weights.
 //!
-//! One `.tmac2.bin` file gives the same bits of output natively, in a browser and as a WASI component. This
-//! crate opens no files, reads no clock and no environment: bytes in, logits and text out.
+//! One `.tmac2.bin` file gives the same bits of output natively, in a browser and as a WASI component. This crate
+//! opens no files and reads no clock or environment: bytes in, logits and text out.
+//!
+//! A [`Model`] is opened from bytes, a [`Session`] holds one sequence of tokens and its KV cache, and
+//! [`Session::generate`] yields tokens with their text:
+//!
+//! ```no_run
+//! use edgellm::chat::Message;
+//! use edgellm::sampler::{Sampler, SamplerOptions};
+//! use edgellm::{Model, Session, SessionOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Model::from_bytes(std::fs::read("smollm2-135m-instruct-int4.tmac2.bin")?)?;
+//! let template = model.chat_template()?.ok_or("the model has no chat template")?;
+//! let text = template.render(&[Message::new("user", "Why is the sky blue?")], true)?;
+//! let prompt = model.tokenizer().encode(&text, false)?;
+//!
+//! let mut session = Session::new(&model, SessionOptions::default())?;
+//! let mut sampler = Sampler::new(SamplerOptions::default())?;
+//! for token in session.generate(&prompt, &mut sampler)?.max_tokens(200) {
+//!     print!("{}", token?.text);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! Programs that choose tokens themselves call [`Session::prefill`], [`Session::decode`] and [`Session::extend`] for
+//! logits; servers extend many sessions in one pass over the weights with [`Batch`], and give each sequence's logits
+//! to its [`generate::Decoder`].
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -13,6 +39,7 @@ mod error;
 pub mod format;
 mod forward;
 pub mod generate;
+pub mod linear;
 mod model;
 mod rope;
 pub mod sampler;

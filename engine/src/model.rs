@@ -1,14 +1,17 @@
-//! A model: validated bytes, and where its weights lie in them.
+//! A model: validated bytes, and the locations of its weights in them.
 
+use crate::TokenId;
+use crate::chat::{ChatError, ChatTemplate};
 use crate::compute::Compute;
 use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::format::{FormatError, Metadata, ModelFile, TensorData, TensorEncoding};
+use crate::linear::{LinearId, Projection};
 use crate::rope::Rope;
 use crate::tokenizer::Tokenizer;
 use edgellm_kernels::layout::Matrix;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A model, ready to run. Clones are cheap and share everything.
 #[derive(Clone)]
@@ -21,9 +24,10 @@ struct Inner {
     weights: Weights,
     rope: Rope,
     compute: Compute,
+    chat_template: OnceLock<Result<ChatTemplate, ChatError>>,
 }
 
-/// A packed matrix, by its place in the file's directory.
+/// A packed matrix, by its index in the file's directory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weight(usize);
 
@@ -63,7 +67,7 @@ impl Model {
     /// with the fastest kernels on one thread.
     ///
     /// # Errors
-    /// [`Error::Format`] or [`Error::Tokenizer`] tells what is wrong with the bytes.
+    /// [`Error::Format`] or [`Error::Tokenizer`] says what is wrong with the bytes.
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, Error> {
         Self::with_compute(bytes, Compute::default())
     }
@@ -71,7 +75,7 @@ impl Model {
     /// As [`Model::from_bytes`], with kernels and threads of your choice.
     ///
     /// # Errors
-    /// [`Error::Format`] or [`Error::Tokenizer`] tells what is wrong with the bytes.
+    /// [`Error::Format`] or [`Error::Tokenizer`] says what is wrong with the bytes.
     pub fn with_compute(
         bytes: impl AsRef<[u8]> + Send + Sync + 'static,
         compute: Compute,
@@ -80,7 +84,8 @@ impl Model {
         let weights = Weights::find(&file, bytes.as_ref())?;
         let tokenizer = Tokenizer::from_json(file.tokenizer(bytes.as_ref()))?;
         let rope = Rope::new(&file.metadata().config);
-        Ok(Model(Arc::new(Inner { bytes: Box::new(bytes), file, tokenizer, weights, rope, compute })))
+        let (bytes, chat_template) = (Box::new(bytes), OnceLock::new());
+        Ok(Model(Arc::new(Inner { bytes, file, tokenizer, weights, rope, compute, chat_template })))
     }
 
     /// Shape and constants.
@@ -88,14 +93,30 @@ impl Model {
         &self.0.file.metadata().config
     }
 
-    /// Everything the file says about itself.
+    /// The metadata of the file.
     pub fn metadata(&self) -> &Metadata {
         self.0.file.metadata()
     }
 
-    /// Text to tokens and back.
+    /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.0.tokenizer
+    }
+
+    /// The model's chat template, `None` if the file has none. It is compiled on the first call and shared by all
+    /// clones of the model.
+    ///
+    /// # Errors
+    /// [`ChatError::Template`] if it cannot be compiled.
+    pub fn chat_template(&self) -> Result<Option<&ChatTemplate>, ChatError> {
+        let Some(source) = &self.metadata().chat_template else { return Ok(None) };
+        let text =
+            |id: Option<TokenId>| id.and_then(|id| self.tokenizer().id_to_token(id)).unwrap_or_default();
+        let compile = || {
+            let (bos, eos) = (self.config().bos_token_id, self.config().eos_token_ids.first().copied());
+            ChatTemplate::new(source.as_str(), text(bos), text(eos))
+        };
+        self.0.chat_template.get_or_init(compile).as_ref().map(Some).map_err(ChatError::clone)
     }
 
     /// Kernels and threads.
@@ -103,7 +124,7 @@ impl Model {
         &self.0.compute
     }
 
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub fn file_bytes(&self) -> usize {
         (*self.0.bytes).as_ref().len()
     }
@@ -136,7 +157,7 @@ impl fmt::Debug for Model {
 }
 
 impl Weights {
-    /// Looks up every tensor that the configuration calls for, and checks its shape.
+    /// Finds every tensor that the configuration requires, and checks its shape.
     fn find(file: &ModelFile, bytes: &[u8]) -> Result<Self, FormatError> {
         let config = &file.metadata().config;
         let position = |name: String, shape: [usize; 2]| {
@@ -167,11 +188,14 @@ impl Weights {
         let lm_head = if config.tie_word_embeddings {
             embed_tokens
         } else {
-            matrix("lm_head.weight".into(), config.vocab_size, hidden)?
+            matrix(LinearId::LmHead.weight_name(), config.vocab_size, hidden)?
         };
         let layers = (0..config.num_hidden_layers)
             .map(|layer| {
                 let at = |name: &str| format!("model.layers.{layer}.{name}");
+                let linear = |projection, rows, cols| {
+                    matrix(LinearId::new(layer, projection).weight_name(), rows, cols)
+                };
                 let bias = config.attention_bias.then(|| {
                     Ok::<_, FormatError>([
                         vector(at("self_attn.q_proj.bias"), q)?,
@@ -182,18 +206,18 @@ impl Weights {
                 Ok(Layer {
                     input_layernorm: vector(at("input_layernorm.weight"), hidden)?,
                     qkv: [
-                        matrix(at("self_attn.q_proj.weight"), q, hidden)?,
-                        matrix(at("self_attn.k_proj.weight"), kv, hidden)?,
-                        matrix(at("self_attn.v_proj.weight"), kv, hidden)?,
+                        linear(Projection::Q, q, hidden)?,
+                        linear(Projection::K, kv, hidden)?,
+                        linear(Projection::V, kv, hidden)?,
                     ],
                     qkv_bias: bias.transpose()?,
-                    o_proj: matrix(at("self_attn.o_proj.weight"), hidden, q)?,
+                    o_proj: linear(Projection::O, hidden, q)?,
                     post_attention_layernorm: vector(at("post_attention_layernorm.weight"), hidden)?,
                     gate_up: [
-                        matrix(at("mlp.gate_proj.weight"), inner, hidden)?,
-                        matrix(at("mlp.up_proj.weight"), inner, hidden)?,
+                        linear(Projection::Gate, inner, hidden)?,
+                        linear(Projection::Up, inner, hidden)?,
                     ],
-                    down_proj: matrix(at("mlp.down_proj.weight"), hidden, inner)?,
+                    down_proj: linear(Projection::Down, hidden, inner)?,
                 })
             })
             .collect::<Result<_, FormatError>>()?;

@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 /// Frequencies of the rotations of a head, and a factor on their sines and cosines.
 #[derive(Clone, Debug)]
 pub(crate) struct Rope {
-    /// Radians a position, (head_dim / 2).
+    /// Radians per position, (head_dim / 2).
     frequencies: Vec<f64>,
     factor: f64,
 }
@@ -33,7 +33,7 @@ impl Rope {
                 let original = f64::from(original_max_position_embeddings);
                 for frequency in &mut frequencies {
                     let turns = original * *frequency / (2.0 * PI);
-                    // 1 from high_freq_factor turns on: left alone; 0 below low_freq_factor: stretched fully.
+                    // 1 above high_freq_factor turns: unchanged; 0 below low_freq_factor: stretched fully.
                     let keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
                     let keep = keep.clamp(0.0, 1.0);
                     *frequency *= keep + (1.0 - keep) / factor;
@@ -47,7 +47,7 @@ impl Rope {
                 attention_factor,
             }) => {
                 let original = f64::from(original_max_position_embeddings);
-                // The dimension whose rotation makes `turns` turns over the original context.
+                // The dimension that rotates `turns` times over the original context.
                 let dimension =
                     |turns: f64| half as f64 * libm::log(original / (turns * 2.0 * PI)) / libm::log(base);
                 let low = libm::floor(dimension(beta_fast.unwrap_or(32.0))).max(0.0);

@@ -1,14 +1,15 @@
-//! Choosing the next token from logits.
+//! Sampling the next token from logits.
 //!
 //! The steps and their order are llama.cpp's: logit bias, penalties, top-k, top-p, min-p, temperature, and a draw from
-//! what is left. The same options, seed and logits give the same token on every target: sums have one order, `exp` and
-//! `ln` come from `libm`, and ties go to the smaller id.
+//! the rest. The same options, seed and logits give the same token on every target: sums have one order, `exp` and `ln`
+//! come from `libm`, and ties go to the smaller id.
 
 mod candidates;
 mod probability;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use probability::LogProbabilities;
 pub use probability::{log_probability, top_log_probabilities};
 
 use crate::TokenId;
@@ -17,7 +18,8 @@ use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use std::collections::VecDeque;
 
-/// How to choose tokens. The defaults are llama.cpp's, but for the seed, which is fixed: the engine knows no chance.
+/// How to sample tokens. The defaults are llama.cpp's, except for the seed, which is fixed: the engine has no source of
+/// randomness.
 ///
 /// ```
 /// use edgellm::sampler::{Sampler, SamplerOptions};
@@ -29,26 +31,26 @@ use std::collections::VecDeque;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplerOptions {
-    /// Divides the logits: below 1 sharper, above 1 more random. 0 always takes the likeliest token (greedy).
+    /// Divides the logits: below 1 sharper, above 1 more random. 0 always takes the most likely token (greedy).
     /// Default 0.8.
     pub temperature: f32,
-    /// Keeps the `top_k` likeliest tokens; 0 keeps all. Default 40.
+    /// Keeps the `top_k` most likely tokens; 0 keeps all. Default 40.
     pub top_k: usize,
-    /// Keeps the likeliest tokens whose probabilities add up to this; 1 keeps all. Default 0.95.
+    /// Keeps the most likely tokens whose probabilities add up to this; 1 keeps all. Default 0.95.
     pub top_p: f32,
-    /// Keeps tokens at least this many times as likely as the likeliest; 0 keeps all. Default 0.05.
+    /// Keeps tokens with at least this fraction of the highest probability; 0 keeps all. Default 0.05.
     pub min_p: f32,
-    /// Divides the logits (multiplies negative ones) of recent tokens; 1 changes nothing. Default 1.
+    /// Divides the logits (multiplies negative ones) of recent tokens; 1 has no effect. Default 1.
     pub repetition_penalty: f32,
     /// Subtracted from the logits of recent tokens. Default 0.
     pub presence_penalty: f32,
     /// Subtracted from the logits of recent tokens, once for each time they occur. Default 0.
     pub frequency_penalty: f32,
-    /// How many tokens are recent, the prompt's included; 0 switches the three penalties off. Default 64.
+    /// How many tokens, those of the prompt included, count as recent; 0 disables the three penalties. Default 64.
     pub repeat_last_n: usize,
-    /// Added to the logits of these tokens; negative infinity forbids one. Ids outside the vocabulary are ignored.
+    /// Added to the logits of these tokens; negative infinity excludes one. Ids outside the vocabulary are ignored.
     pub logit_bias: Vec<(TokenId, f32)>,
-    /// Where the random numbers begin. Default 0.
+    /// Seed of the random numbers. Default 0.
     pub seed: u64,
 }
 
@@ -70,7 +72,7 @@ impl Default for SamplerOptions {
 }
 
 impl SamplerOptions {
-    /// Always the likeliest token: temperature 0.
+    /// Always the most likely token: temperature 0.
     pub fn greedy() -> Self {
         SamplerOptions { temperature: 0.0, ..Default::default() }
     }
@@ -109,7 +111,7 @@ impl SamplerOptions {
                 "logit_bias",
                 bias,
                 bias < f32::INFINITY,
-                "it must be finite, or negative infinity to forbid a token",
+                "it must be finite, or negative infinity to exclude a token",
             )?;
         }
         Ok(())
@@ -124,13 +126,13 @@ pub struct SamplerError {
     pub option: &'static str,
     /// Its value.
     pub value: f32,
-    /// What would be right.
+    /// The rule that it breaks.
     pub rule: &'static str,
 }
 
-/// Chooses tokens, and remembers those it chose for the penalties.
+/// Samples tokens, and remembers them for the penalties.
 ///
-/// After the first call, choosing a token allocates nothing.
+/// After the first call, sampling a token allocates nothing.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     options: SamplerOptions,
@@ -143,14 +145,14 @@ pub struct Sampler {
     candidates: Candidates,
 }
 
-/// Room for recent tokens that is made at once; longer windows grow.
+/// Recent tokens that memory is reserved for at once; longer windows grow.
 const RECENT_RESERVED: usize = 4096;
 
 impl Sampler {
     /// A sampler with these options.
     ///
     /// # Errors
-    /// [`SamplerError`] names the first option that is out of range.
+    /// [`SamplerError`] names the first option out of range.
     pub fn new(options: SamplerOptions) -> Result<Self, SamplerError> {
         options.validate()?;
         let room = if options.penalizes() { options.repeat_last_n.min(RECENT_RESERVED) } else { 0 };
@@ -169,7 +171,7 @@ impl Sampler {
         &self.options
     }
 
-    /// Notes a token that this sampler did not choose, such as one of the prompt, for the penalties.
+    /// Adds a token that this sampler did not choose, such as one of the prompt, to the recent ones.
     pub fn accept(&mut self, token: TokenId) {
         if self.options.penalizes() {
             if self.recent.len() == self.options.repeat_last_n {
@@ -179,15 +181,15 @@ impl Sampler {
         }
     }
 
-    /// Forgets all tokens and begins the random numbers again.
+    /// Forgets all tokens and restarts the random numbers from the seed.
     pub fn reset(&mut self) {
         self.rng = Pcg32::seed_from_u64(self.options.seed);
         self.recent.clear();
     }
 
-    /// Chooses a token and notes it for the penalties.
+    /// Samples a token and adds it to the recent ones.
     ///
-    /// Logits that are not numbers count as impossible; 0 is the answer where there are none.
+    /// NaN logits count as impossible; without any possible token the result is 0.
     pub fn sample(&mut self, logits: &[f32]) -> TokenId {
         let logits = if self.options.penalizes() || !self.options.logit_bias.is_empty() {
             self.adjust(logits);
@@ -235,7 +237,7 @@ impl Sampler {
     }
 }
 
-/// Position of the largest logit, the first of equals.
+/// Index of the largest logit, the first of equals.
 fn argmax(logits: &[f32]) -> TokenId {
     let mut best = 0;
     let mut largest = f32::NEG_INFINITY;

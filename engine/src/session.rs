@@ -3,27 +3,29 @@
 use crate::TokenId;
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::forward::{Buffers, Precision, Run, forward, hidden_states};
+use crate::forward::{Buffers, Precision, Span, forward, hidden_states};
+use crate::linear::LinearHooks;
 use crate::model::Model;
 use edgellm_kernels::page::CacheFormat;
 
-/// Tokens that prefill processes at once: enough to unpack weights rarely, few enough to stay in cache.
+/// Tokens that prefill processes at once: enough to unpack weights rarely, few enough for the CPU's caches.
 const PREFILL_CHUNK: usize = 64;
 
 /// Settings of a session.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SessionOptions {
-    /// Positions the session may hold; the model's max_position_embeddings where not given.
+    /// Positions that the session can hold; by default the model's max_position_embeddings.
     pub context_length: Option<usize>,
     /// How finely activations are rounded.
     pub precision: Precision,
-    /// What keys and values are kept in; docs/quantization.md has what 8 bits cost.
+    /// How keys and values are stored; docs/quantization.md has the cost of 8 bits.
     pub kv_cache: CacheFormat,
 }
 
-/// One sequence of tokens on a model: its key-value cache, and the buffers to extend it.
+/// One sequence of tokens on a model: its KV cache, and the buffers to extend it.
 ///
-/// [`Session::prefill`] and [`Session::decode`] give logits; [`Session::generate`] gives text.
+/// [`Session::prefill`], [`Session::decode`] and [`Session::extend`] return logits; [`Session::generate`] generates
+/// text.
 #[derive(Debug)]
 pub struct Session {
     model: Model,
@@ -37,7 +39,7 @@ impl Session {
     /// An empty session.
     ///
     /// # Errors
-    /// [`Error::Context`] if more context is wanted than the model was made for.
+    /// [`Error::Context`] if the context is longer than the model supports.
     pub fn new(model: &Model, options: SessionOptions) -> Result<Self, Error> {
         let max = model.config().max_position_embeddings;
         let capacity = options.context_length.unwrap_or(max);
@@ -63,17 +65,17 @@ impl Session {
         self.cache.len()
     }
 
-    /// Tokens the session may hold.
+    /// Tokens that the session can hold.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Bytes of the key-value cache.
+    /// Bytes of the KV cache.
     pub fn cache_bytes(&self) -> usize {
         self.cache.bytes()
     }
 
-    /// Takes memory for `tokens` more tokens now, so that processing them takes none.
+    /// Allocates memory for `tokens` more tokens now, so that processing them allocates none.
     ///
     /// # Errors
     /// [`Error::ContextFull`] if they do not fit.
@@ -91,25 +93,57 @@ impl Session {
         self.cache.truncate(position);
     }
 
-    /// Forgets everything.
+    /// Forgets all tokens.
     pub fn reset(&mut self) {
         self.truncate(0);
     }
 
-    /// Processes `tokens` and returns the logits, (vocab_size), of what follows the last one.
+    /// Processes `tokens` and returns the logits, (vocab_size), after the last one.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::Token`] or [`Error::ContextFull`]; then nothing was processed.
     pub fn prefill(&mut self, tokens: &[TokenId]) -> Result<&mut [f32], Error> {
-        self.check(tokens)?;
-        let last = (tokens.len() - 1) / PREFILL_CHUNK * PREFILL_CHUNK;
-        for chunk in tokens[..last].chunks(PREFILL_CHUNK) {
-            self.run(chunk, false);
-        }
-        Ok(self.run(&tokens[last..], false))
+        self.extend(tokens, 1)
     }
 
-    /// Processes `tokens` and hands the logits, (vocab_size), after each one to `each`, with its index.
+    /// Processes one token and returns the logits, (vocab_size), after it. After the first call, and with memory
+    /// reserved, it allocates nothing.
+    ///
+    /// # Errors
+    /// As [`Session::prefill`].
+    pub fn decode(&mut self, token: TokenId) -> Result<&mut [f32], Error> {
+        self.extend(&[token], 1)
+    }
+
+    /// Processes `tokens` and returns the logits after each of the last `wanted` ones, (wanted, vocab_size).
+    ///
+    /// # Errors
+    /// As [`Session::prefill`], and [`Error::Wanted`] if more rows are wanted than there are tokens.
+    pub fn extend(&mut self, tokens: &[TokenId], wanted: usize) -> Result<&mut [f32], Error> {
+        self.extend_with(tokens, wanted, &mut ())
+    }
+
+    /// As [`Session::extend`], with hooks into the linear layers: calibration and adapters. A long input is processed
+    /// in chunks, and the hooks are called for each chunk.
+    ///
+    /// # Errors
+    /// As [`Session::extend`].
+    pub fn extend_with(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        hooks: &mut impl LinearHooks,
+    ) -> Result<&mut [f32], Error> {
+        self.check(tokens, wanted)?;
+        // The last chunk holds all wanted rows.
+        let last = ((tokens.len() - 1) / PREFILL_CHUNK * PREFILL_CHUNK).min(tokens.len() - wanted);
+        for chunk in tokens[..last].chunks(PREFILL_CHUNK) {
+            self.run(chunk, 0, hooks);
+        }
+        Ok(self.run(&tokens[last..], wanted, hooks))
+    }
+
+    /// Processes `tokens` and passes the logits, (vocab_size), after each one to `each`, with its index.
     ///
     /// # Errors
     /// As [`Session::prefill`].
@@ -118,11 +152,11 @@ impl Session {
         tokens: &[TokenId],
         mut each: impl FnMut(usize, &mut [f32]),
     ) -> Result<(), Error> {
-        self.check(tokens)?;
+        self.check(tokens, 0)?;
         let vocab_size = self.model.config().vocab_size;
         // Logits of 16 tokens at a time: those of a whole chunk would take more memory than the model.
         for (index, chunk) in tokens.chunks(16).enumerate() {
-            let logits = self.run(chunk, true);
+            let logits = self.run(chunk, chunk.len(), &mut ());
             for (offset, logits) in logits.chunks_exact_mut(vocab_size).enumerate() {
                 each(16 * index + offset, logits);
             }
@@ -130,24 +164,24 @@ impl Session {
         Ok(())
     }
 
-    /// Processes `tokens` and hands the normalized hidden state, (hidden_size), of each to `each`: what an
-    /// embedding of a text is made of.
+    /// Processes `tokens` and passes the normalized hidden state, (hidden_size), of each to `each`: embeddings of
+    /// texts are computed from them.
     ///
     /// # Errors
     /// As [`Session::prefill`].
     pub fn prefill_hidden(&mut self, tokens: &[TokenId], mut each: impl FnMut(&[f32])) -> Result<(), Error> {
-        self.check(tokens)?;
+        self.check(tokens, 0)?;
         let hidden_size = self.model.config().hidden_size;
         for chunk in tokens.chunks(PREFILL_CHUNK) {
-            let run = Own { cache: &mut self.cache, tokens: chunk, wanted: chunk.len() };
-            let states = hidden_states(&self.model, self.precision, &mut self.buffers, &mut [run]);
+            let mut spans = [Span { cache: &mut self.cache, tokens: chunk, wanted: chunk.len() }];
+            let states = hidden_states(&self.model, self.precision, &mut self.buffers, &mut spans, &mut ());
             states.chunks_exact(hidden_size).for_each(&mut each);
         }
         Ok(())
     }
 
-    /// A session that begins with the first `positions` tokens of this one (all, if it has fewer), copied: two
-    /// texts with a common beginning need to process it once.
+    /// A session that begins with a copy of the first `positions` tokens of this one (all, if it has fewer): texts
+    /// with a common prefix need to process it only once.
     pub fn fork(&self, positions: usize) -> Self {
         Session {
             model: self.model.clone(),
@@ -158,20 +192,14 @@ impl Session {
         }
     }
 
-    /// Processes one token and returns the logits, (vocab_size), of what follows. After the first call, and
-    /// with memory reserved, it allocates nothing.
-    ///
-    /// # Errors
-    /// As [`Session::prefill`].
-    pub fn decode(&mut self, token: TokenId) -> Result<&mut [f32], Error> {
-        self.check(&[token])?;
-        Ok(self.run(&[token], false))
-    }
-
-    pub(crate) fn check(&mut self, tokens: &[TokenId]) -> Result<(), Error> {
+    /// Rejects tokens that cannot be processed; otherwise allocates memory for them.
+    pub(crate) fn check(&mut self, tokens: &[TokenId], wanted: usize) -> Result<(), Error> {
         let vocab_size = self.model.config().vocab_size;
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
+        }
+        if wanted > tokens.len() {
+            return Err(Error::Wanted { wanted, tokens: tokens.len() });
         }
         if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
             return Err(Error::Token { token, vocab_size });
@@ -179,14 +207,9 @@ impl Session {
         self.reserve(tokens.len())
     }
 
-    fn run(&mut self, tokens: &[TokenId], all_logits: bool) -> &mut [f32] {
-        let wanted = if all_logits { tokens.len() } else { 1 };
-        let run = Own { cache: &mut self.cache, tokens, wanted };
-        forward(&self.model, self.precision, &mut self.buffers, &mut [run])
-    }
-
-    pub(crate) fn cache(&self) -> &Cache {
-        &self.cache
+    fn run(&mut self, tokens: &[TokenId], wanted: usize, hooks: &mut impl LinearHooks) -> &mut [f32] {
+        let mut spans = [Span { cache: &mut self.cache, tokens, wanted }];
+        forward(&self.model, self.precision, &mut self.buffers, &mut spans, hooks)
     }
 
     pub(crate) fn cache_mut(&mut self) -> &mut Cache {
@@ -195,30 +218,5 @@ impl Session {
 
     pub(crate) fn precision(&self) -> Precision {
         self.precision
-    }
-}
-
-/// Tokens of a session that is alone.
-struct Own<'a> {
-    cache: &'a mut Cache,
-    tokens: &'a [TokenId],
-    wanted: usize,
-}
-
-impl Run for Own<'_> {
-    fn cache(&self) -> &Cache {
-        self.cache
-    }
-
-    fn cache_mut(&mut self) -> &mut Cache {
-        self.cache
-    }
-
-    fn tokens(&self) -> &[TokenId] {
-        self.tokens
-    }
-
-    fn wanted(&self) -> usize {
-        self.wanted
     }
 }

@@ -6,7 +6,7 @@ use edgellm_kernels::layout::{Encoding, Layout, Zero};
 use edgellm_kernels::testing::{Random, random_matrix};
 use std::io::Cursor;
 
-/// Weights of a seeded model.
+/// The weights of a seeded model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recipe {
     /// Family; Qwen2 has biases.
@@ -77,8 +77,8 @@ pub fn seeded_model(recipe: Recipe, seed: u64) -> Result<Vec<u8>, WriteError> {
     seeded_chat_model(recipe, seed, None)
 }
 
-/// As [`seeded_model`]; with a chat template also of a longer context, 2048, and with logits so close to each other
-/// that a sampler has a choice.
+/// As [`seeded_model`]. With a chat template, the context is longer, 2048, and the logits are so close to each other that
+/// the sampler's options matter.
 ///
 /// # Errors
 /// As [`seeded_model`].
@@ -179,7 +179,7 @@ pub fn seeded_chat_model(
     Ok(writer.finish()?.0.into_inner())
 }
 
-/// FNV-1a hash of the bits of logits, to compare targets.
+/// FNV-1a hash of the bits of logits, for comparing targets.
 pub fn logits_hash(hash: u64, logits: &[f32]) -> u64 {
     logits
         .iter()
@@ -187,5 +187,5 @@ pub fn logits_hash(hash: u64, logits: &[f32]) -> u64 {
         .fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Start of [`logits_hash`].
+/// Initial value of [`logits_hash`].
 pub const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;

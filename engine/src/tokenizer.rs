@@ -1,9 +1,9 @@
-//! Text to tokens and back, from a Hugging Face `tokenizer.json`.
+//! The tokenizer, from a Hugging Face `tokenizer.json`.
 //!
-//! Normalizing, splitting into words and finding added tokens is the work of the `tokenizers` crate, so that ids are
-//! those of Hugging Face. The byte-pair model itself is our own (`bpe`, `vocabulary`): the same algorithm in flat
-//! tables, because the crate's takes a third of a second and 115 MB to load Qwen's 152,000 tokens. So is decoding
-//! (`decoder`), which has to stream.
+//! The `tokenizers` crate normalizes, pre-tokenizes and finds added tokens, so that ids equal those of Hugging Face. The
+//! BPE model (`bpe`, `vocabulary`) is our own: the same algorithm on flat tables, because the crate's takes a third of a
+//! second and 115 MB to load Qwen's 152,000 tokens. The detokenizer (`decoder`) is our own too, because it has to
+//! stream.
 
 mod bpe;
 mod decoder;
@@ -28,18 +28,18 @@ use tokenizers::{
 };
 use vocabulary::{MAX_TOKENS, Vocabulary};
 
-/// Why a tokenizer could not be made or used.
+/// Why a tokenizer cannot be opened or used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenizerError {
-    /// The file is not what Hugging Face writes, or asks for what no supported model needs.
+    /// The file is malformed, or uses features that no supported model needs.
     #[error("tokenizer.json cannot be used: {0}")]
     File(String),
-    /// A text could not be encoded, which only an odd pre-tokenizer's pattern can cause.
-    #[error("this text cannot be split into tokens: {0}; shorten it or remove very long runs")]
+    /// A text cannot be tokenized; only an unusual pre-tokenizer's pattern can cause this.
+    #[error("this text cannot be tokenized: {0}; shorten it or remove very long repetitions")]
     Encode(String),
 }
 
-/// Turns text into tokens and tokens into text.
+/// Tokenizes and detokenizes.
 ///
 /// ```
 /// use edgellm::tokenizer::Tokenizer;
@@ -75,7 +75,7 @@ pub struct Tokenizer {
 #[derive(Debug)]
 struct Added {
     content: String,
-    /// What the decoder gets: `content`, or what the normalizer makes of it.
+    /// The decoder's input: `content`, or its normalized form.
     piece: String,
     special: bool,
 }
@@ -84,7 +84,7 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`TokenizerError::File`] if it is malformed or not a byte-pair model's.
+    /// [`TokenizerError::File`] if it is malformed or not of a BPE model.
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
         let file: TokenizerFile =
             serde_json::from_slice(json).map_err(|e| TokenizerError::File(e.to_string()))?;
@@ -127,8 +127,8 @@ impl Tokenizer {
         })
     }
 
-    /// The tokens of `text`. Special tokens written in it, such as `<|im_end|>`, become those tokens, as chat templates
-    /// need it. With `add_special`, the tokens that this model wants around every text (Llama's `<s>`) are added.
+    /// Tokenizes `text`. Special tokens written in it, such as `<|im_end|>`, become those tokens, as chat templates
+    /// require. With `add_special`, the model's special tokens are added around it (Llama's `<s>`).
     ///
     /// # Errors
     /// [`TokenizerError::Encode`].
@@ -144,8 +144,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The tokens of a text that must stay text: special tokens written in it are spelled out like any other word.
-    /// Nothing is added around it.
+    /// Tokenizes untrusted text: special tokens written in it are tokenized like any other word, and none are added.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`].
@@ -175,8 +174,8 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// The text of `ids`, without special tokens if `skip_special`. Ids outside the vocabulary have no text; bytes that
-    /// are no UTF-8 become replacement characters.
+    /// Detokenizes `ids`, without special tokens if `skip_special`. Ids outside the vocabulary have no text; bytes that
+    /// are not UTF-8 become replacement characters.
     pub fn decode(&self, ids: &[TokenId], skip_special: bool) -> String {
         let mut text = String::new();
         let mut stream = Detokenizer::new(self, skip_special);
@@ -197,8 +196,8 @@ impl Tokenizer {
         self.added_by_id.get(&id).map(|added| added.content.as_str()).or_else(|| self.bpe.vocabulary.text(id))
     }
 
-    /// The bytes that a token adds in the middle of a text, which may be part of a character only; `None` for ids
-    /// that the vocabulary does not have.
+    /// The bytes that a token adds in the middle of a text, which may be only part of a character; `None` for ids
+    /// outside the vocabulary.
     pub fn token_bytes(&self, id: TokenId) -> Option<Vec<u8>> {
         Some(self.decoder.bytes(self.piece(id)?))
     }
@@ -208,12 +207,12 @@ impl Tokenizer {
         self.vocab_size
     }
 
-    /// Whether a token is special: structure such as `<|im_end|>` and not text.
+    /// Whether a token is special, such as `<|im_end|>`.
     pub fn is_special(&self, id: TokenId) -> bool {
         self.added_by_id.get(&id).is_some_and(|added| added.special)
     }
 
-    /// What the decoder gets for a token.
+    /// The decoder's input for a token.
     fn piece(&self, id: TokenId) -> Option<&str> {
         self.added_by_id.get(&id).map(|added| added.piece.as_str()).or_else(|| self.bpe.vocabulary.text(id))
     }
@@ -225,7 +224,7 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
-/// The crate's finder of added tokens, with the ids it gives checked against those of the file.
+/// The crate's matcher of added tokens, with its ids checked against those of the file.
 fn added_vocabulary(
     tokens: &[AddedTokenFile],
     vocabulary: &Vocabulary,
@@ -249,7 +248,7 @@ fn added_vocabulary(
     Ok(added)
 }
 
-/// As much of the crate's model as adding tokens asks for: a vocabulary and its number of tokens.
+/// The part of the crate's model trait that adding tokens needs: the vocabulary and its size.
 struct VocabularyModel<'a>(&'a Vocabulary, usize);
 
 impl tokenizers::Model for VocabularyModel<'_> {

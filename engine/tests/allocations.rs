@@ -1,4 +1,4 @@
-//! Law 3: decoding a token allocates nothing. A program of its own, since the counter counts every thread.
+//! Law 3: decoding a token allocates nothing. A program of its own, because the counter counts all threads.
 
 use edgellm::testing::{recipes, seeded_model};
 use edgellm::{CacheFormat, Compute, Model, Session, SessionOptions, available_kernels};
@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Counting;
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is handed to the system's allocator.
+// SAFETY: every call is forwarded to the system's allocator, which upholds the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as the caller's.
+        // SAFETY: the caller upholds the contract of `alloc`, which is the same for `System`.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller's.
+        // SAFETY: `pointer` came from `System.alloc` above with the same `layout`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -35,7 +35,7 @@ fn main() {
                 Session::new(&model, SessionOptions { kv_cache, ..Default::default() }).unwrap();
             session.prefill(&[1, 2, 3]).unwrap();
             session.reserve(350).unwrap();
-            // Threads start when the system lets them, and buffers grow once.
+            // Wait for the workers to start; buffers grow once, in the first steps.
             while model.compute().pool().threads() < threads {
                 std::thread::yield_now();
             }
@@ -44,7 +44,7 @@ fn main() {
                 session.decode(token).unwrap();
             }
             let before = ALLOCATIONS.load(Ordering::Relaxed);
-            // Beyond the first segment of attention.
+            // Past the first segment of attention.
             for token in 0..250 {
                 session.decode(token).unwrap();
             }

@@ -1,4 +1,4 @@
-//! Law 2: the same bits whatever the kernels, the threads, the prefill chunks.
+//! Law 2: the same bits whatever the kernels, threads, prefill chunks and batches.
 
 use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_model};
 use edgellm::{
@@ -66,7 +66,7 @@ fn kernels_threads_and_chunks_give_the_same_bits() {
     }
 }
 
-/// What other targets compute, too: scripts/test compares the wasm builds' hashes with these lines.
+/// Other targets compute the same: scripts/test compares the hashes of the wasm builds with these lines.
 #[test]
 fn hashes() {
     for (index, recipe) in recipes().into_iter().enumerate() {
@@ -207,12 +207,61 @@ fn a_chunk_without_logits_is_a_chunk() {
     let vocab = model.config().vocab_size;
     let (mut a, mut b) = (session(&model, Precision::Standard), session(&model, Precision::Standard));
     let mut batch = Batch::default();
-    let mut runs = [BatchRun::without_logits(&mut a, &[1, 2, 3]), BatchRun::new(&mut b, &[4, 5])];
+    let mut runs = [BatchRun::new(&mut a, &[1, 2, 3]).wanted(0), BatchRun::new(&mut b, &[4, 5])];
     assert_eq!(batch.run(&mut runs).unwrap().len(), vocab);
-    assert!(batch.run(&mut [BatchRun::without_logits(&mut b, &[6])]).unwrap().is_empty());
+    assert!(batch.run(&mut [BatchRun::new(&mut b, &[6]).wanted(0)]).unwrap().is_empty());
+    assert!(b.extend(&[7], 0).unwrap().is_empty());
     let mut alone = session(&model, Precision::Standard);
     alone.prefill(&[1, 2, 3]).unwrap();
     assert_eq!(a.decode(7).unwrap(), alone.decode(7).unwrap());
+    let mut alone = session(&model, Precision::Standard);
+    alone.prefill(&[4, 5, 6, 7]).unwrap();
+    assert_eq!(b.decode(8).unwrap(), alone.decode(8).unwrap());
+}
+
+/// The last `wanted` rows are those of the tokens processed one by one, alone and in a batch.
+#[test]
+fn wanted_rows_are_those_of_single_tokens() {
+    for index in 0..recipes().len() {
+        let model = model(index, Compute::new(available_kernels()[0], 2));
+        let vocab = model.config().vocab_size;
+        for kv_cache in [CacheFormat::F16, CacheFormat::Int8] {
+            let tokens: Vec<u32> = (0..150).map(|i| i * 13 % 256).collect();
+            let mut single = session_with(&model, kv_cache);
+            let rows: Vec<f32> =
+                tokens.iter().flat_map(|&token| single.decode(token).unwrap().to_vec()).collect();
+            let last = |count: usize, wanted: usize| &rows[(count - wanted) * vocab..count * vocab];
+            for (count, wanted) in
+                [(1, 1), (5, 2), (5, 5), (64, 64), (65, 3), (150, 20), (150, 90), (150, 150)]
+            {
+                let mut session = session_with(&model, kv_cache);
+                let actual = session.extend(&tokens[..count], wanted).unwrap();
+                assert_eq!(actual, last(count, wanted), "{:?}, {wanted} of {count}", recipes()[index]);
+            }
+            let [mut a, mut b, mut c] = [(); 3].map(|()| session_with(&model, kv_cache));
+            c.prefill(&tokens[..7]).unwrap();
+            let mut runs = [
+                BatchRun::new(&mut a, &tokens[..9]).wanted(4),
+                BatchRun::new(&mut b, &tokens[..33]).wanted(0),
+                BatchRun::new(&mut c, &tokens[7..20]).wanted(13),
+            ];
+            let mut batch = Batch::default();
+            assert_eq!(batch.run(&mut runs).unwrap(), [last(9, 4), last(20, 13)].concat());
+            // What was guessed wrong is taken back.
+            c.truncate(10);
+            assert_eq!(c.decode(tokens[10]).unwrap(), last(11, 1));
+        }
+    }
+}
+
+#[test]
+fn more_rows_than_tokens_are_refused_and_change_nothing() {
+    let model = model(0, Compute::default());
+    let (mut a, mut b) = (session(&model, Precision::Standard), session(&model, Precision::Standard));
+    assert!(matches!(a.extend(&[1, 2], 3), Err(Error::Wanted { wanted: 3, tokens: 2 })));
+    let mut runs = [BatchRun::new(&mut a, &[1]), BatchRun::new(&mut b, &[1, 2]).wanted(3)];
+    assert!(matches!(Batch::default().run(&mut runs), Err(Error::Wanted { wanted: 3, tokens: 2 })));
+    assert_eq!((a.position(), b.position()), (0, 0));
 }
 
 #[test]

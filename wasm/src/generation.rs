@@ -1,13 +1,13 @@
-//! An answer in the making: the prompt's rest, then token by token.
+//! A generation under way: the rest of the prompt, then token by token.
 
 use crate::Failure;
 use crate::options::GenerateOptions;
-use edgellm::generate::Continuation;
-use edgellm::sampler::{Sampler, log_probability};
-use edgellm::{Model, TokenId};
+use edgellm::generate::{Decoder, Token};
+use edgellm::sampler::Sampler;
+use edgellm::{Session, TokenId};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// A token of an answer.
+/// A generated token.
 #[wasm_bindgen]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -16,44 +16,41 @@ pub struct Step {
     /// Text that became certain with it.
     #[wasm_bindgen(getter_with_clone)]
     pub text: String,
-    /// Natural logarithm of the model's probability for it, if asked for.
+    /// Natural logarithm of the model's probability for it, if requested.
     pub logprob: Option<f32>,
-    /// Why the answer ends with it, if it does: `stop`, `length` or `context_full`.
+    /// Why the answer ends with this token, if it does: `stop`, `length` or `context_full`.
     #[wasm_bindgen(getter_with_clone)]
     pub finish: Option<String>,
 }
 
-/// What is left of the prompt, and what chooses and shows tokens after it.
+/// The rest of the prompt, and the decoder of the tokens after it.
 #[derive(Debug)]
 pub(crate) struct Generation {
-    /// Tokens of the prompt that are to be processed.
+    /// Tokens of the prompt that are still to be processed.
     rest: Vec<TokenId>,
-    sampler: Sampler,
-    continuation: Continuation,
-    /// Of what follows the last token processed.
-    logits: Vec<f32>,
-    logprobs: bool,
+    decoder: Decoder,
 }
 
 impl Generation {
-    /// An answer to `prompt`, of which `common` tokens are processed already.
+    /// A generation after `prompt`, of which `session` keeps the first `common` tokens.
     pub(crate) fn new(
-        model: &Model,
+        session: &Session,
         prompt: &[TokenId],
         common: usize,
         options: &GenerateOptions,
     ) -> Result<Self, Failure> {
-        let mut sampler = Sampler::new(options.sampler())?;
-        prompt.iter().for_each(|&token| sampler.accept(token));
-        let continuation = Continuation::new(model)
+        let mut decoder = Decoder::new(session.model(), Sampler::new(options.sampler())?)
             .max_tokens(options.max_tokens.unwrap_or(usize::MAX))
+            .room(session.capacity().saturating_sub(prompt.len()))
             .stop(&options.stop)?
-            .ignore_eos(options.ignore_eos);
+            .ignore_eos(options.ignore_eos)
+            .logprobs(options.logprobs.then_some(0));
+        decoder.accept_prompt(prompt);
         let rest = prompt[common..].to_vec();
         if rest.is_empty() {
             return Err(edgellm::Error::EmptyPrompt.into());
         }
-        Ok(Generation { rest, sampler, continuation, logits: Vec::new(), logprobs: options.logprobs })
+        Ok(Generation { rest, decoder })
     }
 
     /// Takes up to `count` tokens of the prompt to process.
@@ -66,28 +63,26 @@ impl Generation {
         self.rest.len()
     }
 
-    pub(crate) fn set_logits(&mut self, logits: &[f32]) {
-        self.logits.clear();
-        self.logits.extend_from_slice(logits);
+    /// Keeps the logits after the prompt for the first token.
+    pub(crate) fn begin(&mut self, logits: &[f32]) {
+        self.decoder.begin(logits);
     }
 
-    /// The token that has to be processed before another one can be chosen.
+    /// The token that [`Generation::next`] processes first, if any.
     pub(crate) fn last(&self) -> Option<TokenId> {
-        if self.continuation.finish_reason().is_some() {
-            return None;
-        }
-        self.continuation.token_ids().last().copied()
+        self.decoder.token_ids().last().copied().filter(|_| self.decoder.finish_reason().is_none())
     }
 
-    /// Chooses a token, unless the answer has ended; `full` says that there is no room for another.
-    pub(crate) fn choose(&mut self, full: bool) -> Option<Step> {
-        if self.continuation.finish_reason().is_some() || self.logits.is_empty() {
-            return None;
+    /// The next token, from a session that holds the whole prompt; `None` after the end, and before the prompt is
+    /// processed.
+    pub(crate) fn next(&mut self, session: &mut Session) -> Result<Option<Step>, Failure> {
+        if !self.rest.is_empty() {
+            return Ok(None);
         }
-        let id = self.sampler.sample(&self.logits);
-        let logprob = if self.logprobs { log_probability(&self.logits, id) } else { None };
-        let text = self.continuation.push(id, full);
-        let finish = self.continuation.finish_reason().map(|reason| reason.as_str().to_string());
-        Some(Step { id, text, logprob, finish })
+        let Some(Token { id, text, logprob, .. }) = session.next_token(&mut self.decoder)? else {
+            return Ok(None);
+        };
+        let finish = self.decoder.finish_reason().map(|reason| reason.as_str().to_string());
+        Ok(Some(Step { id, text, logprob, finish }))
     }
 }

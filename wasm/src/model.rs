@@ -1,7 +1,6 @@
-//! A model, as JavaScript sees it.
+//! The model class of the JavaScript interface.
 
 use crate::{Failure, Incoming, Session, info, memory, options, threads};
-use edgellm::TokenId;
 use edgellm::chat::{ChatTemplate, DateTime, Message};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -15,24 +14,14 @@ pub struct Model {
 
 #[wasm_bindgen]
 impl Model {
-    /// Opens a file that has arrived. `now`: milliseconds since 1970, for templates that write a date.
+    /// Opens a file that has arrived. `now`, in milliseconds since 1970, is the date for templates that write one.
     ///
     /// # Errors
     /// `damaged`, `unsupported_model`, `chat_template`.
     pub fn open(incoming: Incoming, now: f64) -> Result<Model, Failure> {
         let model = edgellm::Model::with_compute(incoming.into_bytes()?, threads::compute().clone())?;
-        let template = match &model.metadata().chat_template {
-            None => None,
-            Some(source) => {
-                let text = |id: Option<TokenId>| {
-                    id.and_then(|id| model.tokenizer().id_to_token(id)).unwrap_or_default()
-                };
-                let config = model.config();
-                let (bos, eos) = (text(config.bos_token_id), text(config.eos_token_ids.first().copied()));
-                let now = DateTime::from_unix((now / 1000.0) as i64);
-                Some(ChatTemplate::new(source.as_str(), bos, eos)?.with_date(now))
-            }
-        };
+        let now = DateTime::from_unix((now / 1000.0) as i64);
+        let template = model.chat_template()?.map(|template| template.with_date(now));
         Ok(Model { model, template })
     }
 
@@ -49,7 +38,7 @@ impl Model {
         Session::new(&self.model, options::session(options)?)
     }
 
-    /// Tokens of a text.
+    /// Tokenizes a text.
     ///
     /// # Errors
     /// `invalid`.
@@ -57,19 +46,19 @@ impl Model {
         Ok(self.model.tokenizer().encode(text, add_special)?)
     }
 
-    /// Text of tokens, special ones included.
+    /// Detokenizes, special tokens included.
     pub fn detokenize(&self, tokens: &[u32]) -> String {
         self.model.tokenizer().decode(tokens, false)
     }
 
-    /// The prompt that the chat template makes of `messages`, an array as JSON.
+    /// Renders `messages`, an array as JSON, with the chat template.
     ///
     /// # Errors
     /// `chat_template`, `invalid`.
     #[wasm_bindgen(js_name = applyChatTemplate)]
     pub fn apply_chat_template(&self, messages: &str) -> Result<String, Failure> {
         let Some(template) = &self.template else {
-            let message = "this model has no chat template: give a text instead of messages";
+            let message = "this model has no chat template: pass text instead of messages";
             return Err(Failure::new("chat_template", message));
         };
         let messages: Vec<Message> = serde_json::from_str(messages)

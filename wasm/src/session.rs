@@ -1,4 +1,4 @@
-//! A session, as JavaScript sees it.
+//! The session class of the JavaScript interface.
 
 use crate::generation::{Generation, Step};
 use crate::options::{self, GenerateOptions};
@@ -7,10 +7,10 @@ use edgellm::kernels::page::PAGE_POSITIONS;
 use edgellm::{Model, SessionOptions, TokenId};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Room for what processing takes besides the cache: buffers of a piece of a prompt, logits, the sampler's lists.
+/// Memory that processing takes besides the cache: buffers for a piece of a prompt, logits, the sampler's lists.
 const WORKING_BYTES: u64 = 4 << 20;
 
-/// A sequence of tokens, and the answer it is in the middle of.
+/// A sequence of tokens, and the generation under way, if any.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Session {
@@ -27,7 +27,7 @@ impl Session {
         Ok(Session { session, options, tokens: Vec::new(), generation: None })
     }
 
-    /// Makes sure of the memory that `count` more tokens take, before they are processed.
+    /// Ensures that there is memory for `count` more tokens before they are processed.
     fn make_room(&self, count: usize) -> Result<(), Failure> {
         let page = info::cache_page_bytes(self.session.model().config(), self.options.kv_cache);
         let pages = (self.tokens.len() + count).div_ceil(PAGE_POSITIONS) as u64;
@@ -38,7 +38,7 @@ impl Session {
         Ok(())
     }
 
-    /// Processes tokens and returns the logits of what follows the last one.
+    /// Processes tokens and returns the logits after the last one.
     fn process(&mut self, tokens: &[TokenId]) -> Result<&mut [f32], Failure> {
         self.make_room(tokens.len())?;
         let logits = self.session.prefill(tokens)?;
@@ -49,11 +49,11 @@ impl Session {
 
 #[wasm_bindgen]
 impl Session {
-    /// Begins an answer to `prompt`, the whole sequence; what the session has processed of it is kept. Returns how
-    /// many tokens that are. `options` are `GenerateOptions` as JSON.
+    /// Starts a generation after `prompt`, the whole sequence. The prefix that the session has already processed is
+    /// kept; returns its length. `options` are `GenerateOptions` as JSON.
     ///
     /// # Errors
-    /// `invalid`, `context_full`, `out_of_memory`: then nothing has changed.
+    /// `invalid`, `context_full`, `out_of_memory`; then nothing has changed.
     pub fn begin(&mut self, prompt: Vec<u32>, options: &str) -> Result<usize, Failure> {
         let options: GenerateOptions = options::parse(options)?;
         let capacity = self.session.capacity();
@@ -62,9 +62,9 @@ impl Session {
             return Err(edgellm::Error::ContextFull { tokens, position: 0, capacity }.into());
         }
         let common = prompt.iter().zip(&self.tokens).take_while(|(new, old)| new == old).count();
-        // At least one token has to be processed for there to be logits.
+        // At least one token must be processed to get logits.
         let common = common.min(prompt.len().saturating_sub(1));
-        let generation = Generation::new(self.session.model(), &prompt, common, &options)?;
+        let generation = Generation::new(&self.session, &prompt, common, &options)?;
         self.session.truncate(common);
         self.tokens.truncate(common);
         self.make_room(prompt.len() - common)?;
@@ -72,17 +72,17 @@ impl Session {
         Ok(common)
     }
 
-    /// Processes up to `count` more tokens of the prompt; how many are left.
+    /// Processes up to `count` more tokens of the prompt; returns how many are left.
     ///
     /// # Errors
-    /// `out_of_memory`; `invalid` if no answer was begun.
+    /// `out_of_memory`; `invalid` if no generation was started.
     pub fn advance(&mut self, count: usize) -> Result<usize, Failure> {
         let mut generation = self.taken()?;
         let piece = generation.piece(count);
         if !piece.is_empty() {
             let logits = self.process(&piece)?;
             if generation.pending() == 0 {
-                generation.set_logits(logits);
+                generation.begin(logits);
             }
         }
         let left = generation.pending();
@@ -90,28 +90,29 @@ impl Session {
         Ok(left)
     }
 
-    /// Chooses the next token, once the whole prompt is processed; nothing after the end.
+    /// Returns the next token, once the whole prompt is processed; nothing after the end.
     ///
     /// # Errors
     /// As [`Session::advance`].
     #[wasm_bindgen(js_name = next)]
     pub fn step(&mut self) -> Result<Option<Step>, Failure> {
         let mut generation = self.taken()?;
-        if let Some(last) = generation.last() {
-            generation.set_logits(self.process(&[last])?);
+        let last = generation.last();
+        if last.is_some() {
+            self.make_room(1)?;
         }
-        let full = self.session.position() >= self.session.capacity();
-        let step = generation.choose(full);
+        let step = generation.next(&mut self.session)?;
+        self.tokens.extend(last);
         self.generation = Some(generation);
         Ok(step)
     }
 
-    /// Ends the answer where it stands. Text that was held back, because a stop text may have been coming, is lost.
+    /// Ends the generation. Text that was held back, because it may have begun a stop string, is lost.
     pub fn end(&mut self) {
         self.generation = None;
     }
 
-    /// Appends tokens and gives the logits, (vocab_size), of what follows.
+    /// Appends tokens and returns the logits, (vocab_size), after them.
     ///
     /// # Errors
     /// `invalid`, `context_full`, `out_of_memory`.
@@ -136,8 +137,8 @@ impl Session {
         self.session.cache_bytes() as f64
     }
 
-    /// The answer in the making, which whoever takes it puts back: an error ends it.
+    /// Takes the generation under way; the caller puts it back unless it fails.
     fn taken(&mut self) -> Result<Generation, Failure> {
-        self.generation.take().ok_or_else(|| Failure::invalid("there is no answer in the making"))
+        self.generation.take().ok_or_else(|| Failure::invalid("no generation is under way"))
     }
 }

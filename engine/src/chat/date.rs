@@ -2,7 +2,7 @@
 
 use minijinja::{Error, ErrorKind};
 
-/// A moment in UTC, given by whoever has a clock.
+/// A time in UTC. The engine reads no clock; its caller does.
 ///
 /// ```
 /// use edgellm::chat::DateTime;
@@ -68,7 +68,7 @@ impl DateTime {
         }
     }
 
-    /// As Python's `strftime`, in English.
+    /// Formats as Python's `strftime`, in English.
     pub(super) fn format(&self, format: &str) -> Result<String, Error> {
         let mut text = String::new();
         let mut chars = format.chars();

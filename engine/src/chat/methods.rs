@@ -1,4 +1,4 @@
-//! What templates expect of Python: methods of strings and maps, and `json.dumps`; all of it paid for with fuel.
+//! Parts of Python that templates use: methods of strings and maps, and `json.dumps`. All of them consume fuel.
 
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
@@ -6,11 +6,11 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use std::io::{self, Write};
 
-/// Bytes that one unit of fuel pays for, as minijinja has it.
+/// Bytes that one unit of fuel pays for, as in minijinja.
 const BYTES_PER_FUEL: usize = 64;
 
-/// Calls a method of Python. minijinja-contrib has them, but without fuel: what can make much of little goes to
-/// the filter of the same name, which pays in advance.
+/// Calls a Python method. minijinja-contrib implements them without fuel, so methods whose results can be much larger
+/// than their inputs go to the filter of the same name, which consumes fuel in advance.
 pub(super) fn call(
     state: &mut State<'_, '_>,
     value: &Value,
@@ -24,7 +24,7 @@ pub(super) fn call(
                 return state.apply_filter("replace", &[value.clone(), old.clone(), new.clone()]);
             }
             ("join", [list]) => return state.apply_filter("join", &[list.clone(), value.clone()]),
-            // Nobody has seen a template that formats with a width or counts replacements.
+            // No known template formats with a width or counts replacements.
             ("replace" | "join" | "format", _) => return Err(ErrorKind::UnknownMethod.into()),
             _ => {}
         }

@@ -131,3 +131,17 @@ fn tools_and_their_calls_reach_the_template() {
     assert!(!template.render(&messages[..1], true).unwrap().contains("<tools>"));
     assert!(!ChatTemplate::new("{{ messages }}", "", "").unwrap().knows_tools());
 }
+
+#[test]
+fn a_model_compiles_its_template_once() {
+    use crate::testing::{recipes, seeded_chat_model};
+    let open =
+        |template| crate::Model::from_bytes(seeded_chat_model(recipes()[0], 1, template).unwrap()).unwrap();
+    let model = open(Some("{{ messages[0].content }}"));
+    let clone = model.clone();
+    let template = model.chat_template().unwrap().unwrap();
+    assert_eq!(template.render(&[Message::new("user", "hello")], true).unwrap(), "hello");
+    assert!(std::ptr::eq(template, clone.chat_template().unwrap().unwrap()));
+    assert!(open(None).chat_template().unwrap().is_none());
+    assert!(matches!(open(Some("{% if %}")).chat_template(), Err(ChatError::Template(_))));
+}

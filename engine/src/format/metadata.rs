@@ -4,34 +4,34 @@ use crate::config::ModelConfig;
 use edgellm_kernels::layout::{Encoding, Layout, LayoutError, Zero};
 use serde::{Deserialize, Serialize};
 
-/// Everything in a model file but the bytes of its sections.
+/// Everything in a model file except the bytes of its sections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Name of the model, for people.
+    /// Display name of the model.
     pub name: String,
     /// Shape and constants.
     pub config: ModelConfig,
     /// Jinja template that turns messages into a prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<String>,
-    /// How the weights were made.
+    /// How the weights were quantized.
     pub quantization: Quantization,
     /// Section that holds a Hugging Face `tokenizer.json`.
     pub tokenizer: Section,
-    /// The tensors, in the order in which a token needs them.
+    /// The tensors, in the order of their use in a forward pass.
     pub tensors: Vec<TensorEntry>,
 }
 
-/// The recipe that made the weights.
+/// The recipe of the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
     /// `int8`, `int4`, `int3`, `int2` or `bitnet`.
     pub format: String,
-    /// Columns that share a scale; 0 for one scale a row.
+    /// Columns that share a scale; 0 for one scale per row.
     pub group_size: usize,
     /// Format of embedding and LM head.
     pub head: String,
-    /// How codes were chosen, for people: "lossless", "rtn", ...
+    /// How codes were chosen, for display: "lossless", "rtn", ...
     pub method: String,
     /// Where the weights came from: format and, where known, types of the source.
     pub source: String,
@@ -39,7 +39,7 @@ pub struct Quantization {
     pub tool: String,
 }
 
-/// A run of bytes in the file.
+/// A range of bytes in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {
     /// Bytes from the data start, a multiple of 64.
@@ -59,15 +59,15 @@ pub struct TensorEntry {
     pub shape: [usize; 2],
     /// How it is stored.
     pub encoding: TensorEncoding,
-    /// Where it is.
+    /// Its bytes.
     #[serde(flatten)]
     pub section: Section,
-    /// The quality card: distance to the source weights; absent for unquantized tensors.
+    /// Quantization error; absent for unquantized tensors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<TensorError>,
 }
 
-/// Distance between the stored weights and their source.
+/// Quantization error: the difference between the stored weights and their source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TensorError {
     /// Root mean square of the differences.
@@ -78,7 +78,7 @@ pub struct TensorError {
     pub max: f64,
 }
 
-/// How a tensor's bytes are to be read.
+/// How a tensor's bytes are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum TensorEncoding {

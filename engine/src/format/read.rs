@@ -1,4 +1,4 @@
-//! Reading and validating a model file. Law 4: every byte is suspect until this module has seen it.
+//! Reading and validating a model file. Law 4: no byte is trusted until this module has validated it.
 
 use super::{ALIGNMENT, HEADER_BYTES, MAGIC, MAX_METADATA_BYTES, Metadata, Section, TensorEncoding, VERSION};
 use crate::config::ConfigError;
@@ -8,27 +8,29 @@ use std::collections::HashMap;
 /// A defect of a model file.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    /// Not this format at all.
-    #[error("not a .tmac2.bin file: it begins with {found:02x?}; make one with `edgellm quantize`")]
+    /// Not a model file.
+    #[error("not a .tmac2.bin file: it begins with {found:02x?}; create one with `edgellm quantize`")]
     Magic {
         /// The first bytes.
         found: Vec<u8>,
     },
-    /// A version this library does not know.
-    #[error("the file has format version {found}, this program reads version {VERSION}: update one of them")]
+    /// An unsupported version.
+    #[error(
+        "the file has format version {found}, but this program reads version {VERSION}: update the program or convert the model again"
+    )]
     Version {
         /// Version in the file.
         found: u32,
     },
-    /// Shorter or longer than its header says.
-    #[error("the file is {actual} bytes long where it should be {expected}: download or quantize it again")]
+    /// The file's length differs from its header's.
+    #[error("the file is {actual} bytes long where it should be {expected}: download or convert it again")]
     Length {
         /// Length by the header.
         expected: u64,
-        /// Bytes there.
+        /// Length of the file.
         actual: u64,
     },
-    /// The metadata claims more bytes than allowed.
+    /// The metadata is longer than allowed.
     #[error(
         "the metadata claims {length} bytes, more than the {MAX_METADATA_BYTES} allowed: the file is damaged"
     )]
@@ -37,7 +39,9 @@ pub enum FormatError {
         length: u64,
     },
     /// A checksum does not match.
-    #[error("{what} is damaged: its checksum is {actual:08x} where {expected:08x} was written")]
+    #[error(
+        "{what} is damaged: its checksum is {actual:08x} instead of {expected:08x}; download or convert the file again"
+    )]
     Checksum {
         /// Metadata, tokenizer or a tensor's name.
         what: String,
@@ -46,7 +50,7 @@ pub enum FormatError {
         /// Checksum of the bytes.
         actual: u32,
     },
-    /// The metadata is no valid JSON of the expected shape.
+    /// The metadata is not valid JSON of the expected structure.
     #[error("the metadata cannot be read: {0}")]
     Metadata(#[from] serde_json::Error),
     /// A number of the configuration is impossible.
@@ -83,9 +87,9 @@ pub enum FormatError {
     NotFinite {
         /// Tensor.
         name: String,
-        /// Where.
+        /// Index of the element.
         index: usize,
-        /// What.
+        /// Its value.
         value: f32,
     },
     /// A scale or minimum of a packed tensor is NaN or infinity.
@@ -96,14 +100,14 @@ pub enum FormatError {
         /// Strip of 32 rows.
         strip: usize,
     },
-    /// The model needs a tensor that the file lacks.
+    /// A tensor that the model needs is missing.
     #[error("tensor {name} is missing")]
     Missing {
         /// Tensor.
         name: String,
     },
-    /// A tensor has another shape than the configuration says.
-    #[error("tensor {name} has shape {actual:?} where the configuration says {expected:?}")]
+    /// A tensor's shape differs from the configuration's.
+    #[error("tensor {name} has shape {actual:?}, but the configuration requires {expected:?}")]
     Shape {
         /// Tensor.
         name: String,
@@ -112,7 +116,7 @@ pub enum FormatError {
         /// In the file.
         actual: [usize; 2],
     },
-    /// A tensor is stored as floats where codes are needed, or the other way round.
+    /// A tensor is stored as floats where codes are needed, or the reverse.
     #[error("tensor {name} is stored as {actual:?}, which does not suit its use")]
     Encoding {
         /// Tensor.
@@ -122,7 +126,7 @@ pub enum FormatError {
     },
 }
 
-/// The first 32 bytes of a model file, checked.
+/// The validated first 32 bytes of a model file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Checksum of the metadata.
@@ -134,7 +138,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a header from the beginning of `bytes`: enough for whoever streams a file in.
+    /// Reads a header from the start of `bytes`, for programs that stream a file in.
     ///
     /// # Errors
     /// [`FormatError`] if magic, version or lengths are wrong, or there are fewer than 32 bytes.
@@ -187,7 +191,7 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Validates `bytes`, checksums included. The bytes are not kept: hand the same ones to the accessors.
+    /// Validates `bytes`, checksums included. The bytes are not kept: pass the same ones to the accessors.
     ///
     /// # Errors
     /// [`FormatError`] names the first defect found.
@@ -221,7 +225,7 @@ impl ModelFile {
         Ok(file)
     }
 
-    /// As [`ModelFile::parse`] without reading the sections: for looking at a file.
+    /// As [`ModelFile::parse`], but without reading the sections: enough to inspect a file.
     ///
     /// # Errors
     /// [`FormatError`] names the first defect of header or metadata.

@@ -1,16 +1,16 @@
-//! Stop strings: text that ends a generation and is not given out.
+//! Stop strings, which end a generation and are not part of its text.
 
-/// Lets text through, but for what is, or may become, a stop string.
+/// Passes text through, and holds back what is or may become a stop string.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StopStrings {
     /// None is empty.
     strings: Vec<String>,
-    /// Text that has not been given out: the beginning of a stop string, or nothing.
+    /// Text held back: the start of a stop string, or nothing.
     held: String,
 }
 
 impl StopStrings {
-    /// Stops at these strings too. None may be empty.
+    /// Adds a stop string, which must not be empty.
     pub(super) fn add(&mut self, string: String) {
         debug_assert!(!string.is_empty());
         self.strings.push(string);
@@ -19,8 +19,8 @@ impl StopStrings {
     /// Takes the next text and appends to `out` what is certain. True if a stop string was found; `out` then ends
     /// before it.
     ///
-    /// The stop string that is complete first counts, and of those that end together the longest, so that it does not
-    /// matter how the text was divided.
+    /// The stop string that is complete first wins, and the longest of those that end together, so that the result does
+    /// not depend on how the text is divided.
     pub(super) fn push(&mut self, text: &str, out: &mut String) -> bool {
         if self.strings.is_empty() {
             out.push_str(text);
@@ -42,13 +42,13 @@ impl StopStrings {
         false
     }
 
-    /// Appends what was held back: no more text comes.
+    /// Ends the text: appends what was held back.
     pub(super) fn finish(&mut self, out: &mut String) {
         out.push_str(&self.held);
         self.held.clear();
     }
 
-    /// Where the first beginning of a stop string at the end of the held text starts.
+    /// Start of the first prefix of a stop string at the end of the held text.
     fn certain(&self) -> usize {
         let longest = self.strings.iter().map(String::len).max().unwrap_or(0);
         let from = self.held.len().saturating_sub(longest);

@@ -1,5 +1,6 @@
+use super::continuation::Continuation;
 use super::*;
-use crate::sampler::SamplerOptions;
+use crate::sampler::{SamplerOptions, log_probability, top_log_probabilities};
 use crate::testing::{recipes, seeded_model};
 use crate::{Model, SessionOptions};
 
@@ -194,12 +195,116 @@ fn nonsense_is_refused() {
 fn a_continuation_ends_when_told() {
     let model = session(8).model().clone();
     let mut cut = Continuation::new(&model).stop(["bcd"]).unwrap();
-    assert_eq!([b'a', b'b', b'c'].map(|id| cut.push(id.into(), false)).concat(), "a");
+    assert_eq!([b'a', b'b', b'c'].map(|id| cut.push(id.into())).concat(), "a");
     assert_eq!(cut.end(FinishReason::Length), "bc");
     assert_eq!(cut.finish_reason(), Some(FinishReason::Length));
-    assert_eq!((cut.push(100, false), cut.end(FinishReason::Stop)), (String::new(), String::new()));
-    let mut full = Continuation::new(&model);
-    assert_eq!(full.push(97, true), "a");
+    assert_eq!((cut.push(100), cut.end(FinishReason::Stop)), (String::new(), String::new()));
+    let mut full = Continuation::new(&model).room(0);
+    assert_eq!(full.push(97), "a");
     assert_eq!(full.finish_reason(), Some(FinishReason::ContextFull));
     assert_eq!(Continuation::new(&model).max_tokens(0).finish_reason(), Some(FinishReason::Length));
+}
+
+/// A decoder of this model that says these bytes.
+fn decoder(model: &Model, bytes: &[u8]) -> Decoder {
+    Decoder::new(model, script(bytes)).ignore_eos(true)
+}
+
+#[test]
+fn a_decoder_needs_no_session() {
+    let (model, mut sampler) = (model(), script(b"abcdef"));
+    let mut session = session(64);
+    let mut generation = session.generate(PROMPT, &mut sampler).unwrap().max_tokens(5).stop(["d"]).unwrap();
+    let expected: Vec<Token> = generation.by_ref().map(Result::unwrap).collect();
+    let mut decoder = decoder(&model, b"abcdef").max_tokens(5).stop(["d"]).unwrap();
+    decoder.accept_prompt(PROMPT);
+    let mut rows = self::session(64);
+    let mut logits = rows.prefill(PROMPT).unwrap();
+    let mut tokens = Vec::new();
+    while decoder.finish_reason().is_none() {
+        tokens.push(decoder.step(logits).unwrap());
+        logits = rows.decode(tokens.last().unwrap().id).unwrap();
+    }
+    assert_eq!(tokens, expected);
+    assert_eq!(decoder.finish_reason(), Some(FinishReason::Stop));
+    assert_eq!(rows.next_token(&mut decoder).unwrap(), None);
+    let mut none = self::decoder(&model, b"a");
+    assert!(matches!(rows.next_token(&mut none), Err(Error::EmptyPrompt)), "nothing to choose from");
+}
+
+/// Guessing ahead needs nothing of a decoder but its step: rows of drafted tokens are handed to it until it chooses
+/// another one.
+#[test]
+fn a_decoder_takes_the_rows_of_drafted_tokens() {
+    let mut plain = session(64);
+    let mut sampler = script(b"abcdefgh");
+    let mut generation = plain.generate(PROMPT, &mut sampler).unwrap().max_tokens(8).ignore_eos(true);
+    let expected: Vec<Token> = generation.by_ref().map(Result::unwrap).collect();
+    let mut session = session(64);
+    let mut decoder = decoder(&model(), b"abcdefgh").max_tokens(8);
+    decoder.accept_prompt(PROMPT);
+    let (mut tokens, mut wrong) = (vec![decoder.step(session.prefill(PROMPT).unwrap()).unwrap()], 0);
+    while decoder.finish_reason().is_none() {
+        let last = tokens.last().unwrap().id;
+        // The alphabet, but for one letter.
+        let drafted = [last, last + 1, if last == 98 { 0 } else { last + 2 }];
+        let start = session.position();
+        let vocab_size = session.model().config().vocab_size;
+        let rows = session.extend(&drafted, drafted.len()).unwrap();
+        for (row, next) in rows.chunks_exact_mut(vocab_size).zip(1..) {
+            tokens.push(decoder.step(row).unwrap());
+            let accepted = drafted.get(next) == Some(&tokens.last().unwrap().id);
+            if decoder.finish_reason().is_some() || !accepted {
+                wrong += usize::from(next < drafted.len());
+                session.truncate(start + next);
+                break;
+            }
+        }
+    }
+    assert!(wrong > 0, "a guess was wrong");
+    assert_eq!(tokens, expected);
+    assert_eq!(session.position(), plain.position());
+}
+
+/// Allows the vowels, and ends after two.
+#[derive(Debug, Default)]
+struct Vowels(usize);
+
+impl Constraint for Vowels {
+    fn mask(&mut self, logits: &mut [f32]) -> Result<(), ConstraintError> {
+        let forbidden = (0..).zip(logits).filter(|(id, _)| !b"aeiou".map(TokenId::from).contains(id));
+        forbidden.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
+        Ok(())
+    }
+
+    fn accept(&mut self, token: TokenId) -> Result<(), ConstraintError> {
+        self.0 += 1;
+        if token == u32::from(b'u') { Err("no u".into()) } else { Ok(()) }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.0 == 2
+    }
+}
+
+#[test]
+fn a_constraint_chooses_and_ends() {
+    let model = model();
+    let logits: Vec<f32> = (0..256).map(|id| (id * 37 % 101) as f32 / 10.0).collect();
+    let greedy = || Sampler::new(SamplerOptions::greedy()).unwrap();
+    let mut decoder = decoder(&model, b"bcaed").logprobs(Some(3)).constraint(Some(Box::<Vowels>::default()));
+    let first = decoder.step(&mut logits.clone()).unwrap();
+    assert_eq!(first.text, "a");
+    // Probabilities are the model's, not those that the constraint leaves.
+    assert_eq!(first.logprob, log_probability(&logits, 97));
+    assert_eq!(first.top_logprobs, top_log_probabilities(&logits, 3));
+    assert_eq!(decoder.step(&mut logits.clone()).unwrap().text, "e");
+    assert_eq!(decoder.finish_reason(), Some(FinishReason::Stop));
+    let mut refused = Decoder::new(&model, greedy()).constraint(Some(Box::<Vowels>::default()));
+    let mut u = logits.clone();
+    u[usize::from(b'u')] = 1e9;
+    let error = refused.step(&mut u).unwrap_err();
+    assert!(matches!(&error, Error::Constraint(_)), "{error:?}");
+    assert_eq!(error.to_string(), "no u");
+    assert!(refused.token_ids().is_empty());
 }

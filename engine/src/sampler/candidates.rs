@@ -1,12 +1,12 @@
-//! Narrowing down the tokens to draw from.
+//! The candidates of a draw, and the filters that narrow them down.
 
 use crate::TokenId;
 use std::cmp::Ordering;
 
-/// Tokens that are still in play.
+/// Tokens that may still be drawn.
 ///
-/// They stand in the order of their ids, or, once `sorted`, with the likeliest first: never in an order that the
-/// standard library's selection happens to leave, so that sums are the same with every version of it.
+/// They are ordered by id, or, once `sorted`, with the most likely first: never in the order that the standard library's
+/// selection happens to leave, so that sums are the same with every version of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Candidates {
     kept: Vec<Candidate>,
@@ -19,17 +19,17 @@ struct Candidate {
     id: TokenId,
 }
 
-/// The likeliest first, the smaller id first of equals. Total, because logits are never NaN here.
-fn likeliest_first(a: &Candidate, b: &Candidate) -> Ordering {
+/// The most likely first, and the smaller id of equals. A total order, because logits are never NaN here.
+fn most_likely_first(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
 }
 
 impl Candidates {
-    /// Begins with the `k` largest logits, sorted; with all, by id, if `k` is 0 or not less than their number.
+    /// Starts with the `k` largest logits, sorted; with all, by id, if `k` is 0 or not less than their number.
     pub(super) fn keep_top_k(&mut self, logits: &[f32], k: usize) {
         self.kept.clear();
         let all = (0..).zip(logits).map(|(id, &logit)| {
-            // Arithmetic on the others must not make NaN: infinities of logits are clipped.
+            // Infinite logits are clipped so that arithmetic on them does not produce NaN.
             Candidate { id, logit: if logit.is_nan() { f32::MIN } else { logit.clamp(f32::MIN, f32::MAX) } }
         });
         self.sorted = k > 0 && k < logits.len();
@@ -37,7 +37,7 @@ impl Candidates {
             self.kept.extend(all);
             return;
         }
-        // Most logits fall to the one comparison with the k-th largest so far.
+        // One comparison with the k-th largest so far rejects most logits.
         let room = k.saturating_mul(4).saturating_add(64).min(logits.len());
         self.kept.reserve(room);
         let mut floor = f32::NEG_INFINITY;
@@ -55,18 +55,18 @@ impl Candidates {
         }
         self.select(k);
         self.kept.truncate(k);
-        self.kept.sort_unstable_by(likeliest_first);
+        self.kept.sort_unstable_by(most_likely_first);
     }
 
-    /// Moves the `k` likeliest to the front and says the last one's logit. At least `k` are there.
+    /// Moves the `k` most likely to the front and returns the last one's logit. There are at least `k`.
     fn select(&mut self, k: usize) -> f32 {
         match self.kept.len().cmp(&k) {
-            Ordering::Greater => self.kept.select_nth_unstable_by(k - 1, likeliest_first).1.logit,
+            Ordering::Greater => self.kept.select_nth_unstable_by(k - 1, most_likely_first).1.logit,
             _ => f32::NEG_INFINITY,
         }
     }
 
-    /// Keeps the likeliest whose probabilities reach `p` together, at least one.
+    /// Keeps the most likely whose probabilities add up to `p`, at least one.
     pub(super) fn keep_top_p(&mut self, p: f32) {
         if p >= 1.0 || self.kept.len() < 2 {
             return;
@@ -74,7 +74,7 @@ impl Candidates {
         let largest = self.largest();
         let weight = |candidate: &Candidate| f64::from(libm::expf(candidate.logit - largest));
         let enough = f64::from(p) * self.kept.iter().map(weight).sum::<f64>();
-        // Sorting 150,000 tokens to keep 20 is slow: sort as many as turn out to be needed.
+        // Sorting 150,000 tokens to keep 20 is slow: sort only as many as needed.
         let mut sorted = if self.sorted { self.kept.len() } else { 0 };
         let (mut sum, mut count) = (0.0, 0);
         while count < self.kept.len() {
@@ -83,9 +83,9 @@ impl Candidates {
                 let rest = &mut self.kept[count..];
                 let more = sorted - count;
                 if more < rest.len() {
-                    rest.select_nth_unstable_by(more, likeliest_first);
+                    rest.select_nth_unstable_by(more, most_likely_first);
                 }
-                rest[..more].sort_unstable_by(likeliest_first);
+                rest[..more].sort_unstable_by(most_likely_first);
             }
             sum += weight(&self.kept[count]);
             count += 1;
@@ -97,7 +97,7 @@ impl Candidates {
         self.sorted = true;
     }
 
-    /// Keeps those at least `p` times as likely as the likeliest.
+    /// Keeps those with at least `p` times the highest probability.
     pub(super) fn keep_min_p(&mut self, p: f32) {
         if p > 0.0 {
             let floor = self.largest() + libm::logf(p);
@@ -116,7 +116,7 @@ impl Candidates {
                 return candidate.id;
             }
         }
-        // Rounding used up the last one's share.
+        // Rounding left no share for the last one.
         self.kept.iter().rfind(|c| weight(c) > 0.0).map_or(0, |candidate| candidate.id)
     }
 
@@ -127,7 +127,7 @@ impl Candidates {
         }
     }
 
-    /// Those in play, in order.
+    /// Their ids, in order.
     pub(super) fn ids(&self) -> Vec<TokenId> {
         self.kept.iter().map(|candidate| candidate.id).collect()
     }

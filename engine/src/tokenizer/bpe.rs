@@ -1,4 +1,4 @@
-//! Byte-pair encoding: merges of neighbours, the best-ranked first.
+//! Byte-pair encoding: neighbours are merged, the lowest rank first.
 
 use super::vocabulary::{Append, Vocabulary};
 use ahash::AHashMap;
@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
 
-/// The `model` of a tokenizer.json, as it is written there.
+/// The `model` of a tokenizer.json, as written.
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelFile {
     #[serde(rename = "type")]
@@ -48,7 +48,7 @@ impl Bpe {
     /// Checks the file's model and builds the tables.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
+    /// A message that says what is wrong.
     pub(super) fn new(file: ModelFile) -> Result<Self, String> {
         match file.model_type.as_deref() {
             Some("BPE") | None => {}
@@ -88,7 +88,7 @@ impl Bpe {
         })
     }
 
-    /// Appends the tokens of one word. `word` is what the pre-tokenizer made of the text.
+    /// Appends the tokens of one word, as the pre-tokenizer split it off.
     pub(super) fn encode(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) {
         if self.ignore_merges
             && let Some(id) = self.vocabulary.id(word)
@@ -101,7 +101,7 @@ impl Bpe {
         ids.extend(scratch.symbols.iter().filter(|s| s.id != GONE).map(|s| s.id));
     }
 
-    /// One symbol a character; bytes or the unknown token for characters outside the vocabulary.
+    /// One symbol per character; bytes or the unknown token for characters outside the vocabulary.
     fn split(&self, word: &str, symbols: &mut Vec<Symbol>) {
         symbols.clear();
         let mut unknown = None;
@@ -135,7 +135,7 @@ impl Bpe {
         }
         while let Some(Reverse((_, at, merged))) = queue.pop() {
             let Symbol { id, previous, next } = symbols[at];
-            // Stale, if one of the two has been merged with something else since.
+            // Stale if one of the two has since been merged with another.
             if id == GONE || next == NONE {
                 continue;
             }
@@ -162,7 +162,7 @@ impl Bpe {
     }
 }
 
-/// Buffers that one text's words share.
+/// Buffers shared by the words of a text.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     symbols: Vec<Symbol>,
@@ -180,7 +180,7 @@ struct Symbol {
     next: usize,
 }
 
-/// Id of a symbol that its left neighbour has swallowed.
+/// Id of a symbol that was merged into its left neighbour.
 const GONE: u32 = u32::MAX;
 /// No neighbour.
 const NONE: usize = usize::MAX;

@@ -1,16 +1,16 @@
-//! How tokens become text again: the `decoder` of a tokenizer.json.
+//! Detokenizing: the `decoder` of a tokenizer.json.
 
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// The forms of decoder that byte-pair models have.
+/// The decoders of BPE models.
 #[derive(Debug, PartialEq)]
 pub(super) enum Decoder {
-    /// Every character of a token stands for a byte (GPT-2 and its heirs).
+    /// Every character of a token stands for a byte (GPT-2 and its successors).
     ByteLevel,
-    /// Tokens are text; spaces are written otherwise, and characters outside the vocabulary as `<0x..>` (SentencePiece).
+    /// Tokens are text with another character for spaces, and `<0x..>` for bytes outside the vocabulary (SentencePiece).
     Pieces(Pieces),
-    /// No decoder: tokens with a space between them, as Hugging Face's library has it.
+    /// No decoder: tokens joined by spaces, as in Hugging Face's library.
     Spaced,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Pieces {
     /// Replaced by a space, or by nothing in the first token if `drop_first`.
     metaspace: Option<(char, bool)>,
     byte_fallback: bool,
-    /// Up to so many of this character are dropped where the text begins.
+    /// Up to this many of this character are dropped at the start of the text.
     strip: Option<(char, usize)>,
 }
 
@@ -46,7 +46,7 @@ impl Decoder {
     /// Reads the `decoder` of a tokenizer.json.
     ///
     /// # Errors
-    /// A sentence that says what is not supported.
+    /// A message that says what is not supported.
     pub(super) fn from_json(json: serde_json::Value) -> Result<Self, String> {
         if json.is_null() {
             return Ok(Decoder::Spaced);
@@ -64,7 +64,7 @@ impl Decoder {
         let mut pieces = Pieces::default();
         let mut fused = false;
         for step in steps {
-            // The order in which real files have them; another would mean something else.
+            // The order of real files; another order would mean something else.
             let text_step = !pieces.byte_fallback && !fused && pieces.strip.is_none();
             match step {
                 DecoderFile::Replace { pattern: PatternFile::String(from), content }
@@ -90,14 +90,14 @@ impl Decoder {
     }
 }
 
-/// What a decoder remembers between the tokens of one text.
+/// The state of a decoder between the tokens of a text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DecoderState {
     /// Bytes that may still become a character.
     held: Vec<u8>,
     /// A token has been seen.
     started: bool,
-    /// Characters stripped from the beginning so far; `None` when that is over.
+    /// Characters stripped from the start so far; `None` once stripping is over.
     stripped: Option<usize>,
 }
 
@@ -147,7 +147,7 @@ impl Decoder {
         bytes
     }
 
-    /// Appends what was held back, as replacement characters where it is no text.
+    /// Appends what was held back, as replacement characters where it is not text.
     pub(super) fn finish(&self, state: &mut DecoderState, text: &mut String) {
         match self {
             Decoder::Pieces(pieces) => pieces.flush(state, text),
@@ -222,14 +222,14 @@ fn push_byte_level(token: &str, bytes: &mut Vec<u8>) {
     let before = bytes.len();
     bytes.extend(token.chars().map_while(byte_of));
     if bytes.len() - before != token.chars().count() {
-        // Not written in the alphabet of bytes: an added token, taken as it is.
+        // Not in the byte-level alphabet: an added token, used as it is.
         bytes.truncate(before);
         bytes.extend_from_slice(token.as_bytes());
     }
 }
 
-/// Moves all that is decided from `bytes` to `text`, as `String::from_utf8_lossy` would of the whole;
-/// the beginning of a character stays.
+/// Moves complete characters from `bytes` to `text`, as `String::from_utf8_lossy` would convert the whole; the start of
+/// an incomplete character stays.
 fn drain_utf8(bytes: &mut Vec<u8>, text: &mut String) {
     let mut rest = bytes.as_slice();
     loop {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use tokenizers::AddedToken;
 
-/// A tokenizer.json as it is written. Truncation and padding, which are about training, are ignored.
+/// A tokenizer.json as written. Truncation and padding, which concern training, are ignored.
 #[derive(Deserialize)]
 pub(super) struct TokenizerFile {
     #[serde(default)]
@@ -30,7 +30,7 @@ pub(super) struct AddedTokenFile {
     pub(super) token: AddedToken,
 }
 
-/// Normalizers that are let in; the others are not made for byte-pair models.
+/// Supported normalizers; the others are not meant for BPE models.
 pub(super) const NORMALIZERS: &[&str] = &[
     "Sequence",
     "NFC",
@@ -45,7 +45,7 @@ pub(super) const NORMALIZERS: &[&str] = &[
     "ByteLevel",
 ];
 
-/// Pre-tokenizers that are let in.
+/// Supported pre-tokenizers.
 pub(super) const PRE_TOKENIZERS: &[&str] = &[
     "Sequence",
     "ByteLevel",
@@ -70,7 +70,7 @@ pub(super) fn component<T: for<'de> Deserialize<'de>>(
     T::deserialize(json).map(Some).map_err(|error| format!("its {part} cannot be read: {error}"))
 }
 
-/// Recursion ends, because serde_json reads at most 128 levels.
+/// The recursion is bounded: serde_json reads at most 128 levels.
 fn check_types(part: &str, json: &Value, supported: &[&str]) -> Result<(), String> {
     let found = json.get("type").and_then(Value::as_str).unwrap_or("without a type");
     if !supported.contains(&found) {
@@ -83,7 +83,7 @@ fn check_types(part: &str, json: &Value, supported: &[&str]) -> Result<(), Strin
         .try_for_each(|inner| check_types(part, inner, supported))
 }
 
-/// What a post-processor puts around a text, such as the token that begins it.
+/// The tokens that a post-processor adds around a text, such as BOS.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Surround {
     pub(super) prefix: Vec<u32>,
@@ -93,7 +93,7 @@ pub(super) struct Surround {
 #[derive(Deserialize)]
 #[serde(tag = "type")]
 enum PostProcessorFile {
-    /// Changes offsets only, which nobody asks for here.
+    /// Changes only offsets, which are not used here.
     ByteLevel,
     TemplateProcessing {
         single: Vec<PieceFile>,

@@ -1,12 +1,12 @@
-//! Text as it comes, token by token.
+//! Streaming detokenizers.
 
 use super::Tokenizer;
 use super::decoder::DecoderState;
 use crate::TokenId;
 
-/// A streaming detokenizer: what it gives, put together, is what [`Tokenizer::decode`] gives for all the tokens.
+/// A streaming detokenizer: its texts, concatenated, equal [`Tokenizer::decode`] of all tokens.
 ///
-/// A character's bytes may be spread over several tokens; they are held back until it is whole.
+/// The bytes of a character may come from several tokens; they are held back until the character is complete.
 ///
 /// ```
 /// use edgellm::tokenizer::{Detokenizer, Tokenizer};
@@ -31,23 +31,23 @@ pub struct Detokenizer<'t> {
 }
 
 impl<'t> Detokenizer<'t> {
-    /// Begins a text. With `skip_special`, special tokens give no text.
+    /// Starts a text. With `skip_special`, special tokens have no text.
     pub fn new(tokenizer: &'t Tokenizer, skip_special: bool) -> Self {
         Detokenizer { tokenizer, stream: TokenStream::new(tokenizer, skip_special) }
     }
 
-    /// Appends the text that is certain once `id` is known, often none or more than this token's own.
+    /// Appends the text that became certain with `id`: sometimes none, or more than this token's own.
     pub fn push(&mut self, id: TokenId, text: &mut String) {
         self.stream.push(self.tokenizer, id, text);
     }
 
-    /// Ends the text: appends what was held back, as replacement characters where it is no text, and begins anew.
+    /// Ends the text: appends what was held back, as replacement characters where it is not text, and starts over.
     pub fn finish(&mut self, text: &mut String) {
         self.stream.finish(self.tokenizer, text);
     }
 }
 
-/// A [`Detokenizer`] for those who keep the tokenizer elsewhere: every call must be given the same one.
+/// A [`Detokenizer`] that does not borrow the tokenizer: every call must pass the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenStream {
     skip_special: bool,

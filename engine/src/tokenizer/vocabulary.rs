@@ -5,18 +5,18 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use std::fmt;
 
-/// Ids at or above this are refused: no real vocabulary comes near it, and the table is as long as the largest id.
+/// Ids at or above this are rejected: no real vocabulary comes near it, and the table is as long as the largest id.
 pub(super) const MAX_TOKENS: u32 = 1 << 22;
 
-/// Both directions of a vocabulary, without an allocation a token.
+/// Both directions of a vocabulary, without an allocation per token.
 ///
-/// A map of 150,000 `String`s costs some 60 MB and a third of a second to build twice (the `tokenizers` crate's own
-/// model does); this costs a tenth of both.
+/// Two maps of 150,000 `String`s, as in the `tokenizers` crate, take some 60 MB and a third of a second to build; this
+/// takes a tenth of both.
 #[derive(Debug, Default)]
 pub(super) struct Vocabulary {
-    /// All texts, one after the other.
+    /// All texts, concatenated.
     text: String,
-    /// Where each id's text stands in `text`: (start, length); `ABSENT` for an unused id.
+    /// Each id's (start, length) in `text`; `ABSENT` for an unused id.
     spans: Vec<(u32, u32)>,
     /// Open addressing: id + 1, or 0 where free. A power of two, at most half full.
     slots: Vec<u32>,
@@ -38,7 +38,7 @@ impl Vocabulary {
     pub(super) fn id(&self, text: &str) -> Option<u32> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut slot = self.hasher.hash_one(text) as usize & mask;
-        // Ends, because at most half of the slots are taken.
+        // Ends, because at most half of the slots are in use.
         while let Some(id) = self.slots[slot].checked_sub(1) {
             if self.text(id) == Some(text) {
                 return Some(id);
@@ -113,7 +113,7 @@ impl<'de> Visitor<'de> for VocabularyVisitor {
     }
 }
 
-/// Appends a JSON string to a buffer and says where: (start, length).
+/// Appends a JSON string to a buffer and returns its (start, length).
 pub(super) struct Append<'a>(pub(super) &'a mut String);
 
 impl<'de> DeserializeSeed<'de> for Append<'_> {

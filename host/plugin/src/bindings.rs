@@ -1,4 +1,4 @@
-//! What wasmtime makes of the WIT, and defaults for its records.
+//! Bindings that wasmtime generates from the WIT, and defaults for its records.
 #![allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, clippy::undocumented_unsafe_blocks)]
 
 wasmtime::component::bindgen!({
@@ -32,7 +32,7 @@ impl Default for SamplerOptions {
 }
 
 impl SamplerOptions {
-    /// Always the likeliest token: temperature 0.
+    /// Always the most likely token: temperature 0.
     pub fn greedy() -> Self {
         SamplerOptions { temperature: Some(0.0), ..SamplerOptions::default() }
     }

@@ -11,7 +11,7 @@ use wasmtime::component::ResourceAny;
 
 /// A model in a sandbox of its own, which ends with the last of its clones, sessions and batches.
 ///
-/// They may be used from several threads; the guest has one, so they take turns.
+/// They may be used from several threads; the guest has one thread, so they take turns.
 #[derive(Clone)]
 pub struct Model {
     shared: Arc<Shared>,
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn sandbox(&self) -> MutexGuard<'_, Sandbox> {
-        // A panic of the host's own leaves no half of a call behind: wasmtime would not let it be entered again.
+        // A panic of the host leaves no call half done: wasmtime does not let the guest be entered again.
         self.sandbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -39,7 +39,7 @@ impl Model {
         Ok(Model { shared: Arc::new(Shared { sandbox: Mutex::new(sandbox), model, info, cancel }) })
     }
 
-    /// What the file says about itself.
+    /// Metadata of the model file.
     pub fn info(&self) -> &ModelInfo {
         &self.shared.info
     }
@@ -47,7 +47,7 @@ impl Model {
     /// An empty session.
     ///
     /// # Errors
-    /// [`Error::Guest`] if more context is wanted than the model was made for.
+    /// [`Error::Guest`] if the context is longer than the model supports.
     pub fn session(&self, options: SessionOptions) -> Result<Session, Error> {
         let model = self.shared.model;
         let session = self
@@ -66,10 +66,10 @@ impl Model {
         Ok(Batch { shared: Arc::clone(&self.shared), handle })
     }
 
-    /// The tokens of a text; with `add_special`, with those that the model wants around every text.
+    /// Tokenizes a text; with `add_special`, with the model's special tokens around it.
     ///
     /// # Errors
-    /// [`Error::Guest`] if it cannot be split.
+    /// [`Error::Guest`] if it cannot be tokenized.
     pub fn tokenize(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, Error> {
         let model = self.shared.model;
         self.shared
@@ -77,7 +77,7 @@ impl Model {
             .try_call(|guest, store| guest.model().call_tokenize(store, model, text, add_special))
     }
 
-    /// The text of tokens, with or without the special ones.
+    /// Detokenizes, with or without special tokens.
     ///
     /// # Errors
     /// If the sandbox is over.
@@ -88,10 +88,10 @@ impl Model {
             .call(|guest, store| guest.model().call_detokenize(store, model, tokens, skip_special))
     }
 
-    /// The prompt that the model's chat template makes of messages.
+    /// Renders messages with the model's chat template, as a prompt.
     ///
     /// # Errors
-    /// [`Error::Guest`] if there is no template, or it refuses them.
+    /// [`Error::Guest`] if there is no template, or it rejects them.
     pub fn apply_chat_template(&self, messages: &[Message]) -> Result<String, Error> {
         let model = self.shared.model;
         self.shared
@@ -99,7 +99,7 @@ impl Model {
             .try_call(|guest, store| guest.model().call_apply_chat_template(store, model, messages))
     }
 
-    /// What stops the guest from another thread.
+    /// Stops the guest from another thread.
     pub fn cancel(&self) -> Cancel {
         self.shared.cancel.clone()
     }
@@ -129,19 +129,18 @@ pub struct BatchRun<'a> {
     pub session: &'a mut Session,
     /// Its next tokens.
     pub tokens: &'a [TokenId],
-    /// Whether the logits after the last one are wanted.
-    pub logits: bool,
+    /// After how many of the last tokens logits are wanted.
+    pub wanted: usize,
 }
 
 impl Batch {
-    /// Processes the runs together and returns the logits after each one's last token, (runs that want logits,
-    /// vocab_size).
+    /// Processes the runs together and returns the wanted logits, (sum of `wanted`, vocab_size), run after run.
     ///
     /// # Errors
-    /// [`Error::Guest`] if a run does not fit its session or is of another model.
+    /// [`Error::Guest`] if a run does not fit its session, wants more rows than it has tokens, or is of another model.
     pub fn run(&mut self, runs: &[BatchRun<'_>]) -> Result<Vec<f32>, Error> {
         if runs.iter().any(|run| !Arc::ptr_eq(run.session.shared(), &self.shared)) {
-            let message = "the sessions of a batch must be of its model".to_string();
+            let message = "the sessions of a batch must belong to its model".to_string();
             return Err(Error::Guest { code: wit::ErrorCode::InvalidOption, message });
         }
         let wit_runs: Vec<wit::BatchRun> = runs
@@ -149,7 +148,8 @@ impl Batch {
             .map(|run| wit::BatchRun {
                 session: run.session.handle(),
                 tokens: run.tokens.to_vec(),
-                logits: run.logits,
+                // More than the guest can count are more than a run has tokens, and refused there.
+                wanted: u32::try_from(run.wanted).unwrap_or(u32::MAX),
             })
             .collect();
         let batch = self.handle;

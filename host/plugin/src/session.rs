@@ -1,4 +1,4 @@
-//! One sequence of tokens in the sandbox, and what it generates.
+//! A session in the sandbox, and its generation.
 
 use crate::error::Error;
 use crate::model::Shared;
@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use wasmtime::component::ResourceAny;
 
-/// One sequence of tokens on a model; its key-value cache lies in the model's sandbox.
+/// One sequence of tokens on a model; its KV cache lies in the model's sandbox.
 pub struct Session {
     shared: Arc<Shared>,
     handle: ResourceAny,
@@ -36,7 +36,7 @@ impl Session {
         Ok(position as usize)
     }
 
-    /// Tokens the session may hold.
+    /// Tokens that the session can hold.
     ///
     /// # Errors
     /// If the sandbox is over.
@@ -54,7 +54,7 @@ impl Session {
         self.shared.sandbox().call(|guest, store| guest.session().call_cache_bytes(store, self.handle))
     }
 
-    /// Processes `tokens` and returns the logits, (vocab_size), of what follows the last one.
+    /// Processes `tokens` and returns the logits, (vocab_size), after the last one.
     ///
     /// # Errors
     /// [`Error::Guest`] if there are none, one is not in the vocabulary, or they do not fit.
@@ -64,7 +64,7 @@ impl Session {
             .try_call(|guest, store| guest.session().call_prefill(store, self.handle, tokens))
     }
 
-    /// Processes one token and returns the logits, (vocab_size), of what follows.
+    /// Processes one token and returns the logits, (vocab_size), after it.
     ///
     /// # Errors
     /// As [`Session::prefill`].
@@ -82,7 +82,7 @@ impl Session {
             .try_call(|guest, store| guest.session().call_hidden_states(store, self.handle, tokens))
     }
 
-    /// Takes memory for `tokens` more tokens now.
+    /// Allocates memory for `tokens` more tokens.
     ///
     /// # Errors
     /// [`Error::Guest`] if they do not fit into the context.
@@ -115,7 +115,7 @@ impl Session {
     /// Processes the prompt and generates from there. Dropping the iterator cancels it.
     ///
     /// # Errors
-    /// [`Error::Guest`] if an option is out of range, or the prompt does not fit or is refused by the template.
+    /// [`Error::Guest`] if an option is out of range, the prompt does not fit, or the template rejects it.
     pub fn generate(&mut self, prompt: &Prompt, options: &GenerateOptions) -> Result<Generation<'_>, Error> {
         let session = self.handle;
         let handle = self
@@ -138,7 +138,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// An iterator over generated tokens; what [`Session::generate`] gives.
+/// An iterator over generated tokens, returned by [`Session::generate`].
 pub struct Generation<'a> {
     session: &'a mut Session,
     handle: ResourceAny,
@@ -155,7 +155,7 @@ impl Generation<'_> {
         sandbox.call(|guest, store| guest.generation().call_finish(store, self.handle))
     }
 
-    /// What it took so far.
+    /// Token counts and times so far.
     ///
     /// # Errors
     /// If the sandbox is over.

@@ -133,7 +133,7 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::Timeout => ApiError::unavailable("timeout", message, 5),
             Failure::ShuttingDown => ApiError::unavailable("shutting_down", message, 10),
-            Failure::Internal(_) => ApiError::internal(message),
+            Failure::Runner(_) | Failure::Decoder(_) | Failure::Panicked => ApiError::internal(message),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! gives llguidance the model's tokens.
 
 use crate::tools::{Tool, ToolChoice};
+use edgellm::generate::{self, ConstraintError};
 use edgellm::{Model, TokenId};
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
@@ -94,12 +95,8 @@ fn error(error: impl std::fmt::Display) -> GrammarError {
     GrammarError(error.to_string())
 }
 
-impl Constraint {
-    /// Makes the logits of all tokens that may not come next negative infinity.
-    ///
-    /// # Errors
-    /// If the grammar got too complex on the way.
-    pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), GrammarError> {
+impl generate::Constraint for Constraint {
+    fn mask(&mut self, logits: &mut [f32]) -> Result<(), ConstraintError> {
         let allowed = self.0.compute_mask_or_eos().map_err(error)?;
         for (id, logit) in (0..allowed.len()).zip(logits) {
             if !allowed.is_allowed(id as TokenId) {
@@ -109,16 +106,11 @@ impl Constraint {
         Ok(())
     }
 
-    /// Goes on after `token`.
-    ///
-    /// # Errors
-    /// If the grammar does not allow it.
-    pub(crate) fn accept(&mut self, token: TokenId) -> Result<(), GrammarError> {
-        self.0.consume_token(token).map_err(error)
+    fn accept(&mut self, token: TokenId) -> Result<(), ConstraintError> {
+        Ok(self.0.consume_token(token).map_err(error)?)
     }
 
-    /// Whether the answer is complete and nothing may follow.
-    pub(crate) fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.0.is_stopped()
     }
 }
@@ -198,6 +190,7 @@ fn lark_string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use edgellm::generate::Constraint as _;
     use edgellm::testing::{recipes, seeded_model};
 
     fn grammars() -> Grammars {

@@ -32,7 +32,7 @@ pub use listen::{ListenError, bind, listen};
 pub use logs::{LogFormat, init_logs};
 pub use options::Options;
 pub use registry::{ModelSource, OpenModel};
-pub use runner::{Run, Runner, Sequence};
+pub use runner::{Run, Runner, RunnerError, RunnerSession};
 pub use server::{Server, ServerError};
 
 /// A number that nobody can guess.

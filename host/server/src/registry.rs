@@ -7,7 +7,7 @@ use crate::options::Options;
 use crate::runner::{Native, Runner};
 use crate::scheduler::{Limits, Scheduler};
 use edgellm::chat::{ChatTemplate, DateTime};
-use edgellm::{CacheFormat, Model, Precision, TokenId};
+use edgellm::{CacheFormat, Model, Precision};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -44,8 +44,9 @@ type Start = Box<dyn FnOnce(&Model, Limits, ModelMetrics) -> Result<Scheduler, S
 impl OpenModel {
     /// A model whose steps `runner` runs. Texts become tokens, and logits tokens, with `model`, in this process.
     pub fn with_runner(model: Model, runner: impl Runner) -> Self {
-        let start: Start =
-            Box::new(|model, limits, metrics| Scheduler::start(model, runner, limits, metrics));
+        let start: Start = Box::new(|model, limits, metrics| {
+            Scheduler::start(model, runner, limits, metrics).map_err(|error| error.to_string())
+        });
         OpenModel { model, start }
     }
 }
@@ -203,18 +204,11 @@ impl Models {
 impl Loaded {
     /// The model's chat template, with today's date.
     pub(crate) fn template(&self) -> Result<ChatTemplate, ApiError> {
-        let Some(source) = &self.model.metadata().chat_template else {
-            let message = format!("{} has no chat template: use /v1/completions", self.id);
-            return Err(ApiError::field("model", message));
-        };
-        let config = self.model.config();
-        let text = |id: Option<TokenId>| {
-            id.and_then(|id| self.model.tokenizer().id_to_token(id)).unwrap_or_default()
-        };
-        let (bos, eos) = (text(config.bos_token_id), text(config.eos_token_ids.first().copied()));
-        let now = DateTime::from_unix(i64::try_from(now()).unwrap_or(0));
-        let template = ChatTemplate::new(source.as_str(), bos, eos);
-        Ok(template.map_err(|error| ApiError::field("model", error.to_string()))?.with_date(now))
+        let refused = |message: String| ApiError::field("model", message);
+        let template = self.model.chat_template().map_err(|error| refused(error.to_string()))?;
+        let template = template
+            .ok_or_else(|| refused(format!("{} has no chat template: use /v1/completions", self.id)))?;
+        Ok(template.with_date(DateTime::from_unix(i64::try_from(now()).unwrap_or(0))))
     }
 
     /// The constraint for `shape`, if it asks for any.

@@ -15,7 +15,7 @@ use crate::grammar::Constraint;
 use crate::registry::Loaded;
 use crate::scheduler::{Choice, Event, Job, Task};
 use crate::server::Server;
-use edgellm::generate::Continuation;
+use edgellm::generate::{self, Decoder};
 use edgellm::sampler::Sampler;
 use edgellm::{Error, TokenId};
 use std::sync::Arc;
@@ -126,17 +126,21 @@ impl Context {
         }
         let max_tokens = wanted.or(options.max_tokens).unwrap_or(room).min(room);
         let engine = |error: Error| ApiError::request(error.to_string());
-        let continuation = Continuation::new(&self.model.model)
-            .max_tokens(max_tokens)
-            .stop(sampling.stops())
-            .map_err(engine)?;
         let seed = sampling.seed.map_or_else(crate::random, i64::cast_unsigned);
         let choice = |index: usize| {
-            let mut sampler = Sampler::new(sampling.options(seed, index))
+            let sampler = Sampler::new(sampling.options(seed, index))
                 .map_err(|error| ApiError::field(error.option, error.to_string()))?;
-            prompt.iter().for_each(|&token| sampler.accept(token));
-            let (constraint, continuation) = (constraint.clone(), continuation.clone());
-            Ok(Choice { index: first + index, max_tokens, sampler, continuation, constraint, logprobs })
+            let constraint =
+                constraint.clone().map(|grammar| Box::new(grammar) as Box<dyn generate::Constraint>);
+            let mut decoder = Decoder::new(&self.model.model, sampler)
+                .max_tokens(max_tokens)
+                .room(room)
+                .stop(sampling.stops())
+                .map_err(engine)?
+                .constraint(constraint)
+                .logprobs(logprobs);
+            decoder.accept_prompt(&prompt);
+            Ok(Choice { index: first + index, max_tokens, decoder })
         };
         let choices = (0..sampling.choices()).map(choice).collect::<Result<_, ApiError>>()?;
         Ok(self.task(prompt, Task::Generate(choices), events))

@@ -16,24 +16,24 @@ use rustyline::error::ReadlineError;
 use std::io::Write as _;
 use std::path::Path;
 
-/// Talk with a model
+/// Chat with a model
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   edgellm chat --model smollm2-135m-instruct
   edgellm chat --model qwen2.5-coder-0.5b-instruct --system \"You answer with code only.\" --temperature 0
 
-In the chat, /help lists the commands. Ctrl-C stops the answer; Ctrl-D or /exit ends the chat.")]
+In the chat, /help lists the commands. Ctrl-C stops an answer; Ctrl-D or /exit ends the chat.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// What the model should know or be
+    /// System prompt
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// End an answer after so many tokens [default: when the context is full]
+    /// Generate at most N tokens per answer [default: until the context is full]
     #[arg(long, short = 'n', value_name = "N")]
     max_tokens: Option<usize>,
-    /// Longest conversation, in tokens; older turns are left out [default: what the model was trained for]
+    /// Context: the most tokens of a conversation; the oldest turns are dropped [default: the model's longest]
     #[arg(long, short, value_name = "N")]
     context: Option<usize>,
     #[command(flatten)]
@@ -44,14 +44,14 @@ pub(crate) struct Args {
 
 const HELP: &str = "\
 /reset         forget the conversation
-/system TEXT   begin anew with this system prompt; without TEXT, show the present one
+/system TEXT   start over with this system prompt; without TEXT, show the current one
 /save FILE     save the conversation: as JSON if FILE ends in .json, else as text
-/help          this list
+/help          show this list
 /exit          end the chat (Ctrl-D does too)
 Ctrl-C stops an answer.";
 
 impl Args {
-    /// Talks until the user ends it.
+    /// Runs the conversation until the user ends it.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let sampler = self.sampling.sampler()?;
         let model = self.model.open(&self.run, cache)?;
@@ -78,7 +78,7 @@ impl Args {
         let mut editor = rustyline::DefaultEditor::new().map_err(readline_failed)?;
         editor.set_auto_add_history(true);
         let history = cache.chat_history();
-        // No history yet, or none that can be read, is no reason not to talk.
+        // A missing or unreadable history does not prevent a chat.
         let _ = editor.load_history(&history);
         note("/help lists the commands, Ctrl-D ends the chat");
         loop {
@@ -107,14 +107,14 @@ struct Chat {
     sampler: Sampler,
     max_tokens: usize,
     system: Option<String>,
-    /// Messages of user and assistant, in turn.
+    /// Messages of user and assistant, alternating.
     turns: Vec<Message>,
-    /// Tokens in the session's key-value cache.
+    /// Tokens in the session's KV cache.
     cached: Vec<TokenId>,
 }
 
 impl Chat {
-    /// Does what a line says; `false` ends the chat. What is wrong with the line is told and the chat goes on.
+    /// Executes a line; `false` ends the chat. Errors of a line are printed and the chat continues.
     fn line(&mut self, line: &str) -> Result<bool> {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let outcome = match (word, rest.trim()) {
@@ -127,8 +127,7 @@ impl Chat {
                 Ok(())
             }
             ("/system", "") => {
-                let system =
-                    self.system.as_deref().unwrap_or("(none but what the chat template adds by itself)");
+                let system = self.system.as_deref().unwrap_or("(none, except what the chat template adds)");
                 output::print(&format!("{system}\n"))
             }
             ("/system", text) => {
@@ -159,7 +158,7 @@ impl Chat {
         system.into_iter().chain(self.turns.iter().cloned()).collect()
     }
 
-    /// Answers `question`; if that fails, the conversation is as before.
+    /// Answers `question`; if that fails, the conversation is unchanged.
     fn answer(&mut self, question: &str) -> Result<()> {
         let before = self.turns.clone();
         self.turns.push(Message::new("user", question));
@@ -175,8 +174,7 @@ impl Chat {
         }
     }
 
-    /// The prompt, with the oldest turns left out where it would leave less than a quarter of the context for
-    /// the answer.
+    /// The prompt, without the oldest turns if it would leave less than a quarter of the context for the answer.
     fn fitting_prompt(&mut self) -> Result<Vec<TokenId>> {
         let capacity = self.session.capacity();
         loop {
@@ -185,14 +183,14 @@ impl Chat {
                 return Ok(prompt);
             }
             self.turns.drain(..2);
-            note("(the context is full: the oldest turn is left out from here on)");
+            note("(the context is full: the oldest turn is dropped)");
         }
     }
 
-    /// Prints the answer to `prompt` and returns it. Only the tokens that the session has not seen are processed.
+    /// Prints the answer to `prompt` and returns it. Only tokens that are not in the KV cache are processed.
     fn generate(&mut self, prompt: &[TokenId]) -> Result<String> {
         let common = prompt.iter().zip(&self.cached).take_while(|(new, old)| new == old).count();
-        // At least one token has to be processed for there to be logits.
+        // At least one token must be processed to get logits.
         let common = common.min(prompt.len().saturating_sub(1));
         self.session.truncate(common);
         self.cached.truncate(common);
@@ -215,7 +213,7 @@ impl Chat {
         }
         self.cached.extend_from_slice(new);
         self.cached.extend_from_slice(generation.token_ids());
-        // The last token was chosen but not processed.
+        // The last token was sampled but not processed.
         self.cached.truncate(self.session.position());
         outcome?;
         output::print(if listening.raised() { " (stopped)\n" } else { "\n" })?;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
-/// Answer a prompt
+/// Generate an answer to a prompt
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,29 +22,29 @@ Examples:
   edgellm generate --model smollm2-135m-instruct --raw --prompt \"Once upon a time\" --max-tokens 50
   cat letter.txt | edgellm generate --model smollm2-135m-instruct --system \"Summarize.\" --prompt -
 
-The text goes to the standard output as it comes; a line about the time it took goes to stderr.")]
+The answer is written to stdout as it is generated, and a line with the speed to stderr.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The question, or with --raw the beginning of the text; `-` reads it from the standard input
+    /// The prompt: a question, or with --raw a text to continue; `-` reads it from stdin
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
-    /// What the model should know or be, before the question
+    /// System prompt: instructions that precede the question
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
     /// Use the model's chat template [default where it has one]
     #[arg(long, conflicts_with = "raw")]
     chat: bool,
-    /// Continue the prompt as it stands, without a chat template
+    /// Continue the prompt as it is, without a chat template
     #[arg(long)]
     raw: bool,
-    /// End after so many tokens
+    /// Generate at most N tokens
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     max_tokens: usize,
-    /// End before this text; may be given several times
+    /// Stop string, at which generation ends; may be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
-    /// Longest prompt and answer together, in tokens [default: what the model was trained for]
+    /// Context: the most tokens of prompt and answer together [default: the model's longest]
     #[arg(long, short, value_name = "N")]
     context: Option<usize>,
     #[command(flatten)]
@@ -74,15 +74,15 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Timings {
-    /// From the start of prefill to the first token.
+    /// Time to first token, from the start of prefill.
     ttft_ms: f64,
     prefill_tokens_per_second: f64,
-    /// Of the tokens after the first; null if there are none.
+    /// Without the first token; null if it is the only one.
     decode_tokens_per_second: Option<f64>,
 }
 
 impl Args {
-    /// Generates and prints.
+    /// Generates and prints the answer.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let text = read_prompt(&self.prompt)?;
         let report = match self.target.target {
@@ -102,14 +102,14 @@ impl Args {
         Ok(())
     }
 
-    /// Runs the model in this program.
+    /// Runs the model in this process.
     fn native(&self, text: &str, cache: &Cache) -> Result<Report> {
         let mut sampler = self.sampling.sampler()?;
         let model = self.model.open(&self.run, cache)?;
         let prompt = self.prompt_tokens(&model, text)?;
         let mut session = Session::new(&model, self.run.session_options(self.context))?;
         if let Some(room) = session.capacity().checked_sub(prompt.len()) {
-            // All memory before the first token, so that none is asked for between tokens.
+            // All memory up front, so that decoding allocates none.
             session.reserve(prompt.len() + self.max_tokens.min(room))?;
         }
 
@@ -140,19 +140,19 @@ impl Args {
         })
     }
 
-    /// Prints text as it comes, unless a report is wanted.
+    /// Prints text as it is generated, unless a report is wanted.
     fn show(&self, text: &str) -> Result<()> {
         if self.json || text.is_empty() { Ok(()) } else { output::print(text) }
     }
 
     fn no_template(&self) -> Error {
         Error::Usage(format!(
-            "{} has no chat template: leave out --chat and --system, or choose an instruct model",
+            "{} has no chat template: omit --chat and --system, or choose an instruct model",
             self.model.model
         ))
     }
 
-    /// The conversation that the prompt is.
+    /// The prompt as a conversation.
     fn messages(&self, text: &str) -> Vec<Message> {
         let system = self.system.as_ref().map(|system| Message::new("system", system));
         system.into_iter().chain([Message::new("user", text)]).collect()
@@ -177,7 +177,7 @@ fn read_prompt(prompt: &str) -> Result<String> {
         .read_to_end(&mut bytes)
         .map_err(|source| Error::Stream { action: "read the prompt from the standard input", source })?;
     let text = String::from_utf8_lossy(&bytes);
-    // The line's end belongs to the pipe, not to the prompt.
+    // The trailing newline comes from the pipe and is not part of the prompt.
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_string())
 }
 

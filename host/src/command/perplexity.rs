@@ -1,8 +1,8 @@
 //! `edgellm perplexity`, computed as llama.cpp's `llama-perplexity` does.
 //!
-//! The text is cut into windows of `context` tokens that do not overlap; each begins with the BOS token where
-//! the model uses one, in place of the window's first. Of each window the second half is scored, so that
-//! every scored token has at least half a window before it.
+//! The text is cut into windows of `context` tokens that do not overlap. Where the model uses a BOS token, it replaces
+//! the first token of each window. The second half of each window is scored, so that every scored token has at least
+//! half a window of context.
 
 use crate::args::{ModelArgs, RunArgs};
 use crate::cache::Cache;
@@ -24,26 +24,26 @@ Examples:
   edgellm perplexity --model smollm2-135m-instruct --text wikitext-2-test.raw --chunks 20
   edgellm perplexity --model smollm2-135m-instruct --format int8 --text book.txt --precision high --json
 
-Computed as llama.cpp's llama-perplexity does, so that the numbers compare.")]
+Computed as by llama.cpp's llama-perplexity, so that the numbers are comparable.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The file with the text
+    /// The text file
     #[arg(long, value_name = "PATH")]
     text: PathBuf,
-    /// Tokens of a window
+    /// Tokens per window
     #[arg(long, short, value_name = "N", default_value_t = 512)]
     context: usize,
-    /// Windows to use, from the start [default: all]
+    /// Number of windows, from the start [default: all]
     #[arg(long, value_name = "N")]
     chunks: Option<usize>,
     /// Write the logits of all scored positions to this file: little-endian 32-bit floats, one row of
-    /// vocab_size after the other
+    /// vocab_size per position
     #[arg(long, value_name = "PATH")]
     save_logits: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
-    /// Print one JSON object: perplexity, stderr, chunks, context, tokens (those scored)
+    /// Print one JSON object: perplexity, stderr, chunks, context, tokens (scored ones)
     #[arg(long)]
     json: bool,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Report {
     tokens: usize,
 }
 
-/// Negative log-likelihoods, added up.
+/// Sum of negative log-likelihoods.
 #[derive(Clone, Copy, Debug, Default)]
 struct Score {
     sum: f64,
@@ -90,7 +90,7 @@ impl Score {
 }
 
 impl Args {
-    /// Measures and prints.
+    /// Measures and prints the perplexity.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let text = Text { path: &self.text, context: self.context, chunks: self.chunks };
         text.check()?;
@@ -123,30 +123,32 @@ impl Args {
     }
 }
 
-/// A text, and how to cut it.
+/// A text, and how to cut it into windows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Text<'a> {
-    /// The file.
+    /// Path of the file.
     pub(crate) path: &'a Path,
-    /// Tokens of a window.
+    /// Tokens per window.
     pub(crate) context: usize,
-    /// Windows to use; all if not given.
+    /// Number of windows; all if absent.
     pub(crate) chunks: Option<usize>,
 }
 
 impl Text<'_> {
-    /// Whether such windows can be scored.
+    /// Checks that such windows can be scored.
     ///
     /// # Errors
     /// If they are too short.
     pub(crate) fn check(&self) -> Result<()> {
         match self.context {
-            0..4 => Err(Error::Usage(format!("--context {} is too small: give at least 4", self.context))),
+            0..4 => {
+                Err(Error::Usage(format!("--context {} is too small: it must be at least 4", self.context)))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The model's perplexity; `each` gets the logits of every scored position, (vocab_size), one after the other.
+    /// The model's perplexity. `each` receives the logits of every scored position in turn, (vocab_size).
     ///
     /// # Errors
     /// If the text cannot be read or is too short, or `each` fails.
@@ -159,18 +161,18 @@ impl Text<'_> {
         let context = self.context;
         let text = fs::read(self.path).map_err(Error::file("read", self.path))?;
         let text = String::from_utf8_lossy(&text);
-        // As llama.cpp reads a file.
+        // llama.cpp drops the last newline, too.
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let tokenizer = model.tokenizer();
         let encode = |text: &str| tokenizer.encode(text, true).map_err(edgellm::Error::from);
-        // What the model adds around an empty text is what it adds before every text.
+        // The special tokens of an empty text are those before every text.
         let bos = encode("")?.first().copied();
         let tokens = encode(text)?;
         let whole = tokens.len() / context;
         let chunks = self.chunks.map_or(whole, |chunks| chunks.min(whole));
         if chunks == 0 {
             return Err(Error::Text(format!(
-                "{} has {} tokens, too few for one window of {context}: give a longer text or a smaller --context",
+                "{} has {} tokens, too few for one window of {context}: use a longer text or a smaller --context",
                 self.path.display(),
                 tokens.len()
             )));
@@ -190,7 +192,7 @@ impl Text<'_> {
     }
 }
 
-/// Scores the second half of `window`, and hands the logits that the scores are made of to `each`.
+/// Scores the second half of `window`, and passes the scored positions' logits to `each`.
 fn score_window(
     session: &mut Session,
     window: &[TokenId],
@@ -201,7 +203,7 @@ fn score_window(
     session.reset();
     session.prefill(&window[..first])?;
     let mut outcome = Ok(());
-    // The last token's logits would predict what the window does not hold.
+    // The last token's logits would predict a token outside the window.
     session.prefill_each(&window[first..window.len() - 1], |index, logits| {
         score.add(logits, window[first + index + 1]);
         if outcome.is_ok() {

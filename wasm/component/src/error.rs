@@ -1,9 +1,9 @@
-//! Why a component cannot do what it was asked.
+//! The error of the components.
 
 use edgellm::chat::ChatError;
 use edgellm::sampler::SamplerError;
 
-/// What went wrong, with the numbers and what to do.
+/// Why a component cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,7 +17,7 @@ pub enum Error {
         /// Guest names of the folders.
         folders: String,
     },
-    /// The host could not read.
+    /// The host failed to read a file.
     #[error("cannot read {path:?}: {reason}")]
     Read {
         /// As asked for.
@@ -33,18 +33,18 @@ pub enum Error {
     TooLarge {
         /// Length of the file.
         bytes: u64,
-        /// Longest file that is taken.
+        /// Length of the longest supported file.
         limit: u64,
     },
-    /// A file that the host's limit leaves no memory for.
+    /// The host's memory limit leaves no room for the file.
     #[error("the sandbox has no memory for a model file of {bytes} bytes: raise its memory limit")]
     Memory {
         /// Length of the file.
         bytes: u64,
     },
-    /// Pieces that are not the file that was announced.
+    /// The pieces do not add up to the announced file.
     #[error(
-        "a model file of {expected} bytes was announced, but {given} were given: give all of its pieces, in order"
+        "a model file of {expected} bytes was announced, but {given} bytes came: write all of its pieces, in order"
     )]
     Pieces {
         /// Announced length.
@@ -52,9 +52,9 @@ pub enum Error {
         /// Bytes so far.
         given: u64,
     },
-    /// Somebody else used the session.
+    /// The session was used by something else during a generation.
     #[error(
-        "the session is at position {found}, but this generation left it at {expected}: use one after the other"
+        "the session is at position {found}, but this generation left it at {expected}: finish one generation before using the session otherwise"
     )]
     Interrupted {
         /// Where the generation left it.
@@ -63,7 +63,7 @@ pub enum Error {
         found: usize,
     },
     /// The model has no chat template.
-    #[error("the model has no chat template: give a text instead of messages, or choose an instruct model")]
+    #[error("the model has no chat template: pass text instead of messages, or choose an instruct model")]
     NoTemplate,
     /// The template cannot be used, or refuses the messages.
     #[error(transparent)]

@@ -1,6 +1,6 @@
-//! What the components share: model files from WASI's folders, clock and chance, prompts and the token loop.
+//! Shared by the components: model files from WASI's folders, clock and random numbers, prompts and the decode loop.
 //!
-//! `engine`, `command` and `http` beside this crate are its thin entries, one for each world (docs/wit.md).
+//! The crates `engine`, `command` and `http` beside it implement one world each on top of it (docs/wit.md).
 #![deny(unsafe_code)]
 
 mod error;

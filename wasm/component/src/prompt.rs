@@ -1,8 +1,8 @@
-//! From messages or text to the tokens of a prompt.
+//! Messages or text to the tokens of a prompt.
 
 use crate::Error;
 use crate::system::seconds_since_1970;
-use edgellm::chat::{ChatTemplate, DateTime, Message};
+use edgellm::chat::{DateTime, Message};
 use edgellm::{Model, TokenId};
 
 /// The text of the prompt for the assistant's next message.
@@ -10,12 +10,9 @@ use edgellm::{Model, TokenId};
 /// # Errors
 /// [`Error::NoTemplate`] or [`Error::Chat`].
 pub fn chat_text(model: &Model, messages: &[Message]) -> Result<String, Error> {
-    let source = model.metadata().chat_template.as_deref().ok_or(Error::NoTemplate)?;
-    let text = |id: Option<TokenId>| id.and_then(|id| model.tokenizer().id_to_token(id)).unwrap_or_default();
-    let config = model.config();
-    let (bos, eos) = (text(config.bos_token_id), text(config.eos_token_ids.first().copied()));
+    let template = model.chat_template()?.ok_or(Error::NoTemplate)?;
     let now = DateTime::from_unix(i64::try_from(seconds_since_1970()).unwrap_or(0));
-    Ok(ChatTemplate::new(source, bos, eos)?.with_date(now).render(messages, true)?)
+    Ok(template.with_date(now).render(messages, true)?)
 }
 
 /// The prompt for the assistant's next message.
@@ -23,11 +20,11 @@ pub fn chat_text(model: &Model, messages: &[Message]) -> Result<String, Error> {
 /// # Errors
 /// As [`chat_text`], and if the text cannot be tokenized.
 pub fn chat_prompt(model: &Model, messages: &[Message]) -> Result<Vec<TokenId>, Error> {
-    // The template writes what stands around a text; adding it again would double it.
+    // The template writes the special tokens itself; adding them again would double them.
     tokens(model, &chat_text(model, messages)?, false)
 }
 
-/// The tokens of a text; with `add_special`, with what the model wants around every text.
+/// The tokens of a text; with `add_special`, with the special tokens that the model expects around it.
 ///
 /// # Errors
 /// If it cannot be tokenized.

@@ -1,4 +1,4 @@
-//! Model files: from the folders that the host gave, or from pieces, into memory once.
+//! Model files from preopened directories or from pieces, read into memory once.
 
 use crate::Error;
 use wasip2::filesystem::preopens::get_directories;
@@ -6,14 +6,14 @@ use wasip2::filesystem::types::{
     Descriptor, DescriptorFlags, DescriptorType, ErrorCode, OpenFlags, PathFlags,
 };
 
-/// Longest model file: 4 GiB less room for tokenizer, caches and buffers.
+/// Longest model file: 4 GiB minus memory for the tokenizer, caches and buffers.
 const MAX_BYTES: u64 = (4 << 30) - (256 << 20);
-/// Bytes that are read at once; they are in memory twice.
+/// Bytes per read; they are in memory twice.
 const PIECE: u64 = 1 << 20;
-/// Ending of a model file.
+/// Extension of a model file.
 const SUFFIX: &str = ".tmac2.bin";
 
-/// Room for a model file of known length, filled from front to back.
+/// A buffer for a model file of known length, filled from start to end.
 #[derive(Debug)]
 pub struct ModelBytes {
     bytes: Vec<u8>,
@@ -21,7 +21,7 @@ pub struct ModelBytes {
 }
 
 impl ModelBytes {
-    /// Room for `length` bytes.
+    /// Allocates `length` bytes.
     ///
     /// # Errors
     /// [`Error::TooLarge`], or [`Error::Memory`] if the host's limit forbids it.
@@ -35,7 +35,7 @@ impl ModelBytes {
         Ok(ModelBytes { bytes, length })
     }
 
-    /// The next piece.
+    /// Appends the next piece.
     ///
     /// # Errors
     /// [`Error::Pieces`] if there is no room for it.
@@ -48,10 +48,10 @@ impl ModelBytes {
         Ok(())
     }
 
-    /// Fills the room with what `read(offset, at most so many bytes)` gives.
+    /// Fills the buffer from `read(offset, maximum length)`.
     ///
     /// # Errors
-    /// Those of `read`, and [`Error::Pieces`] if it gives nothing before the end.
+    /// Those of `read`, and [`Error::Pieces`] if it returns nothing before the end.
     pub fn fill(&mut self, mut read: impl FnMut(u64, u64) -> Result<Vec<u8>, Error>) -> Result<(), Error> {
         while self.bytes.len() < self.length {
             let left = (self.length - self.bytes.len()) as u64;
@@ -64,7 +64,7 @@ impl ModelBytes {
         Ok(())
     }
 
-    /// All bytes.
+    /// The complete file.
     ///
     /// # Errors
     /// [`Error::Pieces`] if some are missing.
@@ -76,7 +76,7 @@ impl ModelBytes {
     }
 }
 
-/// A folder that the host gave, by the name it has here.
+/// A preopened directory and its guest path.
 struct Folder {
     descriptor: Descriptor,
     name: String,
@@ -87,7 +87,7 @@ fn folders() -> Vec<Folder> {
 }
 
 impl Folder {
-    /// `path` as seen from this folder, if it lies in it.
+    /// `path` relative to this directory, if it lies in it.
     fn relative<'p>(&self, path: &'p str) -> Option<&'p str> {
         let name = plain(&self.name);
         let path = plain(path);
@@ -98,16 +98,16 @@ impl Folder {
     }
 }
 
-/// Without what means nothing: `./`, a first or last slash.
+/// Strips `./` and leading or trailing slashes.
 fn plain(path: &str) -> &str {
     let path = path.trim_start_matches("./").trim_matches('/');
     if path == "." { "" } else { path }
 }
 
-/// The bytes of a file in one of the host's folders.
+/// Reads a file in one of the preopened directories.
 ///
 /// # Errors
-/// If it is not there, cannot be read or does not fit.
+/// If it does not exist, cannot be read or does not fit.
 pub fn open_file(path: &str) -> Result<Vec<u8>, Error> {
     let folders = folders();
     let failed = |code: ErrorCode| match code {
@@ -133,7 +133,7 @@ pub fn open_file(path: &str) -> Result<Vec<u8>, Error> {
     bytes.complete()
 }
 
-/// Paths of the model files in the host's folders, sorted.
+/// Paths of the model files in the preopened directories, sorted.
 pub fn find_models() -> Vec<String> {
     let mut paths = Vec::new();
     for Folder { descriptor, name } in folders() {
@@ -148,7 +148,7 @@ pub fn find_models() -> Vec<String> {
     paths
 }
 
-/// What requests call the model file at `path`: its name without folder and ending.
+/// The name of the model file at `path` in requests: without directory and extension.
 pub fn model_name(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.strip_suffix(SUFFIX).unwrap_or(name)

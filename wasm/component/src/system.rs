@@ -1,19 +1,19 @@
-//! Clocks, random bytes and the message of a panic: what the standard library of `wasm32-unknown-unknown` leaves open.
+//! Clocks, random bytes and panic messages, which the standard library of `wasm32-unknown-unknown` does not provide.
 #![allow(unsafe_code)]
 
 use std::sync::Once;
 
-/// Bytes that WASI takes at once.
+/// Bytes that WASI accepts per write.
 const MOST_WRITTEN: usize = 4096;
 
-/// Has the message of a panic, which is a trap for the host, written to the standard error first.
+/// Writes the message of a panic to stderr, before it becomes a trap for the host.
 pub fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
             let message = format!("{info}\n");
-            // A host that closed the stream hears of the trap all the same. The stream's `std::io::Write` would wait for
-            // room, and so import what a sandbox does not offer.
+            // If the host closed the stream, it still sees the trap. The stream's `std::io::Write` would wait for room,
+            // and so import `poll`, which a sandbox does not offer.
             let _ = wasip2::cli::stderr::get_stderr()
                 .blocking_write_and_flush(&message.as_bytes()[..message.len().min(MOST_WRITTEN)]);
         }));
@@ -42,7 +42,7 @@ unsafe extern "Rust" fn __getrandom_v03_custom(dest: *mut u8, len: usize) -> Res
     if bytes.len() != len {
         return Err(getrandom::Error::UNEXPECTED);
     }
-    // SAFETY: `bytes` has `len` bytes, and `dest` room for as many, as the caller says.
+    // SAFETY: `bytes` has `len` bytes, and this function's contract makes `dest` valid for writes of `len` bytes.
     unsafe { dest.copy_from_nonoverlapping(bytes.as_ptr(), len) };
     Ok(())
 }

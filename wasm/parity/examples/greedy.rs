@@ -1,4 +1,4 @@
-//! Prints what a web page has to find as well: `greedy MODEL COUNT`, as JSON.
+//! Prints the reference result for the browser's tests as JSON: `greedy MODEL COUNT`.
 
 use edgellm::Compute;
 use edgellm_wasm_parity::greedy;

@@ -1,5 +1,5 @@
-//! Prints this target's lines: `native [--threads N] [--fastest] [MODEL]`, of all kernels that the CPU can run or only
-//! of those it would choose. A model is hashed on top of the seeded ones.
+//! Prints this target's lines: `native [--threads N] [--fastest] [MODEL]`, for all kernels that the CPU can run or only
+//! the fastest. With MODEL, the model is hashed in addition to the seeded ones.
 
 use edgellm::{Compute, Error, available_kernels};
 use edgellm_wasm_parity::{check_kernels, given_model, seeded_models};

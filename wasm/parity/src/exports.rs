@@ -1,6 +1,6 @@
-//! The module's plain interface: the caller asks for room, writes a model there, calls a test and reads the
-//! report. The memory is shared by address only, so nothing here reads through a pointer; what is unsafe is
-//! naming the exports (a name must be unique in the program) and the random bytes.
+//! The module's exports: the caller requests a buffer, writes a model there, calls a test and reads the report. The
+//! memory is shared by address only, so nothing here reads through a pointer; the unsafe parts are the names of the
+//! exports, which must be unique in the program, and the random bytes.
 
 use crate::{Line, check_kernels, given_model, seeded_models};
 use edgellm::{Compute, Error, available_kernels};
@@ -13,17 +13,17 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A panic is a trap, and its message is the report then.
+/// Makes a panic's message the report; the panic itself is a trap.
 pub(crate) fn catch_panics() {
     std::panic::set_hook(Box::new(|info| *lock(&REPORT) = info.to_string()));
 }
 
-/// The model that the caller wrote.
+/// Takes the model that the caller wrote.
 pub(crate) fn take_model() -> Vec<u8> {
     std::mem::take(&mut *lock(&MODEL))
 }
 
-/// Runs a test on all kernels of the module and keeps its lines; the number of failures.
+/// Runs a test on all kernels of the module and stores its lines; returns the number of failures.
 fn run(mut test: impl FnMut(Compute) -> Result<Vec<Line>, Error>) -> u32 {
     catch_panics();
     let mut report = String::new();
@@ -41,7 +41,7 @@ fn run(mut test: impl FnMut(Compute) -> Result<Vec<Line>, Error>) -> u32 {
     failures
 }
 
-/// Room for a model file of `len` bytes: its address.
+/// Allocates a buffer for a model file of `len` bytes; returns its address.
 // SAFETY: no other function of the module has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn parity_model(len: usize) -> usize {
@@ -64,7 +64,7 @@ pub extern "C" fn parity_seeded_models() -> u32 {
     run(|compute| seeded_models(&compute))
 }
 
-/// Logits of the model written where [`parity_model`] said.
+/// Logits of the model written to [`parity_model`]'s buffer.
 // SAFETY: no other function of the module has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn parity_given_model() -> u32 {
@@ -85,15 +85,15 @@ pub extern "C" fn parity_report_len() -> usize {
     lock(&REPORT).len()
 }
 
-/// The random bytes of `getrandom`'s custom backend: hash tables of the tokenizer take their seeds here, and
-/// results must not depend on them. A module that does more than these tests must bring real randomness.
+/// The random bytes of `getrandom`'s custom backend. They seed the tokenizer's hash tables, and results must not depend
+/// on them. A module for more than tests needs real randomness.
 ///
 /// # Safety
 /// `dest` must be valid for writes of `len` bytes.
 // SAFETY: `getrandom` asks for exactly this name and signature.
 #[unsafe(no_mangle)]
 unsafe extern "Rust" fn __getrandom_v03_custom(dest: *mut u8, len: usize) -> Result<(), getrandom::Error> {
-    // SAFETY: as the caller's.
+    // SAFETY: this function's contract makes `dest` valid for writes of `len` bytes.
     unsafe { dest.write_bytes(0x5e, len) };
     Ok(())
 }

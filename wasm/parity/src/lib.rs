@@ -1,5 +1,5 @@
-//! Laws 1 and 2 on every target: the exactness tests of the kernels, and hashes that must be the same
-//! whatever the target, the kernels and the number of threads.
+//! Laws 1 and 2 on every target: the exactness tests of the kernels, and hashes that must not depend on target, kernels
+//! or number of threads.
 //!
 //! `scripts/check_parity.py` runs this crate natively (the `native` example), for aarch64 under qemu, and as a
 //! wasm module under wasmtime, and compares the [`Line`]s. A line that only one of them prints is an error too.
@@ -14,10 +14,10 @@ pub mod exports;
 #[cfg(target_arch = "wasm32")]
 pub mod speed;
 
-/// A result, and what computed it.
+/// A result, with the kernels and threads that computed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// What was computed, one word.
+    /// Name of the computation, one word.
     pub what: String,
     /// Hash of the result.
     pub hash: u64,
@@ -69,7 +69,7 @@ pub fn seeded_models(compute: &Compute) -> Result<Vec<Line>, Error> {
     Ok(lines)
 }
 
-/// A text that takes a tokenizer to its corners.
+/// A text with corner cases of tokenizers.
 const TEXT: &str = "The 3rd café's naïve façade: 漢字 🇩🇪👩‍🚀\t\u{a0}e\u{301} isn't\r\n  42.0<|im_end|>";
 
 /// Hashes of the tokens of a text, and of a model file's logits over them and over greedy tokens.
@@ -90,18 +90,18 @@ pub fn given_model(file: Vec<u8>, compute: &Compute) -> Result<Vec<Line>, Error>
     ])
 }
 
-/// Tokens that follow the text greedily, and the hash of all logits on the way.
+/// Greedy tokens after the text, and the hash of all logits.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Greedy {
     /// The text's tokens.
     pub prompt: Vec<TokenId>,
-    /// The likeliest tokens, one after the other.
+    /// The greedy tokens.
     pub tokens: Vec<TokenId>,
     /// [`logits_hash`] after the prompt and after every token, in hexadecimal.
     pub logits_hash: String,
 }
 
-/// What `count` greedy tokens of a model file are; a web page has to find the same.
+/// Generates `count` greedy tokens with a model file; the browser's tests compare theirs.
 ///
 /// # Errors
 /// If the engine refuses the model.

@@ -1,5 +1,5 @@
-//! What benches/wasm_speed.py times from outside: the same prompt and the same greedy tokens as `speed` of benches/
-//! natively, so that the hashes of the answers must be equal.
+//! Exports that benches/wasm_speed.py times: the same prompt and greedy tokens as the native `speed` of benches/, so that
+//! the hashes of the answers must be equal.
 
 use crate::exports::{catch_panics, lock, take_model};
 use edgellm::testing::{HASH_START, logits_hash};
@@ -8,12 +8,12 @@ use std::sync::Mutex;
 
 static SESSION: Mutex<Option<Session>> = Mutex::new(None);
 
-/// The session that [`speed_open`] left.
+/// Calls `job` with the session of [`speed_open`].
 fn session<T>(job: impl FnOnce(&mut Session) -> T) -> T {
     job(lock(&SESSION).as_mut().expect("speed_open comes first"))
 }
 
-/// Opens the model written where `parity_model` said.
+/// Opens the model written to `parity_model`'s buffer.
 // SAFETY: no other function of the module has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn speed_open() {
@@ -35,7 +35,7 @@ pub extern "C" fn speed_prefill(tokens: u32) {
     });
 }
 
-/// Decodes `tokens` greedily from the empty session and token 1; the hash of what came.
+/// Decodes `tokens` greedily from the empty session and token 1; returns their hash.
 // SAFETY: no other function of the module has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn speed_decode(tokens: u32) -> u64 {
@@ -44,7 +44,7 @@ pub extern "C" fn speed_decode(tokens: u32) -> u64 {
         let (mut hash, mut token) = (HASH_START, 1);
         for _ in 0..tokens {
             let logits = session.decode(token).expect("the context is long enough");
-            // The first of the largest.
+            // The first of equals.
             let best = (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
             token = best as TokenId;
             hash = logits_hash(hash, &[token as f32]);

@@ -3,8 +3,8 @@
 use super::{RELAXED, SIMD, limits};
 use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_chat_model, seeded_model};
 use edgellm_plugin_host::{
-    BatchRun, FinishReason, GenerateOptions, KvCache, Message, Plugin, Precision, Prompt, SamplerOptions,
-    SessionOptions, Source,
+    BatchRun, Error, ErrorCode, FinishReason, GenerateOptions, KvCache, Message, Plugin, Precision, Prompt,
+    SamplerOptions, SessionOptions, Source,
 };
 use std::sync::Arc;
 
@@ -125,9 +125,9 @@ fn a_batch_and_a_fork_give_the_bits_of_sessions_alone() {
     let mut batch = model.batch().unwrap();
     let logits = batch
         .run(&[
-            BatchRun { session: &mut a, tokens: &[1, 2, 3], logits: true },
-            BatchRun { session: &mut c, tokens: &[9, 9], logits: false },
-            BatchRun { session: &mut b, tokens: &[4], logits: true },
+            BatchRun { session: &mut a, tokens: &[1, 2, 3], wanted: 1 },
+            BatchRun { session: &mut c, tokens: &[9, 9], wanted: 0 },
+            BatchRun { session: &mut b, tokens: &[4], wanted: 1 },
         ])
         .unwrap();
     assert_eq!(logits, [alone_a, alone_b].concat());
@@ -154,13 +154,36 @@ fn a_batch_and_a_fork_give_the_bits_of_sessions_alone() {
 }
 
 #[test]
+fn wanted_rows_are_those_of_single_tokens() {
+    let file = seeded_model(recipes()[4], 3).unwrap();
+    for plugin in plugins() {
+        let model = plugin.open(Source::Bytes(Arc::new(file.clone())), &limits()).unwrap();
+        let session = || model.session(SessionOptions::default()).unwrap();
+        let (mut a, mut b, mut c) = (session(), session(), session());
+        let tokens: Vec<u32> = (0..12).map(|i| i * 13 % 256).collect();
+        let rows: Vec<f32> = tokens.iter().flat_map(|&token| a.decode(token).unwrap()).collect();
+        let mut batch = model.batch().unwrap();
+        let runs = [
+            BatchRun { session: &mut b, tokens: &tokens, wanted: 5 },
+            BatchRun { session: &mut c, tokens: &tokens[..3], wanted: 3 },
+        ];
+        assert_eq!(batch.run(&runs).unwrap(), [&rows[7 * 256..], &rows[..3 * 256]].concat());
+        for wanted in [3, usize::MAX] {
+            let error = batch.run(&[BatchRun { session: &mut c, tokens: &[1, 2], wanted }]).unwrap_err();
+            assert!(matches!(error, Error::Guest { code: ErrorCode::InvalidOption, .. }), "{error:?}");
+        }
+        assert_eq!(c.position().unwrap(), 3, "nothing was processed");
+    }
+}
+
+#[test]
 fn sessions_of_another_sandbox_are_refused_in_a_batch() {
     let open =
         || SIMD.open(Source::Bytes(Arc::new(seeded_model(recipes()[0], 3).unwrap())), &limits()).unwrap();
     let (one, other) = (open(), open());
     let mut session = other.session(SessionOptions::default()).unwrap();
     let mut batch = one.batch().unwrap();
-    let error = batch.run(&[BatchRun { session: &mut session, tokens: &[1], logits: true }]).unwrap_err();
+    let error = batch.run(&[BatchRun { session: &mut session, tokens: &[1], wanted: 1 }]).unwrap_err();
     assert!(error.to_string().contains("its model"), "{error}");
 }
 

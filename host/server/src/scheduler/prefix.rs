@@ -1,9 +1,9 @@
-//! Finished sequences, kept for requests that begin with the same tokens.
+//! The prefix cache: sessions of finished sequences, for prompts that begin with the same tokens.
 
-use crate::runner::Sequence;
+use crate::runner::RunnerSession;
 use edgellm::TokenId;
 
-/// Sessions by their tokens, the one used longest ago first.
+/// Sessions with their tokens, the least recently used first.
 #[derive(Debug)]
 pub(super) struct PrefixCache<S> {
     entries: Vec<Entry<S>>,
@@ -21,12 +21,12 @@ impl<S> Default for PrefixCache<S> {
     }
 }
 
-/// Common beginnings shorter than this are not worth copying.
+/// Common prefixes shorter than this are not worth copying.
 const WORTH_COPYING: usize = 16;
 
-impl<S: Sequence> PrefixCache<S> {
-    /// A session that holds as many of the first tokens of `prompt` as any does, but at least one less than all:
-    /// the last one gives the logits. `others` are sequences at work, whose beginning can be copied.
+impl<S: RunnerSession> PrefixCache<S> {
+    /// A session that holds the longest known prefix of `prompt`, but never all of it: processing the last token gives
+    /// the logits. `others` are running sequences, from which a prefix can be copied.
     pub(super) fn take<'a>(
         &mut self,
         prompt: &[TokenId],
@@ -47,12 +47,12 @@ impl<S: Sequence> PrefixCache<S> {
         let (length, at) = kept.filter(|&(length, _)| length > 0)?;
         let whole = self.entries[at].tokens.len();
         if 2 * length >= whole {
-            // The conversation goes on, or its last turn is asked for again.
+            // The conversation continues, or its last turn is repeated.
             let mut session = self.entries.remove(at).session;
             session.truncate(length);
             return Some(session);
         }
-        // Another conversation with the same beginning: the kept one may go on as well.
+        // Another conversation with the same prefix: the cached one may continue as well.
         if length < WORTH_COPYING {
             return None;
         }
@@ -62,18 +62,18 @@ impl<S: Sequence> PrefixCache<S> {
         fork.ok()
     }
 
-    /// Keeps a session that holds exactly `tokens`.
+    /// Adds a session that holds exactly `tokens`.
     pub(super) fn keep(&mut self, tokens: Vec<TokenId>, session: S) {
         debug_assert_eq!(tokens.len(), session.position());
         if session.position() == 0 {
             return;
         }
-        // What this one holds and more is no use any longer.
+        // Entries that are prefixes of this one are of no more use.
         self.entries.retain(|entry| common(&entry.tokens, &tokens) < entry.tokens.len());
         self.entries.push(Entry { tokens, session });
     }
 
-    /// Drops the sessions used longest ago until at most `bytes` are held.
+    /// Drops the least recently used sessions until at most `bytes` are held.
     pub(super) fn shrink(&mut self, bytes: u64) {
         let mut held = self.bytes();
         let count = self
@@ -94,7 +94,7 @@ impl<S: Sequence> PrefixCache<S> {
     }
 }
 
-/// Length of the common beginning.
+/// Length of the common prefix.
 fn common(a: &[TokenId], b: &[TokenId]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }

@@ -1,4 +1,4 @@
-//! The cache of prefixes.
+//! Tests of the prefix cache.
 
 use super::prefix::PrefixCache;
 use edgellm::testing::{recipes, seeded_model};
@@ -16,14 +16,14 @@ fn range(range: std::ops::Range<u32>) -> Vec<u32> {
 }
 
 #[test]
-fn the_longest_beginning_is_found() {
+fn the_longest_prefix_is_found() {
     let mut cache = PrefixCache::default();
     let (a, b) = (range(0..40), range(0..60));
     let b = [&b[..30], &[200; 30]].concat();
     cache.keep(a.clone(), session(&a));
     cache.keep(b.clone(), session(&b));
     assert!(cache.take(&[99, 98], std::iter::empty()).is_none());
-    // One goes on: it is taken, and all of it is used.
+    // A conversation continues: its session is taken, and all of it is used.
     let longer = [&a[..], &[7; 5]].concat();
     assert_eq!(cache.take(&longer, std::iter::empty()).unwrap().position(), 40);
     assert_eq!(cache.take(&b, std::iter::empty()).unwrap().position(), 59, "the last token gives the logits");
@@ -31,14 +31,14 @@ fn the_longest_beginning_is_found() {
 }
 
 #[test]
-fn a_common_beginning_is_copied() {
+fn a_common_prefix_is_copied() {
     let mut cache = PrefixCache::default();
     let kept = range(0..100);
     cache.keep(kept.clone(), session(&kept));
     let other = [&kept[..20], &[200; 20]].concat();
     assert_eq!(cache.take(&other, std::iter::empty()).unwrap().position(), 20);
-    assert!(cache.bytes() > 0, "the kept one may go on as well");
-    // What a sequence at work holds counts too, as far as it has come.
+    assert!(cache.bytes() > 0, "the cached one may continue as well");
+    // A running sequence counts too, up to its position.
     let working = session(&other[..30]);
     let more = [&other[..], &[201; 9]].concat();
     let found = cache.take(&more, [(other.as_slice(), &working)].into_iter()).unwrap();
@@ -46,7 +46,7 @@ fn a_common_beginning_is_copied() {
 }
 
 #[test]
-fn what_a_longer_one_holds_is_dropped() {
+fn a_prefix_of_a_longer_entry_is_dropped() {
     let mut cache = PrefixCache::default();
     let (short, long) = (range(0..64), range(0..65));
     cache.keep(short.clone(), session(&short));

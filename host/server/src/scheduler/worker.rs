@@ -1,10 +1,14 @@
-//! The thread that runs a model.
+//! The scheduler's thread: one loop of steps.
 
+use super::event::{Event, Failure};
+use super::job::{Job, Task};
+use super::limits::{Limits, pages};
+use super::prefill::{Prefill, shares};
 use super::prefix::PrefixCache;
 use super::sequence::{Outcome, Sequence};
-use super::{Choice, Event, Failure, Job, Limits, Shared, Task};
+use super::shared::Shared;
 use crate::metrics::ModelMetrics;
-use crate::runner::{self, Run, Runner, Sequence as _};
+use crate::runner::{Run, Runner, RunnerError, RunnerSession};
 use edgellm::{Model, SessionOptions, TokenId};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,11 +17,11 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Prompt tokens of a step in which no sequence waits for its next token.
+/// Prompt tokens per step while no sequence is decoding.
 const CHUNK_ALONE: usize = 128;
 
 pub(super) struct Worker<R: Runner> {
-    /// For its shape, its tokenizer and its threads; its steps are the runner's.
+    /// For its shape, tokenizer and thread pool; the runner computes its steps.
     model: Model,
     runner: R,
     limits: Limits,
@@ -26,29 +30,10 @@ pub(super) struct Worker<R: Runner> {
     jobs: Receiver<Job>,
     page_bytes: u64,
     waiting: VecDeque<Job>,
-    /// Prompts being processed, in the order they came.
+    /// Jobs in prefill, by order of arrival.
     prefilling: Vec<Prefill<R::Session>>,
     decoding: Vec<Sequence<R::Session>>,
     kept: PrefixCache<R::Session>,
-}
-
-/// A job whose prompt is being processed.
-struct Prefill<S> {
-    job: Job,
-    session: S,
-    /// Sum of the hidden states so far, for an embedding.
-    sum: Vec<f64>,
-    pages: u64,
-}
-
-impl<S: runner::Sequence> Prefill<S> {
-    /// Tokens of the prompt that are left to process, of one whose answer is wanted.
-    fn left(&self) -> usize {
-        match self.job.task {
-            Task::Generate(_) => self.job.prompt.len() - self.session.position(),
-            Task::Embed(_) => 0,
-        }
-    }
 }
 
 impl<R: Runner> Worker<R> {
@@ -59,7 +44,7 @@ impl<R: Runner> Worker<R> {
         metrics: ModelMetrics,
         shared: Arc<Shared>,
         jobs: Receiver<Job>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, RunnerError> {
         let mut worker = Worker {
             model: model.clone(),
             runner,
@@ -79,22 +64,22 @@ impl<R: Runner> Worker<R> {
         Ok(worker)
     }
 
-    /// Bytes of a page of the key-value cache.
+    /// Bytes of a page of the KV cache.
     pub(super) fn page_bytes(&self) -> u64 {
         self.page_bytes
     }
 
-    fn session(&mut self) -> Result<R::Session, String> {
+    fn session(&mut self) -> Result<R::Session, RunnerError> {
         let Limits { context, precision, kv_cache, .. } = self.limits;
         self.runner.session(SessionOptions { context_length: Some(context), precision, kv_cache })
     }
 
-    /// Works until nobody can send jobs any longer and all are done.
+    /// Runs until no more jobs can arrive and all are done.
     pub(super) fn run(mut self) {
         while catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
-            // A bug of ours. Those at work lose their answers; the next ones find a clean state.
-            tracing::error!("the scheduler panicked: all sequences of this model are ended");
-            self.fail_all("internal error: see the server's log");
+            // A bug. Running jobs fail; the next ones find a clean state.
+            tracing::error!("the scheduler panicked: all sequences of this model have failed");
+            self.fail_all(&Failure::Panicked);
             self.publish();
         }
     }
@@ -105,7 +90,7 @@ impl<R: Runner> Worker<R> {
         }
     }
 
-    /// Takes the jobs that came, and waits for one if there is nothing to do. `false` if none can come any more.
+    /// Receives new jobs, and waits for one if there is nothing to do; `false` if no more can arrive.
     fn receive(&mut self) -> bool {
         if self.waiting.is_empty() && self.prefilling.is_empty() && self.decoding.is_empty() {
             match self.jobs.recv() {
@@ -121,7 +106,7 @@ impl<R: Runner> Worker<R> {
         }
     }
 
-    /// One token of every sequence, and a chunk of the prompts.
+    /// One token of every sequence, and a chunk of the prompts in prefill.
     fn step(&mut self) {
         self.sweep();
         self.admit();
@@ -130,7 +115,7 @@ impl<R: Runner> Worker<R> {
         self.publish();
     }
 
-    /// Ends what nobody wants any longer, and what has taken too long.
+    /// Ends jobs and sequences that were cancelled or have passed their deadline.
     fn sweep(&mut self) {
         let now = Instant::now();
         let abort = self.shared.abort.load(Ordering::Acquire);
@@ -170,13 +155,13 @@ impl<R: Runner> Worker<R> {
         }
     }
 
-    /// Begins the jobs that there is room for, in the order they came.
+    /// Admission: starts the queued jobs that there is room for, by order of arrival.
     fn admit(&mut self) {
         while let Some(job) = self.waiting.front() {
             let places = self.decoding.len() + self.prefilling.iter().map(|p| p.job.places()).sum::<usize>();
             let pages = job.pages();
             let needed = self.reserved() + pages * self.page_bytes;
-            // A job of more choices than places runs alone.
+            // A job with more choices than places runs alone.
             let fits = places == 0 || places + job.places() <= self.limits.parallel;
             if !fits || needed > self.limits.kv_memory {
                 return;
@@ -188,7 +173,7 @@ impl<R: Runner> Worker<R> {
         }
     }
 
-    /// Bytes that the sequences at work may come to need.
+    /// Bytes that the running jobs and sequences may come to need.
     fn reserved(&self) -> u64 {
         let decoding = self.decoding.iter().map(|sequence| sequence.pages);
         decoding.chain(self.prefilling.iter().map(|prefill| prefill.pages)).sum::<u64>() * self.page_bytes
@@ -202,26 +187,27 @@ impl<R: Runner> Worker<R> {
                 let prefilling = self.prefilling.iter().map(|p| (p.job.prompt.as_slice(), &p.session));
                 self.kept.take(&job.prompt, decoding.chain(prefilling))
             }
-            // All hidden states are needed, and only keys and values are kept.
+            // All hidden states are needed, and the prefix cache holds only keys and values.
             Task::Embed(_) => None,
         };
         let session = match found.map_or_else(|| self.session(), Ok) {
             Ok(session) => session,
             Err(error) => {
-                let _ = job.events.send(Event::Failed(Failure::Internal(error)));
+                let _ = job.events.send(Event::Failed(Arc::new(error).into()));
                 return;
             }
         };
         let cached = session.position();
         self.metrics.prompt_tokens.inc_by(job.prompt.len() as u64);
         self.metrics.cached_tokens.inc_by(cached as u64);
-        // Whether anybody listens is found out in the next sweep.
+        // The next sweep finds out whether the client is still there.
         let _ = job.events.send(Event::Started { cached });
         let sum =
             vec![0.0; if matches!(job.task, Task::Embed(_)) { self.model.config().hidden_size } else { 0 }];
         self.prefilling.push(Prefill { job, session, sum, pages });
     }
 
+    /// Prompt tokens of this step.
     fn chunk(&self) -> usize {
         if self.decoding.is_empty() {
             CHUNK_ALONE.max(self.limits.prefill_chunk)
@@ -230,25 +216,7 @@ impl<R: Runner> Worker<R> {
         }
     }
 
-    /// How many tokens of each prompt are processed in this step. The one with the least left goes first, with up to
-    /// half, so that it does not wait for a long one; the rest goes in the order they came.
-    fn shares(&self) -> Vec<usize> {
-        let mut room = self.chunk();
-        let mut shares = vec![0; self.prefilling.len()];
-        let lefts = || self.prefilling.iter().map(Prefill::left).enumerate().filter(|&(_, left)| left > 0);
-        if let Some((index, left)) = lefts().min_by_key(|&(_, left)| left) {
-            shares[index] = left.min(room.div_ceil(2));
-            room -= shares[index];
-        }
-        for (index, left) in lefts() {
-            let more = (left - shares[index]).min(room);
-            shares[index] += more;
-            room -= more;
-        }
-        shares
-    }
-
-    /// Processes a chunk of the first text that is to be embedded, if its turn has come.
+    /// Processes a chunk of an embedding's text, if the first job in prefill is one.
     fn embed(&mut self) {
         let chunk = self.chunk();
         let Some(Prefill { job, session, sum, .. }) = self.prefilling.first_mut() else { return };
@@ -256,8 +224,8 @@ impl<R: Runner> Worker<R> {
         let rest = &job.prompt[session.position()..];
         let add = |state: &[f32]| sum.iter_mut().zip(state).for_each(|(sum, &x)| *sum += f64::from(x));
         if let Err(error) = session.prefill_hidden(&rest[..rest.len().min(chunk)], add) {
-            tracing::error!(error, "the model failed at an embedding");
-            return self.fail_all(&error);
+            tracing::error!(%error, "the model failed at an embedding");
+            return self.fail_all(&Arc::new(error).into());
         }
         if session.position() == job.prompt.len() {
             let count = job.prompt.len() as f64;
@@ -267,15 +235,15 @@ impl<R: Runner> Worker<R> {
         }
     }
 
-    /// Runs the model once over the next token of every sequence and a chunk of the prompts.
+    /// Runs the model once, over the next token of every sequence and a chunk of the prompts.
     fn extend(&mut self) {
-        let shares = self.shares();
+        let shares = shares(&self.prefilling, self.chunk());
         let vocab_size = self.model.config().vocab_size;
         let mut runs: Vec<Run<'_, R::Session>> = Vec::with_capacity(self.decoding.len() + 2);
         for Sequence { session, tokens, .. } in &mut self.decoding {
-            runs.push(Run { session, tokens: &tokens[tokens.len() - 1..], logits: true });
+            runs.push(Run { session, tokens: &tokens[tokens.len() - 1..], wanted: 1 });
         }
-        // Prompts that end with this chunk, and so want logits.
+        // Prompts that end with this chunk, and need logits.
         let mut complete = Vec::new();
         for (index, (prefill, share)) in self.prefilling.iter_mut().zip(shares).enumerate() {
             let (left, Prefill { job, session, .. }) = (prefill.left(), prefill);
@@ -283,32 +251,38 @@ impl<R: Runner> Worker<R> {
                 continue;
             }
             let tokens = &job.prompt[session.position()..][..share];
-            let logits = share == left;
-            if logits {
+            let wanted = usize::from(share == left);
+            if wanted > 0 {
                 complete.push(index);
             }
-            runs.push(Run { session, tokens, logits });
+            runs.push(Run { session, tokens, wanted });
         }
         if runs.is_empty() {
             return;
         }
+        let expected = runs.iter().map(|run| run.wanted).sum::<usize>() * vocab_size;
         let logits = match self.runner.run(&mut runs) {
+            Ok(logits) if logits.len() == expected => Ok(logits),
+            Ok(logits) => Err(RunnerError::Logits { expected, actual: logits.len() }),
+            Err(error) => Err(error),
+        };
+        let logits = match logits {
             Ok(logits) => logits,
             Err(error) => {
-                // Checks beforehand exclude this for the engine; a sandbox may come to its end.
-                tracing::error!(error, "the model failed at a step");
-                return self.fail_all(&error);
+                // Earlier checks exclude this for the engine; a sandbox may fail at any time.
+                tracing::error!(%error, "the model failed at a step");
+                return self.fail_all(&Arc::new(error).into());
             }
         };
         drop(runs);
         let mut rows = logits.chunks_exact_mut(vocab_size);
-        let outcomes = choose(&self.model, &mut self.decoding, rows.by_ref(), &self.metrics);
+        let outcomes = decode(&self.model, &mut self.decoding, rows.by_ref(), &self.metrics);
         let mut begun = Vec::new();
         for (&index, row) in complete.iter().zip(rows) {
             begun.push((index, row.to_vec()));
         }
         for (index, outcome) in outcomes.into_iter().enumerate().rev() {
-            if outcome != Outcome::Goes {
+            if outcome != Outcome::Continues {
                 self.end(index, outcome);
             }
         }
@@ -318,7 +292,7 @@ impl<R: Runner> Worker<R> {
         }
     }
 
-    /// Makes sequences of a prompt that is complete; `logits` are those of what follows.
+    /// Starts the sequences of a prompt that is complete, from the logits after it.
     fn continue_with(&mut self, prefill: Prefill<R::Session>, logits: &[f32]) {
         let Prefill { job, session, .. } = prefill;
         let Job { prompt, task: Task::Generate(choices), arrived, deadline, events } = job else { return };
@@ -327,31 +301,30 @@ impl<R: Runner> Worker<R> {
         let forks = match forks {
             Ok(forks) => forks,
             Err(error) => {
-                let _ = events.send(Event::Failed(Failure::Internal(error)));
+                let _ = events.send(Event::Failed(Arc::new(error).into()));
                 return;
             }
         };
         let sessions = std::iter::once(session).chain(forks);
         for (choice, session) in choices.into_iter().zip(sessions) {
-            let Choice { max_tokens, .. } = choice;
             let mut sequence = Sequence {
                 session,
                 tokens: prompt.clone(),
-                pages: (prompt.len() + max_tokens).div_ceil(super::PAGE) as u64,
+                pages: pages(prompt.len() + choice.max_tokens),
                 choice,
                 events: events.clone(),
                 deadline,
                 last: Instant::now(),
             };
-            let outcome = sequence.choose(&mut logits.to_vec(), &self.metrics);
+            let outcome = sequence.step(&mut logits.to_vec(), &self.metrics);
             self.decoding.push(sequence);
-            if outcome != Outcome::Goes {
+            if outcome != Outcome::Continues {
                 self.end(self.decoding.len() - 1, outcome);
             }
         }
     }
 
-    /// Removes a sequence, and keeps what it computed.
+    /// Removes a sequence, and keeps its session in the prefix cache.
     fn end(&mut self, index: usize, outcome: Outcome) {
         let Sequence { session, tokens, .. } = self.decoding.remove(index);
         self.metrics.ended(outcome.name());
@@ -365,21 +338,21 @@ impl<R: Runner> Worker<R> {
         self.kept.shrink(self.limits.prefix_memory.min(room));
     }
 
-    /// Ends all sequences with an error, and begins anew.
-    fn fail_all(&mut self, why: &str) {
+    /// Fails all jobs and sequences, and starts again from a clean state.
+    fn fail_all(&mut self, failure: &Failure) {
         for Prefill { job, .. } in self.prefilling.drain(..) {
-            let _ = job.events.send(Event::Failed(Failure::Internal(why.to_string())));
+            let _ = job.events.send(Event::Failed(failure.clone()));
         }
         for mut sequence in self.decoding.drain(..) {
-            sequence.fail(why);
+            sequence.fail(failure.clone());
         }
         self.kept = PrefixCache::default();
         if let Err(error) = self.runner.restart() {
-            tracing::error!(error, "the model cannot be started again: requests for it will fail");
+            tracing::error!(%error, "the model cannot be restarted: requests for it will fail");
         }
     }
 
-    /// Shows the state to the outside.
+    /// Publishes the state for the server and the metrics.
     fn publish(&self) {
         let active = self.decoding.len() + self.prefilling.len();
         self.shared.active.store(active, Ordering::Release);
@@ -388,28 +361,28 @@ impl<R: Runner> Worker<R> {
         let kept = self.kept.bytes();
         let sessions =
             self.decoding.iter().map(|s| &s.session).chain(self.prefilling.iter().map(|p| &p.session));
-        let bytes = kept + sessions.map(runner::Sequence::cache_bytes).sum::<u64>();
+        let bytes = kept + sessions.map(RunnerSession::cache_bytes).sum::<u64>();
         self.metrics.kv_bytes.set(bytes as i64);
         self.metrics.prefix_bytes.set(kept as i64);
     }
 }
 
-/// Chooses the next token of every sequence, shared among the model's threads: over a vocabulary of 50,000 each takes
-/// a good part of a millisecond.
-fn choose<'r, S: runner::Sequence>(
+/// Decodes the next token of every sequence on the model's thread pool: with a vocabulary of 50,000, each takes a good
+/// part of a millisecond.
+fn decode<'r, S: RunnerSession>(
     model: &Model,
     sequences: &mut [Sequence<S>],
     rows: impl Iterator<Item = &'r mut [f32]>,
     metrics: &ModelMetrics,
 ) -> Vec<Outcome> {
-    // Each lock is taken once, by whoever has its index.
+    // Each lock is taken once, by the worker that has its index.
     let places: Vec<_> =
-        sequences.iter_mut().zip(rows).map(|(s, row)| Mutex::new((s, row, Outcome::Goes))).collect();
+        sequences.iter_mut().zip(rows).map(|(s, row)| Mutex::new((s, row, Outcome::Continues))).collect();
     model.compute().pool().for_each_range(places.len(), &|range| {
         for place in &places[range] {
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
             let (sequence, row, outcome) = &mut *place;
-            *outcome = sequence.choose(row, metrics);
+            *outcome = sequence.step(row, metrics);
         }
     });
     places.into_iter().map(|place| place.into_inner().unwrap_or_else(PoisonError::into_inner).2).collect()

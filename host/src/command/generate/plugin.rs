@@ -1,4 +1,4 @@
-//! `edgellm generate --target plugin`: the same in a sandbox.
+//! `edgellm generate --target plugin`: the model runs in a sandbox.
 
 use super::{Args, Report, Timings};
 use crate::cache::Cache;
@@ -8,9 +8,9 @@ use edgellm::TokenId;
 use edgellm_plugin_host::{FinishReason, GenerateOptions, Message, Model, Prompt};
 use std::time::Instant;
 
-/// Generates, showing text as it comes.
+/// Generates, and shows text as it arrives.
 pub(super) fn generate(args: &Args, text: &str, cache: &Cache) -> Result<Report> {
-    // The engine's own check of the options, before anything is loaded.
+    // Checks the options before anything is loaded.
     let sampler = args.sampling.sampler()?;
     let plugin = plugin::load(&args.target, &args.run, cache)?;
     let model = plugin::open(&plugin, &args.model.locate(cache)?, 0)?;
@@ -66,6 +66,6 @@ fn prompt_tokens(args: &Args, model: &Model, text: &str) -> Result<Vec<TokenId>>
     }
     let message = |message: edgellm::chat::Message| Message { role: message.role, content: message.content };
     let messages: Vec<Message> = args.messages(text).into_iter().map(message).collect();
-    // The template writes what stands around a text; adding it again would double it.
+    // The template writes the special tokens itself; adding them again would double them.
     Ok(model.tokenize(&model.apply_chat_template(&messages)?, false)?)
 }

@@ -10,7 +10,7 @@ use crate::{open, plugin};
 use edgellm::{Compute, SessionOptions, TokenId};
 use edgellm_memory::Placement;
 use edgellm_plugin_host::{Batch, BatchRun, Error, Model, Plugin, Session};
-use edgellm_server::{OpenModel, Run, Runner, Sequence};
+use edgellm_server::{OpenModel, Run, Runner, RunnerError, RunnerSession};
 use std::path::{Path, PathBuf};
 
 /// What opens models in sandboxes.
@@ -35,9 +35,8 @@ impl Sandboxes {
         move || {
             let model =
                 open::open(&path, Compute::default(), Placement::Mapped).map_err(|error| error.one_line())?;
-            let vocab_size = model.config().vocab_size;
-            let opened = Opened { plugin: plugin.clone(), path: path.clone(), kv_memory, vocab_size };
-            let sandbox = opened.sandbox()?;
+            let opened = Opened { plugin: plugin.clone(), path: path.clone(), kv_memory };
+            let sandbox = opened.sandbox().map_err(|error| error.to_string())?;
             Ok(OpenModel::with_runner(model, Sandboxed { opened, sandbox, logits: Vec::new() }))
         }
     }
@@ -48,14 +47,13 @@ struct Opened {
     plugin: Plugin,
     path: PathBuf,
     kv_memory: u64,
-    vocab_size: usize,
 }
 
 impl Opened {
-    fn sandbox(&self) -> Result<(Model, Batch), String> {
-        let model =
-            plugin::open(&self.plugin, &self.path, self.kv_memory).map_err(|error| error.one_line())?;
-        let batch = model.batch().map_err(text)?;
+    fn sandbox(&self) -> Result<(Model, Batch), RunnerError> {
+        let model = plugin::open(&self.plugin, &self.path, self.kv_memory)
+            .map_err(|error| RunnerError::remote(error.one_line()))?;
+        let batch = model.batch().map_err(remote)?;
         Ok((model, batch))
     }
 }
@@ -67,35 +65,31 @@ struct Sandboxed {
     logits: Vec<f32>,
 }
 
-fn text(error: Error) -> String {
-    error.to_string()
+fn remote(error: Error) -> RunnerError {
+    RunnerError::remote(error)
 }
 
 impl Runner for Sandboxed {
     type Session = SandboxedSession;
 
-    fn session(&mut self, options: SessionOptions) -> Result<SandboxedSession, String> {
+    fn session(&mut self, options: SessionOptions) -> Result<SandboxedSession, RunnerError> {
         let model = &self.sandbox.0;
-        let session = model.session(plugin::session_options(options)).map_err(text)?;
-        let capacity = session.capacity().map_err(text)?;
+        let session = model.session(plugin::session_options(options)).map_err(remote)?;
+        let capacity = session.capacity().map_err(remote)?;
         let hidden_size = model.info().hidden_size as usize;
         Ok(SandboxedSession { session, position: 0, capacity, hidden_size, cache_bytes: 0 })
     }
 
-    fn run(&mut self, runs: &mut [Run<'_, SandboxedSession>]) -> Result<&mut [f32], String> {
+    fn run(&mut self, runs: &mut [Run<'_, SandboxedSession>]) -> Result<&mut [f32], RunnerError> {
         let batch_runs: Vec<BatchRun<'_>> = runs
             .iter_mut()
-            .map(|Run { session, tokens, logits }| BatchRun {
+            .map(|Run { session, tokens, wanted }| BatchRun {
                 session: &mut session.session,
                 tokens,
-                logits: *logits,
+                wanted: *wanted,
             })
             .collect();
-        self.logits = self.sandbox.1.run(&batch_runs).map_err(text)?;
-        let wanted = runs.iter().filter(|run| run.logits).count() * self.opened.vocab_size;
-        if self.logits.len() != wanted {
-            return Err(format!("the sandbox gave {} logits in place of {wanted}", self.logits.len()));
-        }
+        self.logits = self.sandbox.1.run(&batch_runs).map_err(remote)?;
         for run in runs {
             run.session.position += run.tokens.len();
             run.session.measure()?;
@@ -103,7 +97,7 @@ impl Runner for Sandboxed {
         Ok(&mut self.logits)
     }
 
-    fn restart(&mut self) -> Result<(), String> {
+    fn restart(&mut self) -> Result<(), RunnerError> {
         self.sandbox = self.opened.sandbox()?;
         Ok(())
     }
@@ -120,13 +114,13 @@ struct SandboxedSession {
 }
 
 impl SandboxedSession {
-    fn measure(&mut self) -> Result<(), String> {
-        self.cache_bytes = self.session.cache_bytes().map_err(text)?;
+    fn measure(&mut self) -> Result<(), RunnerError> {
+        self.cache_bytes = self.session.cache_bytes().map_err(remote)?;
         Ok(())
     }
 }
 
-impl Sequence for SandboxedSession {
+impl RunnerSession for SandboxedSession {
     fn position(&self) -> usize {
         self.position
     }
@@ -139,8 +133,8 @@ impl Sequence for SandboxedSession {
         self.cache_bytes
     }
 
-    fn reserve(&mut self, tokens: usize) -> Result<(), String> {
-        self.session.reserve(tokens as u32).map_err(text)?;
+    fn reserve(&mut self, tokens: usize) -> Result<(), RunnerError> {
+        self.session.reserve(tokens as u32).map_err(remote)?;
         self.measure()
     }
 
@@ -151,8 +145,8 @@ impl Sequence for SandboxedSession {
         }
     }
 
-    fn fork(&self, positions: usize) -> Result<Self, String> {
-        let session = self.session.fork(positions as u32).map_err(text)?;
+    fn fork(&self, positions: usize) -> Result<Self, RunnerError> {
+        let session = self.session.fork(positions as u32).map_err(remote)?;
         let position = positions.min(self.position);
         let (capacity, hidden_size) = (self.capacity, self.hidden_size);
         let mut fork = SandboxedSession { session, position, capacity, hidden_size, cache_bytes: 0 };
@@ -160,10 +154,11 @@ impl Sequence for SandboxedSession {
         Ok(fork)
     }
 
-    fn prefill_hidden(&mut self, tokens: &[TokenId], each: impl FnMut(&[f32])) -> Result<(), String> {
-        let states = self.session.hidden_states(tokens).map_err(text)?;
-        if states.len() != tokens.len() * self.hidden_size {
-            return Err(format!("the sandbox gave {} numbers for {} tokens", states.len(), tokens.len()));
+    fn prefill_hidden(&mut self, tokens: &[TokenId], each: impl FnMut(&[f32])) -> Result<(), RunnerError> {
+        let states = self.session.hidden_states(tokens).map_err(remote)?;
+        let (expected, actual) = (tokens.len() * self.hidden_size, states.len());
+        if actual != expected {
+            return Err(RunnerError::HiddenStates { tokens: tokens.len(), expected, actual });
         }
         self.position += tokens.len();
         states.chunks_exact(self.hidden_size).for_each(each);

@@ -1,4 +1,4 @@
-//! The command line: a part of `edgellm`'s, with the same names and defaults.
+//! The command line: a subset of `edgellm`'s, with the same names and defaults.
 
 use clap::{Args, Parser, Subcommand};
 use edgellm::sampler::SamplerOptions;
@@ -13,15 +13,15 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Answer a prompt
+    /// Generate an answer to a prompt
     Generate(GenerateArgs),
-    /// Tell about a model file
+    /// Show information about a model file
     Info(ModelArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A .tmac2.bin file in a folder that was given with --dir
+    /// A .tmac2.bin file in a directory preopened with --dir
     #[arg(long, short, value_name = "PATH")]
     pub(crate) model: String,
 }
@@ -30,40 +30,40 @@ pub(crate) struct ModelArgs {
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// The question, or with --raw the beginning of the text
+    /// The prompt: a question, or with --raw a text to continue
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) prompt: String,
-    /// What the model should know or be, before the question
+    /// System prompt: instructions that precede the question
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     pub(crate) system: Option<String>,
-    /// Continue the prompt as it stands, without a chat template
+    /// Continue the prompt as it is, without a chat template
     #[arg(long)]
     pub(crate) raw: bool,
-    /// End after so many tokens
+    /// Generate at most N tokens
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     pub(crate) max_tokens: usize,
-    /// End before this text; may be given several times
+    /// Stop string, at which generation ends; may be repeated
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) stop: Vec<String>,
-    /// Longest prompt and answer together, in tokens [default: what the model was trained for]
+    /// Context: the most tokens of prompt and answer together [default: the model's longest]
     #[arg(long, short, value_name = "N")]
     pub(crate) context: Option<usize>,
     /// Print one JSON object instead: text, token_ids, finish_reason, timings, kernel
     #[arg(long)]
     pub(crate) json: bool,
-    /// Below 1 sharper, above 1 more random; 0 always takes the likeliest token
+    /// Below 1 sharper, above 1 more random; 0 always takes the most likely token
     #[arg(long, value_name = "X", default_value_t = 0.8)]
     temperature: f32,
-    /// Choose among so many likeliest tokens; 0 for all
+    /// Sample from the N most likely tokens; 0 for all
     #[arg(long, value_name = "N", default_value_t = 40)]
     top_k: usize,
-    /// Choose among the likeliest tokens whose probabilities add up to this; 1 for all
+    /// Sample from the most likely tokens whose probabilities add up to P; 1 for all
     #[arg(long, value_name = "P", default_value_t = 0.95)]
     top_p: f32,
-    /// Leave out tokens less than this many times as likely as the likeliest; 0 for none
+    /// Exclude tokens with less than P times the highest probability; 0 for none
     #[arg(long, value_name = "P", default_value_t = 0.05)]
     min_p: f32,
-    /// Where the random numbers begin: the same seed gives the same text, on every machine
+    /// Seed of the random numbers: the same seed gives the same text on every machine
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 /// Why a command failed, for a line on the standard error.
 pub(crate) type Error = Box<dyn std::error::Error>;
 
-/// Writes the answer as it comes.
+/// Writes the answer as it is generated.
 pub(crate) fn generate(args: &GenerateArgs, out: &mut impl Write) -> Result<(), Error> {
     let model = Model::from_bytes(open_file(&args.model.model)?)?;
     let prompt = if args.raw || model.metadata().chat_template.is_none() && args.system.is_none() {
@@ -73,7 +73,7 @@ fn report(
     })
 }
 
-/// Writes what a file says about itself, as JSON.
+/// Writes a file's metadata as JSON.
 pub(crate) fn info(args: &ModelArgs, out: &mut impl Write) -> Result<(), Error> {
     let model = Model::from_bytes(open_file(&args.model)?)?;
     let (metadata, config) = (model.metadata(), model.config());

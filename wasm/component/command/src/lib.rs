@@ -5,7 +5,7 @@
 //!     --model models/smollm2-135m-instruct-int4.tmac2.bin --prompt "Why is the sky blue?"
 //! ```
 #![deny(unsafe_code)]
-// Elsewhere nothing is exported; the crate is only checked.
+// Other targets export nothing and only check the crate.
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, unused_imports))]
 
 mod cli;
@@ -24,7 +24,7 @@ impl wasip2::exports::cli::run::Guest for Program {
         let mut out = stdout::get_stdout();
         let cli = match cli::Cli::try_parse_from(get_arguments()) {
             Ok(cli) => cli,
-            // Help that was asked for; a reader that is gone wanted none.
+            // Requested help goes to stdout; a closed pipe is not an error worth reporting.
             Err(help) if !help.use_stderr() => return write!(out, "{help}").map_err(drop),
             Err(error) => return write!(stderr::get_stderr(), "{error}").map_err(drop).and(Err(())),
         };
@@ -33,7 +33,7 @@ impl wasip2::exports::cli::run::Guest for Program {
             cli::Command::Info(args) => generate::info(&args, &mut out),
         };
         result.and_then(|()| Ok(std::io::Write::flush(&mut out)?)).map_err(|error| {
-            // If nobody reads it, the exit status still says that it failed.
+            // If stderr is closed, the exit status still reports the failure.
             let _ = writeln!(stderr::get_stderr(), "error: {error}");
         })
     }

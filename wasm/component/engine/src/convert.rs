@@ -1,4 +1,4 @@
-//! Between the types of the WIT and the engine's.
+//! Conversions between the types of the WIT and of the engine.
 
 use super::wit;
 use edgellm::chat::Message;
@@ -24,20 +24,22 @@ fn code(error: &Error) -> wit::ErrorCode {
         Error::Memory { .. } => ErrorCode::Memory,
         Error::Interrupted { .. } => ErrorCode::Interrupted,
         Error::NoTemplate | Error::Chat(_) => ErrorCode::Chat,
-        Error::Sampler(_) | Error::Engine(Engine::EmptyStop | Engine::Mixed) => ErrorCode::InvalidOption,
+        Error::Sampler(_) | Error::Engine(Engine::EmptyStop | Engine::Mixed | Engine::Wanted { .. }) => {
+            ErrorCode::InvalidOption
+        }
         Error::Engine(Engine::Tokenizer(_)) => ErrorCode::Tokenizer,
         Error::Engine(Engine::Token { .. }) => ErrorCode::Token,
         Error::Engine(Engine::EmptyPrompt) => ErrorCode::EmptyPrompt,
         Error::Engine(Engine::ContextFull { .. }) => ErrorCode::ContextFull,
         Error::Engine(Engine::Context { .. }) => ErrorCode::Context,
-        // The format's, and what later versions may add about a file.
+        // Errors of the format, and those that later versions may add about a file.
         _ => ErrorCode::Format,
     }
 }
 
-/// A session that is in a batch twice.
+/// The error for a session that is in a batch twice.
 pub(super) fn twice() -> wit::Error {
-    let message = "a session is in the batch twice: give each one once".to_string();
+    let message = "a session is in the batch twice: pass each session once".to_string();
     wit::Error { code: wit::ErrorCode::InvalidOption, message }
 }
 

@@ -1,13 +1,13 @@
 //! The engine as a component: world `engine` of `edgellm:inference` (`wit/inference.wit`).
 //!
-//! Everything here translates; the work is done in `edgellm` and `edgellm-component`.
+//! Only translation between the WIT's types and those of `edgellm` and `edgellm-component`.
 #![deny(unsafe_code)]
-// Elsewhere nothing is exported; the crate is only checked.
+// Other targets export nothing and only check the crate.
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, unused_imports))]
 
 mod convert;
 
-/// What `wit-bindgen` makes of the WIT.
+/// Generated from the WIT by `wit-bindgen`.
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, clippy::undocumented_unsafe_blocks)]
 mod bindings {
     wit_bindgen::generate!({ path: "../wit", world: "engine" });
@@ -55,7 +55,7 @@ impl wit::GuestModel for Model {
         let failed = |reason| Error::Read { path: name.clone(), reason };
         let mut bytes = ModelBytes::reserve(host_files::size(&name).map_err(failed)?)?;
         bytes.fill(|offset, length| {
-            // At most a piece, so far less than 4 GiB.
+            // A piece is far smaller than 4 GiB.
             host_files::read_at(&name, offset, length as u32).map_err(failed)
         })?;
         open(bytes.complete()?)
@@ -190,16 +190,12 @@ impl wit::GuestBatch for BatchCell {
         let mut sessions = Vec::with_capacity(runs.len());
         for run in &runs {
             let session = &run.session.get::<Session>().0;
-            // Only one of the batch may hold a session.
+            // Each session may be borrowed by one run only.
             sessions.push(session.try_borrow_mut().map_err(|_| convert::twice())?);
         }
         let mut batch_runs: Vec<BatchRun<'_>> = Vec::with_capacity(runs.len());
         for (run, session) in runs.iter().zip(&mut sessions) {
-            batch_runs.push(if run.logits {
-                BatchRun::new(session, &run.tokens)
-            } else {
-                BatchRun::without_logits(session, &run.tokens)
-            });
+            batch_runs.push(BatchRun::new(session, &run.tokens).wanted(run.wanted as usize));
         }
         Ok(self.0.borrow_mut().run(&mut batch_runs).map_err(Error::from)?.to_vec())
     }

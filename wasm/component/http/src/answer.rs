@@ -1,4 +1,4 @@
-//! From a request to its answer, whole or as a stream of events.
+//! From a request to its answer, whole or as an event stream.
 
 use crate::models;
 use crate::request::{ChatRequest, Refusal};
@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use wasip2::random::random::get_random_u64;
 
-/// An answer under way.
+/// An answer being generated.
 pub(crate) struct Answer {
     id: String,
     created: u64,
@@ -49,7 +49,7 @@ impl Answer {
         self.stream
     }
 
-    /// All of it.
+    /// The whole answer.
     pub(crate) fn whole(mut self) -> Result<Value, Refusal> {
         let mut text = String::new();
         while let Some(token) = self.generation.next_token()? {
@@ -70,7 +70,7 @@ impl Answer {
         }))
     }
 
-    /// Token by token. A client that goes away ends it.
+    /// Streams the answer token by token. It ends when the client disconnects.
     pub(crate) fn stream(mut self, responder: Responder) {
         let Some(mut events) = responder.events() else { return };
         let mut delta = json!({ "role": "assistant", "content": "" });
@@ -82,7 +82,7 @@ impl Answer {
                 Ok(Some(token)) => json!({ "content": token.text }),
                 Ok(None) => break,
                 Err(error) => {
-                    // Half of an answer is on its way: the client hears of it here or not at all.
+                    // Part of the answer has been sent: this event is the only way to report the error.
                     let _ = events.send(&json!({ "error": { "message": error.to_string() } }));
                     return events.end();
                 }
@@ -119,7 +119,7 @@ impl Answer {
         })
     }
 
-    /// OpenAI knows two.
+    /// OpenAI has only two of the engine's reasons.
     fn finish_reason(&self) -> &'static str {
         match self.generation.finish_reason() {
             Some(FinishReason::Length | FinishReason::ContextFull) => "length",

@@ -1,9 +1,9 @@
 //! The engine as an HTTP handler: world `wasi:http/proxy`, for `wasmtime serve` and platforms that run such components.
 //!
-//! It answers `POST /v1/chat/completions`, whole or as a stream, `GET /v1/models` and `GET /health` from the model files
-//! in the folders that it is given. docs/deployment.md shows how to run it.
+//! It serves `POST /v1/chat/completions`, whole or streamed, `GET /v1/models` and `GET /health` with the model files in
+//! its preopened directories. docs/deployment.md shows how to run it.
 #![deny(unsafe_code)]
-// Elsewhere nothing is exported; the crate is only checked.
+// Other targets export nothing and only check the crate.
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, unused_imports))]
 
 mod answer;
@@ -34,11 +34,11 @@ impl wasip2::exports::http::incoming_handler::Guest for Handler {
             }
             (Method::Get, "/health") => responder.json(200, &json!({ "status": "ok" })),
             (_, "/v1/chat/completions" | "/v1/models" | "/health") => {
-                responder.refuse(&Refusal::new(405, "this path does not know this method"));
+                responder.refuse(&Refusal::new(405, "this path does not support this method"));
             }
             _ => responder.refuse(&Refusal::new(
                 404,
-                "there is no such path: POST /v1/chat/completions, GET /v1/models and GET /health",
+                "there is no such path; there are POST /v1/chat/completions, GET /v1/models and GET /health",
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! What a client asks for.
+//! Requests.
 
 use edgellm::chat::Message;
 use edgellm::sampler::SamplerOptions;
@@ -9,7 +9,7 @@ use wasip2::http::types::IncomingRequest;
 /// Largest body of a request.
 const MAX_BODY: u64 = 1 << 20;
 
-/// Why a request is not answered.
+/// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
@@ -28,8 +28,7 @@ impl From<edgellm_component::Error> for Refusal {
     }
 }
 
-/// The fields of a chat completion that this handler knows. Others are refused and not ignored: `edgellm serve` knows
-/// more of them.
+/// The supported fields of a chat completion. Others are refused rather than ignored: `edgellm serve` supports more.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChatRequest {
@@ -56,15 +55,15 @@ pub(crate) struct ChatRequest {
     pub(crate) stream: bool,
     #[serde(default)]
     stream_options: Option<StreamOptions>,
-    /// Answers, of which this handler writes one.
+    /// Number of answers; only 1 is supported.
     #[serde(default)]
     n: Option<u32>,
-    /// Whom it is for, which nobody here keeps.
+    /// The end user, which is ignored.
     #[serde(default, rename = "user")]
     _user: Option<String>,
 }
 
-/// A message with a text.
+/// A message with text.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChatMessage {
@@ -91,10 +90,13 @@ enum Stop {
 impl ChatRequest {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Refusal> {
         let request: Self = serde_json::from_slice(body)
-            .map_err(|error| Refusal::new(400, format!("the body is refused: {error}")))?;
+            .map_err(|error| Refusal::new(400, format!("the body is invalid: {error}")))?;
         match request.n {
             None | Some(1) => Ok(request),
-            Some(n) => Err(Refusal::new(400, format!("n must be 1, not {n}: ask again for another answer"))),
+            Some(n) => Err(Refusal::new(
+                400,
+                format!("n must be 1, not {n}: send another request for another answer"),
+            )),
         }
     }
 
@@ -115,7 +117,7 @@ impl ChatRequest {
         }
     }
 
-    /// Whether the stream ends with the numbers of tokens.
+    /// Whether the stream ends with token counts.
     pub(crate) fn include_usage(&self) -> bool {
         self.stream_options.as_ref().is_some_and(|options| options.include_usage)
     }
@@ -133,7 +135,7 @@ impl ChatRequest {
     }
 }
 
-/// The body of a request, no longer than it may be.
+/// Reads the body of a request, up to [`MAX_BODY`].
 pub(crate) fn read(request: &IncomingRequest) -> Result<ChatRequest, Refusal> {
     let unreadable = |_| Refusal::new(400, "the body cannot be read");
     let body = request.consume().map_err(unreadable)?;

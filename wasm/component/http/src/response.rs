@@ -1,4 +1,4 @@
-//! What a client gets.
+//! Responses.
 
 use crate::request::Refusal;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use wasip2::http::types::{Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasip2::io::streams::OutputStream;
 
-/// The way to the client, used once.
+/// Sends one response to the client.
 pub(crate) struct Responder(ResponseOutparam);
 
 impl Responder {
@@ -18,19 +18,19 @@ impl Responder {
     pub(crate) fn json(self, status: u16, body: &Value) {
         if let Some(mut answer) = self.begin(status, "application/json") {
             let sent = answer.write(format!("{body}\n").as_bytes());
-            // Nobody is left to tell if it failed.
+            // If it fails, the client has gone away.
             let _ = sent.map(|()| answer.end());
         }
     }
 
-    /// Answers with an error as OpenAI's clients expect it.
+    /// Answers with an error in OpenAI's format.
     pub(crate) fn refuse(self, refusal: &Refusal) {
         let kind = if refusal.status < 500 { "invalid_request_error" } else { "server_error" };
         let error = json!({ "message": refusal.message, "type": kind, "param": null, "code": null });
         self.json(refusal.status, &json!({ "error": error }));
     }
 
-    /// Answers with a stream of events.
+    /// Answers with an event stream.
     pub(crate) fn events(self) -> Option<Events> {
         self.begin(200, "text/event-stream").map(Events)
     }
@@ -59,21 +59,21 @@ impl Body {
 
     fn end(self) {
         drop(self.stream);
-        // A client that is gone needs no end.
+        // If it fails, the client has gone away.
         let _ = OutgoingBody::finish(self.body, None);
     }
 }
 
-/// A stream of events.
+/// An event stream.
 pub(crate) struct Events(Body);
 
 impl Events {
-    /// Sends one.
+    /// Sends an event.
     pub(crate) fn send(&mut self, event: &Value) -> io::Result<()> {
         self.0.write(format!("data: {event}\n\n").as_bytes())
     }
 
-    /// Says that it is over.
+    /// Ends the stream.
     pub(crate) fn end(mut self) {
         if self.0.write(b"data: [DONE]\n\n").is_ok() {
             self.0.end();
