@@ -1,8 +1,10 @@
 //! A session in the sandbox, and its generation.
 
+use crate::bindings::exports::edgellm::inference::inference::{
+    FinishReason, GenerateOptions, Prompt, Timings, Token, TokenId,
+};
 use crate::error::Error;
-use crate::model::Shared;
-use crate::{FinishReason, GenerateOptions, Prompt, Timings, Token, TokenId};
+use crate::shared::Shared;
 use std::fmt;
 use std::sync::Arc;
 use wasmtime::component::ResourceAny;
