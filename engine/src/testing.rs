@@ -4,7 +4,18 @@ use crate::config::{ModelConfig, ModelType};
 use crate::format::{Metadata, Quantization, Section, TensorEncoding, TensorEntry, WriteError, Writer};
 use edgellm_kernels::layout::{Encoding, Layout, Zero};
 use edgellm_kernels::testing::{Random, random_matrix};
+use std::hint::black_box;
 use std::io::Cursor;
+use std::time::{Duration, Instant};
+
+/// A limit for a machine like those that the tests are written for, in the time of this machine as it is now: a test must
+/// not fail because a machine is slow or busy. A loop that takes 50 ms there is timed. Not for wasm32, which has no clock.
+pub fn within(limit: Duration) -> Duration {
+    let start = Instant::now();
+    let sum = (0..35_000_000u64).fold(0, |sum, i| black_box(sum ^ i.wrapping_mul(0x9e37_79b9)));
+    black_box(sum);
+    limit.mul_f64((start.elapsed().as_secs_f64() / 0.05).max(1.0))
+}
 
 /// The weights of a seeded model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

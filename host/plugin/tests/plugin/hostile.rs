@@ -1,7 +1,7 @@
 //! Guests that attack: each limit is run into on purpose, and the host goes on.
 
 use super::{HOSTILE, SIMD, limits};
-use edgellm::testing::{recipes, seeded_model};
+use edgellm::testing::{recipes, seeded_model, within};
 use edgellm_plugin_host::{Error, GenerateOptions, Limits, Message, Plugin, Prompt, SessionOptions, Source};
 use std::fs;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ fn an_endless_loop_is_stopped_within_50_milliseconds_of_its_time() {
     late.sort();
     println!("stopped {late:?} after its time");
     // The median: a busy machine may wake any thread late once.
-    assert!(late[2] < Duration::from_millis(50), "{late:?}");
+    assert!(late[2] < within(Duration::from_millis(50)), "{late:?}");
     host_is_well();
 }
 
@@ -63,7 +63,7 @@ fn a_guest_is_cancelled_from_another_thread() {
     let error = model.detokenize(&[], false).unwrap_err();
     let late = Instant::now() - thread.join().unwrap();
     assert!(matches!(error, Error::Cancelled), "{error}");
-    assert!(late < Duration::from_millis(200), "{late:?}");
+    assert!(late < within(Duration::from_millis(200)), "{late:?}");
     let error = model.detokenize(&[], false).unwrap_err();
     assert!(matches!(&error, Error::Over { reason } if reason.contains("cancelled")), "{error}");
     host_is_well();
