@@ -1,12 +1,12 @@
-//! The folder where models live between runs.
+//! The model cache: the directory that keeps models between runs.
 //!
 //! ```text
-//! <cache>/models/NAME/source/                 what was downloaded, complete and verified
-//! <cache>/models/NAME/partial/                what is being downloaded
-//! <cache>/models/NAME/NAME-int4.tmac2.bin     what was made from it
-//! <cache>/files/STEM-KEY-int4.tmac2.bin       what was made from a file elsewhere
+//! <cache>/models/NAME/source/                 the download, complete and verified
+//! <cache>/models/NAME/partial/                an incomplete download
+//! <cache>/models/NAME/NAME-int4.tmac2.bin     a model file converted from it
+//! <cache>/files/STEM-KEY-int4.tmac2.bin       a model file converted from a file elsewhere
 //! <cache>/plugin/                             machine code of components
-//! <cache>/locks/                              one file a model, locked by whoever works on it
+//! <cache>/locks/                              one file per model, locked by the process that changes it
 //! <cache>/chat-history.txt                    lines typed into `edgellm chat`
 //! ```
 
@@ -18,23 +18,23 @@ use std::path::{Path, PathBuf};
 /// Ending of a model file.
 pub(crate) const MODEL_SUFFIX: &str = ".tmac2.bin";
 
-/// The cache folder. Nothing is created before it is needed.
+/// The cache directory. Nothing is created before it is needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     root: PathBuf,
 }
 
-/// Exclusive right to change one model's files, until dropped; the system frees it if the process dies.
+/// The exclusive right to change the files of one model, until dropped. The system releases it if the process dies.
 #[must_use]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Cache {
-    /// `EDGELLM_HOME`, else `edgellm` in the platform's cache folder.
+    /// `EDGELLM_HOME`, or `edgellm` in the platform's cache directory.
     ///
     /// # Errors
-    /// If neither is known.
+    /// If there is neither.
     pub(crate) fn locate() -> Result<Self> {
         let root = match std::env::var_os("EDGELLM_HOME").filter(|home| !home.is_empty()) {
             Some(home) => std::path::absolute(&home).map_err(Error::file("resolve", Path::new(&home)))?,
@@ -46,7 +46,7 @@ impl Cache {
         Ok(Cache { root })
     }
 
-    /// The cache folder itself.
+    /// The cache directory.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -56,7 +56,7 @@ impl Cache {
         self.root.join("models").join(name)
     }
 
-    /// What was made from files outside the cache.
+    /// Model files converted from files outside the cache.
     pub(crate) fn files(&self) -> PathBuf {
         self.root.join("files")
     }
@@ -67,12 +67,12 @@ impl Cache {
         self.root.join("plugin")
     }
 
-    /// Lines typed into the chat.
+    /// The input history of `edgellm chat`.
     pub(crate) fn chat_history(&self) -> PathBuf {
         self.root.join("chat-history.txt")
     }
 
-    /// Waits until no other process works on `name`.
+    /// Locks `name`; waits while another process holds the lock.
     ///
     /// # Errors
     /// If the cache cannot be written to.
@@ -85,7 +85,7 @@ impl Cache {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                progress::note(&format!("waiting for another edgellm that works on {name} ..."));
+                progress::note(&format!("waiting for another edgellm process to finish with {name} ..."));
                 file.lock().map_err(Error::file("lock", &path))?;
             }
             Err(TryLockError::Error(source)) => return Err(Error::file("lock", &path)(source)),
@@ -93,13 +93,13 @@ impl Cache {
         Ok(Lock { _file: file })
     }
 
-    /// Model files made from `name`, sorted.
+    /// Model files converted from the model `name`, sorted.
     pub(crate) fn made_from(&self, name: &str) -> Vec<PathBuf> {
         model_files(&self.model(name))
     }
 }
 
-/// The `.tmac2.bin` files in `folder`, sorted; none if there is no such folder.
+/// The `.tmac2.bin` files in `folder`, sorted; none if there is no such directory.
 pub(crate) fn model_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries
@@ -114,15 +114,15 @@ pub(crate) fn model_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Creates a folder and those above it.
+/// Creates a directory and its parents.
 ///
 /// # Errors
-/// If that is not possible.
+/// If the system refuses.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(Error::file("create the folder", path))
+    fs::create_dir_all(path).map_err(Error::file("create the directory", path))
 }
 
-/// Removes a folder with all that is in it; it may be missing.
+/// Removes a directory and its contents, if it exists.
 ///
 /// # Errors
 /// If something in it cannot be removed.

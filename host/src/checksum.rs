@@ -1,4 +1,4 @@
-//! The two checksums that model sources state for their files.
+//! The two kinds of checksums that model sources provide.
 
 use crate::error::{Error, Result};
 use sha1::Sha1;
@@ -7,13 +7,13 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// What a file's bytes must hash to, or do.
+/// The checksum of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Checksum {
     /// SHA-256 in lower-case hexadecimal.
     Sha256(String),
-    /// Git's object name of a blob: SHA-1 over "blob <length>\0" and the bytes. The hub states nothing
-    /// better for small files.
+    /// Git's object name of a blob: SHA-1 of "blob <length>\0" and the bytes. The hub provides nothing better for small
+    /// files.
     GitBlob(String),
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Checksum {
     }
 }
 
-/// A checksum on its way.
+/// Computes a checksum.
 #[derive(Clone)]
 pub(crate) enum Hasher {
     Sha256(Sha256),

@@ -1,4 +1,4 @@
-//! The command line: which commands there are. Their options are in the commands' modules.
+//! The command line. The options of each command are in its module.
 
 use crate::cache::Cache;
 use crate::command::{
@@ -8,7 +8,7 @@ use crate::command::{
 use crate::error::Result;
 use clap::{Parser, Subcommand};
 
-/// Runs language models from low-bit weights on ordinary processors.
+/// Run language models with low-bit weights on ordinary processors
 #[derive(Debug, Parser)]
 #[command(name = "edgellm", version, max_term_width = 100, args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -24,8 +24,8 @@ Examples:
   edgellm quantize --input model.gguf --format int4 --output model.tmac2.bin
   edgellm list
 
-The first use of a model downloads it and converts it, into the cache folder that `edgellm doctor`
-shows; EDGELLM_HOME moves it. `edgellm help COMMAND` tells more about a command.";
+The first use of a model downloads and converts it, into the cache directory that `edgellm doctor` shows and
+EDGELLM_HOME sets. `edgellm help COMMAND` describes a command.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -48,10 +48,10 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked.
+    /// Runs the command.
     ///
     /// # Errors
-    /// If that was not possible.
+    /// If it fails.
     pub(crate) fn run(self) -> Result<()> {
         let cache = Cache::locate();
         match self.command {

@@ -1,4 +1,4 @@
-//! The one error type of the program: each variant says what failed, with its values, and what to do.
+//! The error type of the program. Every message says what failed, with its values, and what to do.
 
 use crate::checksum::Checksum;
 use std::io;
@@ -16,7 +16,7 @@ pub(crate) enum Error {
     /// Standard output or input failed.
     #[error("cannot {action}: {source}")]
     Stream { action: &'static str, source: io::Error },
-    /// The model file is there but cannot be used.
+    /// The model file cannot be used.
     #[error("{}: {source}", path.display())]
     Model { path: PathBuf, source: edgellm::Error },
     /// A source cannot be converted.
@@ -32,61 +32,58 @@ pub(crate) enum Error {
     #[cfg(feature = "plugin")]
     #[error(transparent)]
     Plugin(#[from] edgellm_plugin_host::Error),
-    /// The model file is there but cannot be used in the sandbox.
+    /// The model file cannot be used in the sandbox.
     #[cfg(feature = "plugin")]
     #[error("{}: {source}", path.display())]
     PluginModel { path: PathBuf, source: edgellm_plugin_host::Error },
-    /// The model's chat template cannot be used, or refuses the messages.
+    /// The chat template cannot be used, or rejects the messages.
     #[error(transparent)]
     Chat(#[from] edgellm::chat::ChatError),
     /// A sampling option is out of range.
     #[error(transparent)]
     Sampler(#[from] edgellm::sampler::SamplerError),
-    /// No such file, and the words look like a path.
+    /// The file does not exist.
     #[error("there is no file {}", path.display())]
     NoSuchFile { path: PathBuf },
-    /// A directory, device or pipe where a file is needed.
+    /// A file of the wrong kind, such as a directory, device or pipe.
     #[error("{} is {found}: {advice}", path.display())]
     WrongKind { path: PathBuf, found: &'static str, advice: &'static str },
-    /// A name that is neither in the catalogue nor a file.
+    /// A name that is neither in the catalogue nor a path.
     #[error(
         "there is no model {name:?}{}; `edgellm list` shows all of them, and a path works too",
         near(similar)
     )]
     UnknownModel { name: String, similar: Vec<&'static str> },
-    /// An option or a combination of options that makes no sense.
+    /// An invalid option or combination of options.
     #[error("{0}")]
     Usage(String),
-    /// No place for the cache.
-    #[error("this system names no cache folder: set EDGELLM_HOME to a folder that edgellm may write to")]
+    /// There is no directory for the cache.
+    #[error("this system has no cache directory: set EDGELLM_HOME to a directory that edgellm may write to")]
     NoCacheFolder,
-    /// A download has other bytes than it should.
+    /// A download has the wrong checksum.
     #[error(
-        "{what} is not what it should be: its checksum is {actual} where {expected} was promised; \
-        the file was removed, so run this again"
+        "{what} is damaged: its checksum is {actual}, not {expected}; the file was removed, so run this again"
     )]
     WrongChecksum { what: String, expected: Checksum, actual: Checksum },
-    /// A download is longer or shorter than promised.
-    #[error(
-        "{what} has {actual} bytes where {expected} were promised; the file was removed, so run this again"
-    )]
+    /// A download has the wrong length.
+    #[error("{what} has {actual} bytes instead of {expected}; the file was removed, so run this again")]
     WrongLength { what: String, expected: u64, actual: u64 },
-    /// A server answered something other than the file.
+    /// A server did not return the file.
     #[error("{url}: {problem}")]
     Server { url: String, problem: String },
-    /// The connection failed for good.
+    /// The connection failed repeatedly.
     #[error(
-        "cannot download {url}: {problem} (tried {attempts} times; what came so far is kept, \
-        so run this again to continue)"
+        "cannot download {url}: {problem} (after {attempts} attempts; run this again \
+        to resume the download)"
     )]
     Connection { url: String, problem: String, attempts: u32 },
-    /// Python's package installer is not there or failed.
+    /// Python's package installer is missing or failed.
     #[error("{0}")]
     Pip(String),
-    /// A package is not as the catalogue describes it.
+    /// A package does not match its description in the catalogue.
     #[error("package {package}: {problem}")]
     Package { package: String, problem: String },
-    /// A benchmark found an answer that is wrong, or a report that is none or is worse than another.
+    /// A benchmark found a wrong answer, an invalid report, or a report that is worse than another.
     #[error("{0}")]
     Benchmark(String),
     /// The text is too short for what was asked.
@@ -101,12 +98,12 @@ impl Error {
         move |source| Error::File { action, path, source }
     }
 
-    /// The reader of our output went away, as `head` does: nothing to complain about.
+    /// Whether the reader of the output has closed it, as `head` does. That is not worth a message.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Error::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// The message, on one line whatever a path or a server put into it.
+    /// The message on one line, whatever a path or a server put into it.
     pub(crate) fn one_line(&self) -> String {
         let message = self.to_string();
         message
@@ -120,7 +117,7 @@ impl Error {
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ": free some space, or choose another folder (EDGELLM_HOME moves the cache)"
+            ": free some space, or choose another directory (EDGELLM_HOME moves the cache)"
         }
         _ => "",
     }

@@ -1,7 +1,7 @@
-//! Ctrl-C: whoever has something half-done says so here, and the handler tidies it up before the end.
+//! Ctrl-C.
 //!
-//! Two ways of being interrupted: normally the program removes its half-written files, stops its child
-//! process and ends with code 130; while [`Listening`] lives, a flag is raised instead.
+//! Normally the program removes its incomplete files, stops its child process and exits with code 130. While a
+//! [`Listening`] exists, a flag is raised instead.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -24,14 +24,14 @@ fn unfinished() -> MutexGuard<'static, Unfinished> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Installs the handler. Without one (a platform that refuses) Ctrl-C ends the program as always.
+/// Installs the handler. If the platform refuses, Ctrl-C ends the program at once.
 pub(crate) fn install() {
     let _ = ctrlc::set_handler(|| {
         if LISTENERS.load(Ordering::SeqCst) > 0 {
             RAISED.store(true, Ordering::SeqCst);
             return;
         }
-        // Held to the end of the process: nobody can begin or complete a file from here on.
+        // Locked until the process ends: no file can be begun or completed from here on.
         let mut unfinished = unfinished();
         if let Some(child) = unfinished.child.take() {
             let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
@@ -43,11 +43,11 @@ pub(crate) fn install() {
     });
 }
 
-/// While this lives, Ctrl-C raises a flag and the program goes on.
+/// While this exists, Ctrl-C raises a flag and the program continues.
 pub(crate) struct Listening(());
 
 impl Listening {
-    /// Begins to listen, with the flag down.
+    /// Starts to listen, with the flag cleared.
     pub(crate) fn start() -> Self {
         RAISED.store(false, Ordering::SeqCst);
         LISTENERS.fetch_add(1, Ordering::SeqCst);
@@ -66,7 +66,7 @@ impl Drop for Listening {
     }
 }
 
-/// Creates a file with `create` and has it removed on Ctrl-C until [`forget`] is called.
+/// Creates a file with `create`, to be removed on Ctrl-C until [`forget`] is called.
 pub(crate) fn guard<T, E>(
     create: impl FnOnce() -> Result<T, E>,
     path: impl FnOnce(&T) -> &Path,
@@ -78,14 +78,14 @@ pub(crate) fn guard<T, E>(
     Ok(created)
 }
 
-/// The file at `path` is complete, or gone: `finish` makes it so, undisturbed by Ctrl-C.
+/// Completes or removes the file at `path` by `finish`, which Ctrl-C does not interrupt.
 pub(crate) fn forget<T>(path: &Path, finish: impl FnOnce() -> T) -> T {
     let mut unfinished = unfinished();
     unfinished.files.retain(|file| file != path);
     finish()
 }
 
-/// Has `child` stopped on Ctrl-C; `None` when it has ended.
+/// Sets the child process to kill on Ctrl-C; `None` when it has ended.
 pub(crate) fn set_child(child: Option<Arc<Mutex<Child>>>) {
     unfinished().child = child;
 }

@@ -2,18 +2,18 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod atomic_file;
 mod cache;
 mod catalogue;
 mod checksum;
 mod cli;
 mod command;
-mod draft;
+mod compute;
 mod error;
 mod fetch;
-mod input;
 mod interrupt;
 mod mmap;
-mod open;
+mod model;
 mod output;
 #[cfg(feature = "plugin")]
 mod plugin;
@@ -28,7 +28,7 @@ use std::process::ExitCode;
 static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
 
 fn main() -> ExitCode {
-    // Ends with code 2 and the usage if the words make no sense.
+    // Exits with code 2 and the usage if the arguments are invalid.
     let cli = cli::Cli::parse();
     interrupt::install();
     match cli.run() {

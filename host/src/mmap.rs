@@ -1,14 +1,14 @@
-//! Files to be mapped or read.
+//! Opening and memory-mapping files.
 
 use crate::error::{Error, Result};
 use edgellm_memory::MappedFile;
 use std::fs::File;
 use std::path::Path;
 
-/// The regular file at `path`, to read.
+/// Opens the regular file at `path`.
 ///
 /// # Errors
-/// If there is none, or it cannot be opened.
+/// If it does not exist, is not regular, or cannot be opened.
 pub(crate) fn regular(path: &Path) -> Result<File> {
     let file = File::open(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Error::NoSuchFile { path: path.to_path_buf() },
@@ -23,10 +23,10 @@ pub(crate) fn regular(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The bytes of the regular file at `path`, mapped read-only.
+/// Maps the regular file at `path` read-only.
 ///
 /// # Errors
-/// If there is none, or it cannot be opened or mapped.
+/// If it does not exist, is not regular, or cannot be mapped.
 pub(crate) fn map(path: &Path) -> Result<MappedFile> {
     MappedFile::new(&regular(path)?).map_err(Error::file("map", path))
 }

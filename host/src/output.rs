@@ -1,4 +1,4 @@
-//! Standard output, whose reader may leave at any time.
+//! Standard output, whose reader may close it at any time.
 
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -9,19 +9,19 @@ pub(crate) fn failed(source: io::Error) -> Error {
     Error::Stream { action: "write to the standard output", source }
 }
 
-/// Writes `text` and flushes, so that it is seen at once.
+/// Writes `text` and flushes.
 ///
 /// # Errors
-/// If nobody can read it.
+/// If standard output fails.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)
 }
 
-/// Writes `value` as JSON, indented, with a line's end.
+/// Writes `value` as indented JSON with a line break.
 ///
 /// # Errors
-/// If nobody can read it.
+/// If standard output fails.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| failed(error.into()))?;
     text.push('\n');
@@ -31,14 +31,14 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
 /// Writes `value` as JSON on one line.
 ///
 /// # Errors
-/// If nobody can read it.
+/// If standard output fails.
 pub(crate) fn print_json_line(value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string(value).map_err(|error| failed(error.into()))?;
     text.push('\n');
     print(&text)
 }
 
-/// A number of bytes, for people.
+/// A human-readable number of bytes.
 pub(crate) fn human_bytes(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),

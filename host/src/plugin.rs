@@ -11,21 +11,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The component that build.rs found, if it found one.
+/// The component that build.rs embedded, if there was one.
 const BUILT_IN: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/component.rs"));
-/// Memory beside the model file: sessions, buffers, the tokenizer.
+/// Memory on top of the model file: sessions, buffers, the tokenizer.
 const BESIDE_THE_FILE: u64 = 1 << 30;
-/// Longest call: a prompt of many thousand tokens is one.
+/// Time limit of a call, such as a prefill of thousands of tokens.
 const CALL_TIME: Duration = Duration::from_secs(600);
 
-/// The component that `args` ask for; its machine code is kept in the cache.
+/// Loads the component that `args` ask for. Its machine code is cached.
 ///
 /// # Errors
-/// If there is none, or options make no sense with it.
+/// If there is none, or other options do not apply to it.
 pub(crate) fn load(args: &TargetArgs, run: &RunArgs, cache: &Cache) -> Result<Plugin> {
     if run.threads.is_some() || run.kernel.is_some() {
-        let message =
-            "--threads and --kernel are for --target native: a sandbox has one thread and its own kernels";
+        let message = "--threads and --kernel apply to --target native only: a sandbox has one thread and kernels of its own";
         return Err(Error::Usage(message.to_string()));
     }
     let code = cache.plugin_code();
@@ -33,17 +32,17 @@ pub(crate) fn load(args: &TargetArgs, run: &RunArgs, cache: &Cache) -> Result<Pl
         (Some(path), _) => Ok(Plugin::load(path, Some(&code))?),
         (None, Some(component)) => Ok(Plugin::from_bytes(component, Some(&code))?),
         (None, None) => Err(Error::Usage(
-            "this edgellm was built before the component was: run `scripts/build-plugin relaxed` and build edgellm \
-             again, or give a component with --plugin FILE"
+            "this edgellm was built without a component: run `scripts/build-plugin relaxed` and build edgellm again, or \
+             give a component with --plugin FILE"
                 .to_string(),
         )),
     }
 }
 
-/// The model file at `path` in a sandbox of its own, which gets the bytes and no folder.
+/// Opens the model file at `path` in a sandbox of its own, which gets the bytes of the file and no directory.
 ///
 /// # Errors
-/// If the file cannot be opened, or is not sound.
+/// If the file cannot be opened or is damaged.
 pub(crate) fn open(plugin: &Plugin, path: &Path, kv_memory: u64) -> Result<Model> {
     let file = mmap::map(path)?;
     let memory = file.as_ref().len() as u64 + kv_memory + BESIDE_THE_FILE;
@@ -53,10 +52,10 @@ pub(crate) fn open(plugin: &Plugin, path: &Path, kv_memory: u64) -> Result<Model
         .map_err(|source| Error::PluginModel { path: path.to_path_buf(), source })
 }
 
-/// The engine's options in the plugin's words.
+/// The engine's options as those of the plugin.
 pub(crate) fn session_options(options: SessionOptions) -> edgellm_plugin_host::SessionOptions {
     edgellm_plugin_host::SessionOptions {
-        // Longer ones are refused by the model.
+        // The model rejects longer ones.
         context_length: options.context_length.map(|length| u32::try_from(length).unwrap_or(u32::MAX)),
         precision: Some(match options.precision {
             Precision::Fast => edgellm_plugin_host::Precision::Fast,
@@ -70,7 +69,7 @@ pub(crate) fn session_options(options: SessionOptions) -> edgellm_plugin_host::S
     }
 }
 
-/// The engine's options in the plugin's words.
+/// The engine's options as those of the plugin.
 pub(crate) fn sampler_options(options: &SamplerOptions) -> edgellm_plugin_host::SamplerOptions {
     edgellm_plugin_host::SamplerOptions {
         temperature: Some(options.temperature),

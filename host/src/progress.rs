@@ -1,4 +1,4 @@
-//! Progress on stderr: a bar where a person looks on, nothing where a program does.
+//! Progress bars on standard error, if it is a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -8,7 +8,7 @@ pub(crate) fn bytes(total: u64, what: &str) -> Bar {
     Bar::new(total, what, template)
 }
 
-/// A bar that shows a share of `total`.
+/// A bar that shows a percentage of `total`.
 pub(crate) fn share(total: u64, what: &str) -> Bar {
     Bar::new(total, what, "{msg} [{bar:30}] {percent}% {eta}")
 }
@@ -46,7 +46,7 @@ impl Drop for Bar {
     }
 }
 
-/// A line about what happens, for people.
+/// Prints a line on standard error.
 pub(crate) fn note(line: &str) {
     eprintln!("{line}");
 }

@@ -1,10 +1,10 @@
-//! What machine this is: cores, memory, the processor's name. Whatever cannot be found out is `None`.
+//! The machine: cores, memory, the name of the processor. What cannot be determined is `None`.
 
 use std::collections::HashSet;
 use std::fs;
 use std::thread::available_parallelism;
 
-/// Cores this process may use, not counting a core's second hardware thread: the default number of threads.
+/// Physical cores that this process may use: the default number of threads.
 pub(crate) fn physical_cores() -> usize {
     let allowed = available_parallelism().map_or(1, usize::from);
     distinct_cores().map_or(allowed, |cores| cores.clamp(1, allowed))
@@ -28,12 +28,12 @@ fn distinct_cores() -> Option<usize> {
     (!cores.is_empty()).then_some(cores.len())
 }
 
-/// Largest amount of memory this process has had resident, in bytes.
+/// Peak resident memory of this process, in bytes.
 pub(crate) fn peak_rss_bytes() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-/// The machine's memory and how much of it is free for programs, in bytes.
+/// Total and available memory, in bytes.
 pub(crate) fn memory_bytes() -> (Option<u64>, Option<u64>) {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     (kibibytes(&text, "MemTotal:"), kibibytes(&text, "MemAvailable:"))
@@ -45,7 +45,7 @@ fn kibibytes(text: &str, key: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The processor's name; on x86 with family and model, because virtual machines may call different CPUs the same.
+/// The name of the processor; on x86 with family and model, as virtual machines may give different CPUs the same name.
 pub(crate) fn cpu_name() -> Option<String> {
     let from_proc = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| cpu_of(&text));
     from_proc.or_else(|| std::env::var("PROCESSOR_IDENTIFIER").ok())
@@ -64,7 +64,7 @@ fn cpu_of(cpuinfo: &str) -> Option<String> {
     }
 }
 
-/// CPU features that matter to the kernels, and whether this CPU has them.
+/// CPU features that kernels use, and whether this CPU has them.
 pub(crate) fn cpu_features() -> Vec<(&'static str, bool)> {
     #[cfg(target_arch = "x86_64")]
     return vec![
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn cpus_of_one_name_are_told_apart() {
+    fn cpus_with_the_same_name_are_distinguished() {
         let text = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n";
         assert_eq!(cpu_of(text).as_deref(), Some("AMD EPYC (family 25, model 17)"));
         let board = "processor\t: 0\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n";
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_core() {
+    fn there_is_at_least_one_core() {
         assert!((1..=logical_cores()).contains(&physical_cores()));
     }
 }

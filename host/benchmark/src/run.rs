@@ -14,22 +14,22 @@ use std::time::{Duration, Instant};
 /// Longest wait for one answer.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A target or peer to measure.
-pub struct Target {
+/// An engine to measure: a target of EdgeLLM, or a peer.
+pub struct Subject {
     /// Name in reports.
     pub name: String,
-    /// Whether its answers must equal those of the first target: EdgeLLM's own targets.
+    /// Whether its answers must equal those of the first exact subject, as those of EdgeLLM's targets must.
     pub exact: bool,
-    /// The command of a worker with a number of threads.
+    /// The command that starts a worker with that many threads.
     pub command: Box<dyn Fn(usize) -> Command>,
 }
 
-/// The outcome.
+/// The result of a measurement.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// One per target, number of threads and prompt.
+    /// One for each subject, number of threads and prompt.
     pub rows: Vec<Row>,
-    /// Those that could not be measured.
+    /// The subjects that could not be measured.
     pub absent: Vec<Absent>,
     /// Whether the observer stopped it.
     pub interrupted: bool,
@@ -37,23 +37,23 @@ pub struct Outcome {
 
 /// A worker that stays for the whole measurement.
 struct Seat<'a> {
-    target: &'a Target,
+    subject: &'a Subject,
     threads: usize,
     worker: Worker,
     cold_start_ms: Vec<f64>,
     load_ms: Vec<f64>,
 }
 
-/// Measures `targets` with `prompts`.
+/// Measures `subjects` with `prompts`.
 pub fn run(
-    targets: &[Target],
+    subjects: &[Subject],
     prompts: &[Prompt],
     settings: &Settings,
     meter: Option<&Meter>,
     observer: &dyn Observer,
 ) -> Outcome {
-    let mut run = Run {
-        targets,
+    let mut measurement = Measurement {
+        subjects,
         prompts,
         settings,
         meter,
@@ -61,16 +61,16 @@ pub fn run(
         start: Instant::now(),
         outcome: Outcome::default(),
     };
-    let interrupted = run.all().is_err();
-    run.outcome.interrupted = interrupted;
-    run.outcome
+    let interrupted = measurement.all().is_err();
+    measurement.outcome.interrupted = interrupted;
+    measurement.outcome
 }
 
 /// The observer wants to stop.
 struct Stopped;
 
-struct Run<'a> {
-    targets: &'a [Target],
+struct Measurement<'a> {
+    subjects: &'a [Subject],
     prompts: &'a [Prompt],
     settings: &'a Settings,
     meter: Option<&'a Meter>,
@@ -79,7 +79,7 @@ struct Run<'a> {
     outcome: Outcome,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Measurement<'a> {
     fn all(&mut self) -> Result<(), Stopped> {
         let mut seats = Vec::new();
         let mut cells = Vec::new();
@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
             .map(|cell| {
                 let (seat, prompt) = (&seats[cell.seat], &self.prompts[cell.prompt]);
                 let row = Row {
-                    target: seat.target.name.clone(),
+                    target: seat.subject.name.clone(),
                     threads: seat.threads,
                     prompt_tokens: prompt.tokens.len(),
                     category: prompt.category.to_string(),
@@ -105,28 +105,28 @@ impl<'a> Run<'a> {
         result
     }
 
-    /// Starts one worker per target and number of threads.
+    /// One worker for each subject and number of threads.
     fn start_workers(&mut self, seats: &mut Vec<Seat<'a>>) -> Result<(), Stopped> {
         for &threads in &self.settings.threads {
-            for target in self.targets {
-                if self.outcome.absent.iter().any(|absent| absent.target == target.name) {
+            for subject in self.subjects {
+                if self.outcome.absent.iter().any(|absent| absent.target == subject.name) {
                     continue;
                 }
-                match self.start(target, threads) {
+                match self.start(subject, threads) {
                     Ok((worker, _)) if worker.ready.threads != threads => {
                         let actual = worker.ready.threads;
                         self.observer
-                            .note(&format!("{}: runs on {actual} thread(s), not on {threads}", target.name));
+                            .note(&format!("{}: runs on {actual} thread(s), not on {threads}", subject.name));
                     }
                     Ok((worker, _)) => {
                         let (cold_start_ms, load_ms) = (Vec::new(), Vec::new());
-                        seats.push(Seat { target, threads, worker, cold_start_ms, load_ms });
+                        seats.push(Seat { subject, threads, worker, cold_start_ms, load_ms });
                     }
                     Err(WorkerError::Interrupted) => return Err(Stopped),
                     Err(error) => {
                         let reason = error.to_string();
-                        self.observer.note(&format!("{}: {reason}", target.name));
-                        self.outcome.absent.push(Absent { target: target.name.clone(), reason });
+                        self.observer.note(&format!("{}: {reason}", subject.name));
+                        self.outcome.absent.push(Absent { target: subject.name.clone(), reason });
                     }
                 }
             }
@@ -135,11 +135,11 @@ impl<'a> Run<'a> {
     }
 
     /// A fresh worker, and the milliseconds until its first token.
-    fn start(&self, target: &Target, threads: usize) -> Result<(Worker, f64), WorkerError> {
+    fn start(&self, subject: &Subject, threads: usize) -> Result<(Worker, f64), WorkerError> {
         let shortest = self.prompts.iter().min_by_key(|prompt| prompt.tokens.len());
         let request = shortest.map(|prompt| request(prompt, 1, false));
         let start = Instant::now();
-        let mut worker = Worker::start((target.command)(threads), self.patience())?;
+        let mut worker = Worker::start((subject.command)(threads), self.patience())?;
         if let Some(request) = &request {
             worker.run(request, self.patience())?;
         }
@@ -155,23 +155,23 @@ impl<'a> Run<'a> {
                 // Only EdgeLLM hashes logits, and peers can be slow.
                 let answer = seat
                     .worker
-                    .run(&request(prompt, self.settings.generate, seat.target.exact), self.patience());
+                    .run(&request(prompt, self.settings.generate, seat.subject.exact), self.patience());
                 match answer {
                     Err(WorkerError::Interrupted) => return Err(Stopped),
                     Err(error) => cell.fail(error.to_string()),
                     Ok(done) => {
                         let known = reference.as_ref().map(|(name, done)| (*name, done));
-                        cell.check(&done, self.settings.generate, known.filter(|_| seat.target.exact));
+                        cell.check(&done, self.settings.generate, known.filter(|_| seat.subject.exact));
                         cell.compare(&done, known);
-                        if seat.target.exact && cell.problem().is_none() {
-                            reference.get_or_insert((&seat.target.name, done));
+                        if seat.subject.exact && cell.problem().is_none() {
+                            reference.get_or_insert((&seat.subject.name, done));
                         }
                     }
                 }
                 if let Some(problem) = cell.problem() {
                     self.observer.note(&format!(
                         "{}, {} tokens: {problem}",
-                        seat.target.name,
+                        seat.subject.name,
                         prompt.tokens.len()
                     ));
                 }
@@ -185,13 +185,13 @@ impl<'a> Run<'a> {
     fn start_cold(&mut self, seats: &mut [Seat<'a>]) -> Result<(), Stopped> {
         for _ in 0..self.settings.cold_starts {
             for seat in &mut *seats {
-                match self.start(seat.target, seat.threads) {
+                match self.start(seat.subject, seat.threads) {
                     Ok((worker, milliseconds)) => {
                         seat.cold_start_ms.push(milliseconds);
                         seat.load_ms.push(worker.ready.load_ms);
                     }
                     Err(WorkerError::Interrupted) => return Err(Stopped),
-                    Err(error) => self.observer.note(&format!("{}: {error}", seat.target.name)),
+                    Err(error) => self.observer.note(&format!("{}: {error}", seat.subject.name)),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! From a component to machine code, once: the result is kept in a folder, and the next start loads it.
+//! Compiling a component to machine code, which is cached in a directory for later starts.
 #![allow(unsafe_code)]
 
 use crate::error::Error;
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// First bytes of a file of machine code: what it is, then the CRC-32 of the rest.
+/// First bytes of a file of machine code; the CRC-32 of the rest follows.
 const MAGIC: &[u8; 8] = b"edgellm\x01";
 const HEADER: usize = MAGIC.len() + 4;
 
-/// Compiles `component`, or loads what an earlier call left in `cache`.
+/// Compiles `component`, or loads its machine code from `cache`.
 ///
-/// Whoever can write to that folder can have this process run any code, as with the program's own file: it must belong
-/// to the user alone.
+/// Whoever can write to that directory can make this process run any code, as with the program's own file: it must
+/// belong to the user alone.
 ///
 /// # Errors
-/// If the bytes are no component. A cache that cannot be read or written costs time, but is no error.
+/// If the bytes are not a component. A cache that cannot be read or written is not an error.
 pub(crate) fn compile(engine: &Engine, component: &[u8], cache: Option<&Path>) -> Result<Component, Error> {
     let invalid = |error: wasmtime::Error| Error::Component { reason: format!("{error:#}") };
     let Some(folder) = cache else { return Component::new(engine, component).map_err(invalid) };
@@ -29,13 +29,13 @@ pub(crate) fn compile(engine: &Engine, component: &[u8], cache: Option<&Path>) -
     }
     let compiled = Component::new(engine, component).map_err(invalid)?;
     if let Ok(code) = compiled.serialize() {
-        // The next start is slower without it, and nothing else.
+        // Without it, the next start is slower.
         let _ = store(&path, &code);
     }
     Ok(compiled)
 }
 
-/// A file's name: of the component's bytes, and of everything that the machine code depends on.
+/// The file name: a digest of the component, and one of everything else that the machine code depends on.
 fn name(engine: &Engine, component: &[u8]) -> PathBuf {
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
@@ -51,20 +51,20 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
     if magic != MAGIC || sum != crc32fast::hash(code).to_le_bytes() {
         return None;
     }
-    // SAFETY: the file is what `store` wrote, of `Component::serialize`: it has our mark, its checksum is right, and its
-    // name, of which the component's digest is a part, is not one that another program would use. The folder is the
-    // user's own, as `compile` demands.
+    // SAFETY: `code` is the output of `Component::serialize` for this engine's settings: the file has the magic bytes and
+    // the checksum that `store` writes, its name holds the digest of the component and of the settings, and only the
+    // user can write to the directory, as `compile` requires.
     unsafe { Component::deserialize(engine, code) }.ok()
 }
 
-/// Writes the file under another name and renames it, so that nobody reads half of it.
+/// Writes to a temporary file and renames it, so that no process reads half of it.
 fn store(path: &Path, code: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    draft.write_all(MAGIC)?;
-    draft.write_all(&crc32fast::hash(code).to_le_bytes())?;
-    draft.write_all(code)?;
-    draft.persist(path)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(MAGIC)?;
+    file.write_all(&crc32fast::hash(code).to_le_bytes())?;
+    file.write_all(code)?;
+    file.persist(path)?;
     Ok(())
 }

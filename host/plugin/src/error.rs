@@ -1,15 +1,15 @@
-//! What can go wrong between a host and its guest.
+//! Errors between a host and its guest.
 
-use crate::ErrorCode;
+use crate::bindings::exports::edgellm::inference::inference::ErrorCode;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why the plugin failed. After [`Error::Deadline`], [`Error::Cancelled`], [`Error::OutOfMemory`] and [`Error::Trap`]
-/// the sandbox is over and answers [`Error::Over`]; the host and its other sandboxes go on.
+/// the sandbox is over and returns [`Error::Over`]; the host and other sandboxes are not affected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file of the host's could not be read or written.
+    /// A file of the host could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
         /// What was tried.
@@ -19,13 +19,13 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// The bytes are no component, or one that wants more than the sandbox gives.
-    #[error("this is not a component that EdgeLLM's sandbox can run: {reason}")]
+    /// The bytes are not a component, or it imports more than the sandbox offers.
+    #[error("this is not a component that the sandbox can run: {reason}")]
     Component {
-        /// What wasmtime says, with the import's name where one is missing.
+        /// The reason that wasmtime gives, such as the name of a missing import.
         reason: String,
     },
-    /// The guest answered with an error; the sandbox is well.
+    /// The guest returned an error; the sandbox can go on.
     #[error("{message}")]
     Guest {
         /// Its kind.
@@ -35,31 +35,31 @@ pub enum Error {
     },
     /// A call took too long and was stopped.
     #[error(
-        "the guest was stopped after {limit:?}, the time that a call may take: raise the limit, or do not trust it"
+        "the guest was stopped after {limit:?}, the time limit of a call: raise the limit if the component is trusted"
     )]
     Deadline {
         /// The limit.
         limit: Duration,
     },
-    /// Somebody called [`crate::Cancel::cancel`].
-    #[error("the guest was stopped, as was asked for")]
+    /// The guest was stopped by [`Cancel::cancel`](crate::Cancel::cancel).
+    #[error("the guest was cancelled")]
     Cancelled,
-    /// The guest ended because it was refused memory.
+    /// The guest needed more memory than its limit and ended.
     #[error(
-        "the guest wanted {wanted} bytes of memory, and its limit is {limit}: raise the limit, or choose a smaller model or context"
+        "the guest needed {wanted} bytes of memory, but its limit is {limit}: raise the limit, or choose a smaller model or context"
     )]
     OutOfMemory {
-        /// Linear memory and tables together, had they been given.
+        /// Linear memory and tables that it would have had in all.
         wanted: u64,
         /// The limit.
         limit: u64,
     },
-    /// The guest trapped: a bug of its own, or an attack that failed.
+    /// The guest trapped: by a bug, or in an attack that failed.
     #[error("the guest trapped: {reason}{}", note(output))]
     Trap {
-        /// What the trap says.
+        /// The reason of the trap.
         reason: String,
-        /// What the guest wrote to its standard error, at most a few kilobytes.
+        /// What the guest wrote to standard error, at most a few kilobytes.
         output: String,
     },
     /// The sandbox ended earlier.

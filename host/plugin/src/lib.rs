@@ -1,8 +1,8 @@
-//! EdgeLLM's component in wasmtime: language models inside your program, in a sandbox.
+//! The plugin: EdgeLLM's component in a wasmtime sandbox, for language models inside your program.
 //!
-//! The component is the same engine as the `edgellm` crate and gives the same bits of output. What it may use is what
-//! [`Limits`] says: memory, time, one folder to read or none, and so many bytes of output. It has no network, no
-//! environment and no clock to wait on. docs/embedding.md is the guide, docs/security.md says what the limits stop.
+//! The component is the same engine as the `edgellm` crate and generates bitwise the same output. [`Limits`] bound its
+//! memory, time and output, and name the one directory that it may read, if any. It has no network, no environment and
+//! no clock to wait on. docs/embedding.md is the guide; docs/security.md says what the limits protect against.
 //!
 //! ```no_run
 //! use edgellm_plugin_host::{GenerateOptions, Limits, Plugin, Prompt, SessionOptions, Source};
@@ -20,23 +20,28 @@
 #![deny(unsafe_code)]
 
 mod bindings;
+mod cancel;
 mod compile;
+mod compiled;
 mod error;
+mod imports;
 mod limits;
 mod model;
 mod plugin;
 mod sandbox;
 mod session;
+mod shared;
+mod state;
+mod system;
 mod ticker;
-mod wasi;
 
 pub use bindings::exports::edgellm::inference::inference::{
     ErrorCode, FinishReason, GenerateOptions, KvCache, Message, ModelInfo, Precision, Prompt, SamplerOptions,
     SessionOptions, Timings, Token, TokenId,
 };
+pub use cancel::Cancel;
 pub use error::Error;
 pub use limits::Limits;
 pub use model::{Batch, BatchRun, Model};
 pub use plugin::{Plugin, Source};
-pub use sandbox::Cancel;
 pub use session::{Generation, Session};

@@ -1,20 +1,20 @@
-//! What a guest may use.
+//! The limits of a sandbox.
 
 use std::path::PathBuf;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
-/// What a guest may use. It always has the time of day, random bytes and a standard error of a few kilobytes, and never
-/// a network, an environment, arguments, or a file to write to.
+/// The limits of a sandbox. A guest always has the time of day, random bytes and a few kilobytes of standard error; it
+/// never has a network, an environment, arguments, or a file to write to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Bytes of linear memory and tables. Default 2 GiB; a model takes its file's length and some 60 MB.
+    /// Bytes of linear memory and tables. Default 2 GiB; a model needs the length of its file and about 60 MB.
     pub memory: u64,
     /// Longest time of a call: opening a model, processing a prompt, one token. Default 60 seconds.
     pub call_time: Duration,
-    /// A folder that it may read, or none.
+    /// A directory that the guest may read. Default none.
     pub folder: Option<PathBuf>,
-    /// Bytes that a call may hand to the host. Default 64 MiB.
+    /// Bytes that a call may pass to the host. Default 64 MiB.
     pub output: usize,
 }
 
@@ -26,15 +26,15 @@ impl Default for Limits {
 
 /// Core instances, memories and tables of a sandbox: the component needs one memory and a few of the others.
 const MAX_PARTS: usize = 64;
-/// Bytes of a table's element, at least.
+/// Bytes per table element, at least.
 const ELEMENT: usize = 8;
 
-/// Counts what a guest takes.
+/// Counts the memory of a guest.
 #[derive(Debug)]
 pub(crate) struct Meter {
     limit: u64,
     used: u64,
-    /// What it would have had, when it was last refused.
+    /// What it would have used, had the last refused growth been allowed.
     pub(crate) refused: Option<u64>,
 }
 
@@ -71,7 +71,7 @@ impl ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // Beyond its own maximum it will not grow, whatever is answered here.
+        // Beyond its own maximum it cannot grow, whatever this returns.
         Ok(maximum.is_none_or(|maximum| desired <= maximum) && self.grow(current, desired, 1))
     }
 

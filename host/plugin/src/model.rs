@@ -1,13 +1,15 @@
 //! A model in its sandbox, and batches of its sessions.
 
 use crate::bindings::exports::edgellm::inference::inference as wit;
+use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::sandbox::{Cancel, Sandbox};
+use crate::sandbox::Sandbox;
 use crate::session::Session;
-use crate::{Message, ModelInfo, SessionOptions, TokenId};
+use crate::shared::Shared;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use wasmtime::component::ResourceAny;
+use wit::{Message, ModelInfo, SessionOptions, TokenId};
 
 /// A model in a sandbox of its own, which ends with the last of its clones, sessions and batches.
 ///
@@ -15,21 +17,6 @@ use wasmtime::component::ResourceAny;
 #[derive(Clone)]
 pub struct Model {
     shared: Arc<Shared>,
-}
-
-/// The sandbox, and the model in it.
-pub(crate) struct Shared {
-    sandbox: Mutex<Sandbox>,
-    model: ResourceAny,
-    info: ModelInfo,
-    cancel: Cancel,
-}
-
-impl Shared {
-    pub(crate) fn sandbox(&self) -> MutexGuard<'_, Sandbox> {
-        // A panic of the host's own leaves no half of a call behind: wasmtime would not let it be entered again.
-        self.sandbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Model {

@@ -1,98 +1,19 @@
 //! A sandbox: one guest with its memory, and the calls into it.
 
 use crate::bindings::Engine as Guest;
-use crate::bindings::edgellm::inference::host_files;
 use crate::bindings::exports::edgellm::inference::inference as wit;
+use crate::cancel::Cancel;
+use crate::compiled::Compiled;
 use crate::error::Error;
 use crate::limits::{Limits, Meter};
-use crate::plugin::Compiled;
-use crate::wasi::System;
+use crate::state::{Bytes, State, Stopped};
+use crate::system::System;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use wasmtime::component::{HasSelf, ResourceAny};
-use wasmtime::{Store, UpdateDeadline};
-use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
 
-/// Bytes of a file that the host holds.
-pub(crate) type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
-
-/// The name under which a guest asks for them.
-pub(crate) const HOST_FILE: &str = "model";
-/// Most bytes that a guest gets of them at once.
-const PIECE: usize = 16 << 20;
-
-/// What belongs to a guest on the host's side.
-pub(crate) struct State {
-    pub(crate) system: System,
-    pub(crate) meter: Meter,
-    bytes: Option<Bytes>,
-    cancel: Cancel,
-    deadline: Instant,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.system.ctx, table: &mut self.system.table }
-    }
-}
-
-impl host_files::Host for State {
-    fn size(&mut self, name: String) -> Result<u64, String> {
-        self.file(&name).map(|bytes| bytes.len() as u64)
-    }
-
-    fn read_at(&mut self, name: String, offset: u64, length: u32) -> Result<Vec<u8>, String> {
-        let bytes = self.file(&name)?;
-        let beyond = || format!("there are only {} bytes", bytes.len());
-        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).ok_or_else(beyond)?;
-        Ok(rest[..rest.len().min(length as usize).min(PIECE)].to_vec())
-    }
-}
-
-impl State {
-    fn file(&self, name: &str) -> Result<&[u8], String> {
-        let bytes = self.bytes.as_ref().filter(|_| name == HOST_FILE);
-        bytes.map(|bytes| (**bytes).as_ref()).ok_or_else(|| "the host gives no such file".to_string())
-    }
-
-    /// Looked at with every tick: whether the guest may go on.
-    fn watch(&self) -> wasmtime::Result<UpdateDeadline> {
-        if self.cancel.is_cancelled() {
-            return Err(Stopped::Cancelled.into());
-        }
-        if Instant::now() >= self.deadline {
-            return Err(Stopped::Deadline.into());
-        }
-        Ok(UpdateDeadline::Continue(1))
-    }
-}
-
-/// Why the host stopped a guest.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-enum Stopped {
-    #[error("cancelled")]
-    Cancelled,
-    #[error("its time was up")]
-    Deadline,
-}
-
-/// Stops a sandbox's guest from any thread, whatever it is at. The sandbox is over then.
-#[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Stops the guest within a few milliseconds.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// A guest, and what it may use.
+/// A guest and its limits.
 pub(crate) struct Sandbox {
     store: Store<State>,
     guest: Guest,
@@ -122,7 +43,7 @@ impl Sandbox {
         store.set_epoch_deadline(1);
         store.set_hostcall_fuel(limits.output);
         let instantiated = {
-            // A module's start function is the guest's code already.
+            // The start function of a module is guest code, too.
             let _ticking = compiled.ticker().run();
             compiled.guest().instantiate(&mut store)
         };
@@ -133,7 +54,7 @@ impl Sandbox {
         }
     }
 
-    /// Calls into the guest. An answer of the guest's that is an error leaves the sandbox as it is; a trap ends it.
+    /// Calls into the guest. A trap ends the sandbox.
     pub(crate) fn call<T>(
         &mut self,
         call: impl FnOnce(&wit::Guest, &mut Store<State>) -> wasmtime::Result<T>,
@@ -156,7 +77,7 @@ impl Sandbox {
         })
     }
 
-    /// As [`Sandbox::call`], for functions that can answer with an error.
+    /// As [`Sandbox::call`], for functions that can return an error, which leaves the sandbox intact.
     pub(crate) fn try_call<T>(
         &mut self,
         call: impl FnOnce(&wit::Guest, &mut Store<State>) -> wasmtime::Result<Result<T, wit::Error>>,
@@ -165,13 +86,13 @@ impl Sandbox {
         answer.map_err(|wit::Error { code, message }| Error::Guest { code, message })
     }
 
-    /// Gives a resource of the guest's back.
+    /// Drops a resource of the guest.
     pub(crate) fn drop_resource(&mut self, resource: ResourceAny) {
-        // If the guest traps at that, or has trapped before, the sandbox is over and its memory goes with it.
+        // If the guest traps here or has trapped before, the sandbox is over, and its memory goes with it.
         let _ = self.call(|_, store| resource.resource_drop(store));
     }
 
-    /// Lets go of the bytes that the host holds for the guest.
+    /// Releases the bytes that the host holds for the guest.
     pub(crate) fn forget_bytes(&mut self) {
         self.store.data_mut().bytes = None;
     }
@@ -185,7 +106,7 @@ impl Sandbox {
     }
 }
 
-/// What a trap means, and what the guest said before it.
+/// The error that a trap stands for, with what the guest wrote before it.
 fn failure(store: &mut Store<State>, error: &wasmtime::Error, limit: Duration) -> Error {
     let state = store.data_mut();
     match error.downcast_ref::<Stopped>() {
@@ -197,11 +118,6 @@ fn failure(store: &mut Store<State>, error: &wasmtime::Error, limit: Duration) -
         return Error::OutOfMemory { wanted, limit: state.meter.limit() };
     }
     let output = String::from_utf8_lossy(&state.system.stderr.contents()).into_owned();
-    // The last cause is the trap; what stands before it are frames of wasm without names.
+    // The root cause is the trap; the context above it is frames of wasm without names.
     Error::Trap { reason: error.root_cause().to_string(), output }
-}
-
-/// Adds the guest's way to the bytes that the host holds.
-pub(crate) fn add_host_files(linker: &mut wasmtime::component::Linker<State>) -> wasmtime::Result<()> {
-    host_files::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }

@@ -1,8 +1,10 @@
 //! One sequence of tokens in the sandbox, and what it generates.
 
+use crate::bindings::exports::edgellm::inference::inference::{
+    FinishReason, GenerateOptions, Prompt, Timings, Token, TokenId,
+};
 use crate::error::Error;
-use crate::model::Shared;
-use crate::{FinishReason, GenerateOptions, Prompt, Timings, Token, TokenId};
+use crate::shared::Shared;
 use std::fmt;
 use std::sync::Arc;
 use wasmtime::component::ResourceAny;

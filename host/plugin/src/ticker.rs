@@ -1,4 +1,4 @@
-//! The clock by which guests are stopped: it ticks while any of them runs, and sleeps otherwise.
+//! The clock that stops guests: it ticks while any of them runs, and sleeps otherwise.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,10 +6,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use wasmtime::Engine;
 
-/// Time between two looks at the deadlines. A guest is stopped at most this late, or as late as the system wakes a thread.
+/// How often deadlines are checked. A guest is stopped at most this late, plus the time the system takes to wake a thread.
 const TICK: Duration = Duration::from_millis(5);
 
-/// A thread that moves an engine's epoch on.
+/// A thread that increments the epoch of an engine.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
@@ -31,14 +31,14 @@ impl Ticker {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If the system gives none.
+    /// If the system cannot start one.
     pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (engine, seen) = (engine.clone(), Arc::clone(&shared));
         let thread = thread::Builder::new().name("plugin-ticker".into()).spawn(move || {
             while !seen.over.load(Ordering::Acquire) {
                 if seen.calls.load(Ordering::Acquire) == 0 {
-                    // Whoever makes a call or ends it all unparks; a token left over costs one more round.
+                    // A new call and the end unpark it. A stale token costs one more round.
                     thread::park();
                 } else {
                     thread::sleep(TICK);

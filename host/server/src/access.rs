@@ -1,24 +1,21 @@
-//! Who may use the server, and how often: API keys, origins of web pages, rates.
+//! Who may use the server, and how often: API keys, allowed origins, rate limits.
 
 use crate::error::ApiError;
-use crate::server::Server;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::Request;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use subtle::{Choice, ConstantTimeEq as _};
+use subtle::ConstantTimeEq as _;
 
-/// The API keys that are accepted; none means that everybody is let in.
+/// The accepted API keys. Without any, no key is needed.
 #[derive(Clone, Default)]
 pub struct ApiKeys(Vec<[u8; 32]>);
 
 impl ApiKeys {
-    /// The keys in `text`, one a line; empty lines and what begins with `#` are passed over.
+    /// The keys in `text`, one per line; empty lines and lines that begin with `#` are ignored.
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         ApiKeys(lines.map(digest).collect())
@@ -29,13 +26,12 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
-    /// The place of `key` in the list. It takes the same time whichever it is, and wherever a wrong one differs.
-    fn find(&self, key: &str) -> Option<usize> {
+    /// The index of `key`. Takes the same time for every key, right or wrong.
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
         let digest = digest(key);
         let mut found = None;
         for (index, known) in self.0.iter().enumerate() {
-            let same: Choice = known.ct_eq(&digest);
-            if bool::from(same) {
+            if bool::from(known.ct_eq(&digest)) {
                 found = Some(index);
             }
         }
@@ -53,73 +49,58 @@ fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 
-/// The other end of the connection that a request came by.
+/// The address of the peer whose connection carries the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Whose requests are counted together.
+/// Whose requests share a rate limit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Client {
+pub(crate) enum Client {
+    /// The index of an API key.
     Key(usize),
     Address(IpAddr),
     Unknown,
 }
 
-/// Counts requests by client.
+/// The rate limit of each client.
 #[derive(Debug)]
 pub(crate) struct Rates(DefaultKeyedRateLimiter<Client>);
 
 impl Rates {
-    /// `per_minute` requests of each client, that many of them at once.
+    /// Allows each client `per_minute` requests, all of them at once if it likes.
     pub(crate) fn new(per_minute: u32) -> Self {
         let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
         Rates(RateLimiter::keyed(quota))
     }
 
-    fn check(&self, client: &Client) -> Result<(), ApiError> {
+    /// Counts one request of `client`.
+    ///
+    /// # Errors
+    /// 429 if that is one too many.
+    pub(crate) fn check(&self, client: &Client) -> Result<(), ApiError> {
         self.0.check_key(client).map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             ApiError::too_many(wait.as_secs() + 1)
         })
     }
 
-    /// Forgets clients that have not come for long.
+    /// Forgets clients that are back at their full allowance.
     pub(crate) fn forget(&self) {
         self.0.retain_recent();
         self.0.shrink_to_fit();
     }
 }
 
-/// Lets a request through, or answers it with 401, 403 or 429.
-pub(crate) async fn guard(
-    State(server): State<Server>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let headers = request.headers();
-    check_origin(headers, &server.options().cors_origins)?;
-    let mut client = address(&request, server.options().trust_proxy).map_or(Client::Unknown, Client::Address);
-    if !server.keys().is_empty() {
-        let Some(index) = bearer(headers).and_then(|key| server.keys().find(key)) else {
-            // Guesses are counted, too.
-            server.rates().map_or(Ok(()), |rates| rates.check(&client))?;
-            let message = "no valid API key: send `Authorization: Bearer KEY`";
-            return Err(ApiError::refused(StatusCode::UNAUTHORIZED, "invalid_api_key", message));
-        };
-        client = Client::Key(index);
-    }
-    server.rates().map_or(Ok(()), |rates| rates.check(&client))?;
-    Ok(next.run(request).await)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The token of the `Authorization` header.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-/// A web page of another site must not use a server on its visitor's machine: browsers say where a page comes from.
-fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
+/// Refuses web pages of other origins than the server's own and the allowed ones: a page must not use a server on its
+/// visitor's machine.
+pub(crate) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_string);
     let origin = text(origin).unwrap_or_default();
@@ -132,10 +113,10 @@ fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError>
     Err(ApiError::refused(StatusCode::FORBIDDEN, "origin_not_allowed", message))
 }
 
-/// The client's address: the peer's, or what the proxy that we trust says of it.
-fn address(request: &Request, trust_proxy: bool) -> Option<IpAddr> {
+/// The client's address: the peer's, or the one that a trusted proxy forwards.
+pub(crate) fn address(request: &Request, trust_proxy: bool) -> Option<IpAddr> {
     let forwarded = || {
-        // Proxies append, and what stands before was written by whoever came to the proxy.
+        // Proxies append to the list; whatever comes before was sent by the client itself.
         let last = request.headers().get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
         last.rsplit(',').next()?.trim().parse().ok()
     };

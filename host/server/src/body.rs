@@ -1,6 +1,6 @@
-//! Bodies of requests: read within limits, and errors that name the field.
+//! Request bodies: read within limits, with errors that name the field.
 
-use crate::api::object::Object;
+use crate::api::object::{Object, path_and_problem};
 use crate::error::ApiError;
 use crate::server::Server;
 use axum::extract::{FromRequest, Request};
@@ -8,7 +8,7 @@ use http::StatusCode;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-/// The bytes of a request's body.
+/// The bytes of a request body.
 #[derive(Debug)]
 pub(crate) struct Body(Vec<u8>);
 
@@ -23,44 +23,44 @@ impl FromRequest<Server> for Body {
             Err(_) => Err(ApiError::refused(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_timeout",
-                "the request's body did not come in time",
+                "the request body did not arrive in time",
             )),
             Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(ApiError::refused(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
-                format!("the request's body is longer than {} bytes", options.max_body),
+                format!("the request body is longer than {} bytes", options.max_body),
             )),
-            Ok(Err(error)) => Err(ApiError::request(format!("the request's body cannot be read: {error}"))),
+            Ok(Err(error)) => Err(ApiError::request(format!("the request body cannot be read: {error}"))),
             Ok(Ok(collected)) => Ok(Body(collected.to_bytes().to_vec())),
         }
     }
 }
 
 impl Body {
-    /// Reads the fields that `T` has; others are passed over.
+    /// Reads the fields of `T`; others are ignored.
     ///
     /// # Errors
-    /// 400 with the name of the field that is wrong.
+    /// 400, with the name of the field that is wrong.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let mut json = serde_json::Deserializer::from_slice(&self.0);
         let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            let problem = error.into_inner().to_string();
+            let (path, problem) = path_and_problem(error);
             match missing(&problem).map(|field| (path.as_str(), field)) {
                 Some((".", field)) => ApiError::field(field, problem.as_str()),
                 Some((path, field)) => ApiError::field(format!("{path}.{field}"), problem.as_str()),
                 None if path == "." => {
-                    ApiError::request(format!("the body is not the JSON wanted: {problem}"))
+                    ApiError::request(format!("the body is not the expected JSON: {problem}"))
                 }
                 None => ApiError::field(path.as_str(), format!("{path}: {problem}")),
             }
         })?;
-        json.end().map_err(|error| ApiError::request(format!("the body goes on after its JSON: {error}")))?;
+        json.end()
+            .map_err(|error| ApiError::request(format!("the body has more text after its JSON: {error}")))?;
         Ok(value)
     }
 }
 
-/// The field that serde misses.
+/// The field that is missing, by the words of serde's error.
 fn missing(problem: &str) -> Option<&str> {
     problem.strip_prefix("missing field `")?.split('`').next()
 }
@@ -68,7 +68,8 @@ fn missing(problem: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::chat::ChatRequest;
+    use crate::api::chat::{ChatBody, ChatRequest};
+    use crate::api::completions::CompletionBody;
     use crate::api::sampling::Sampling;
 
     fn wrong<T: DeserializeOwned>(json: &str) -> String {
@@ -88,6 +89,14 @@ mod tests {
         assert_eq!(wrong::<Sampling>(r#"{"temperature": "hot"}"#), "temperature");
         assert_eq!(wrong::<Sampling>(r#"{"n": -1}"#), "n");
         assert_eq!(wrong::<Sampling>(r#"{"stop": [1]}"#), "stop");
+        assert_eq!(wrong::<ChatBody>("{}"), "messages");
+        assert_eq!(wrong::<ChatBody>(r#"{"messages": [{"role": "user"}, {}], "n": 1}"#), "messages[1].role");
+        assert_eq!(wrong::<ChatBody>(r#"{"n": -1, "messages": []}"#), "n");
+        assert_eq!(wrong::<ChatBody>(r#"{"messages": [], "stream_options": [true]}"#), "stream_options");
+        assert_eq!(wrong::<ChatBody>(r#"{"messages": [], "n": 1, "n": 2}"#), "none");
+        assert_eq!(wrong::<ChatBody>("[]"), "none");
+        assert_eq!(wrong::<CompletionBody>(r#"{"prompt": "", "logprobs": -1}"#), "logprobs");
+        assert_eq!(wrong::<CompletionBody>(r#"{"prompt": "", "logit_bias": {"1": "x"}}"#), "logit_bias.1");
         // Lists are no objects, though serde would take them.
         assert_eq!(wrong::<Sampling>("[0.5]"), "none");
         assert_eq!(wrong::<Sampling>(r#"{"stream_options": [true]}"#), "stream_options");

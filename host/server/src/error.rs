@@ -1,4 +1,4 @@
-//! The one error of the HTTP interface, in the shape of OpenAI's.
+//! The error of the HTTP interface, in the shape of OpenAI's.
 
 use crate::scheduler::{Failure, Refused};
 use axum::response::{IntoResponse, Response};
@@ -35,7 +35,7 @@ pub(crate) struct ErrorDetail {
     kind: &'static str,
     /// The field of the request that is wrong.
     param: Option<String>,
-    /// A word for programs.
+    /// A code for programs.
     code: Option<&'static str>,
 }
 
@@ -56,20 +56,20 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     }
 
-    /// A request that HTTP or the rules of access refuse.
+    /// A request that HTTP or access control refuses.
     pub(crate) fn refused(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self::new(status, "invalid_request_error", message).code(code)
     }
 
     /// 404: no such model.
     pub(crate) fn no_model(name: &str, there_are: &[&str]) -> Self {
-        let message = format!("the model {name:?} does not exist; there is {}", there_are.join(", "));
+        let message = format!("the model {name:?} does not exist; available: {}", there_are.join(", "));
         let mut error = Self::refused(StatusCode::NOT_FOUND, "model_not_found", message);
         error.param = Some("model".into());
         error
     }
 
-    /// 429: too many requests of one client.
+    /// 429: too many requests from one client.
     pub(crate) fn too_many(seconds: u64) -> Self {
         let message = format!("too many requests: try again in {seconds} s");
         let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message);
@@ -84,12 +84,17 @@ impl ApiError {
         error
     }
 
-    /// 500: our fault.
+    /// 500: the server's fault.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
     }
 
-    /// With a word for programs.
+    /// 500: the model's thread sends no events any more.
+    pub(crate) fn scheduler_gone() -> Self {
+        Self::internal("the model's thread has ended: see the server's log")
+    }
+
+    /// With a code for programs.
     #[must_use]
     pub(crate) fn code(mut self, code: &'static str) -> Self {
         self.code = Some(code);

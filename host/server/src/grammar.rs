@@ -1,7 +1,7 @@
-//! Grammars that an answer has to follow: JSON, a JSON schema, calls of tools.
+//! Constrained decoding: grammars for JSON, JSON schemas and tool calls.
 //!
-//! llguidance turns a grammar into the set of tokens that may come next; this module writes the grammars, and
-//! gives llguidance the model's tokens.
+//! llguidance turns a grammar into the set of tokens that may come next. This module writes the grammars and tells
+//! llguidance the model's vocabulary.
 
 use crate::tools::{Tool, ToolChoice};
 use edgellm::{Model, TokenId};
@@ -15,46 +15,49 @@ use std::sync::Arc;
 /// Compiles grammars for one model.
 pub(crate) struct Grammars(ParserFactory);
 
-/// A grammar that a model's tokens cannot be held to.
+/// A grammar that llguidance or the model's vocabulary does not support.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct GrammarError(String);
 
-/// What an answer has to be.
+/// The constraints on an answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shape {
-    /// JSON that this schema describes; an empty schema means any object.
+    /// The answer is JSON that this schema describes; an empty schema means any object.
     pub(crate) json: Option<Value>,
-    /// Calls of these tools.
+    /// The tools that the answer may call.
     pub(crate) tools: Vec<Tool>,
     /// Whether tools may, must or must not be called.
     pub(crate) choice: ToolChoice,
-    /// More than one call.
+    /// Whether an answer may call more than one tool.
     pub(crate) parallel: bool,
 }
 
-/// Where one sequence stands in its grammar.
+/// The state of one sequence in its grammar.
 pub(crate) struct Constraint(Matcher);
 
 impl Grammars {
-    /// Learns the tokens of `model`.
+    /// For the vocabulary of `model`.
+    ///
+    /// # Errors
+    /// If the model has no end token.
     pub(crate) fn new(model: &Model) -> Result<Self, GrammarError> {
         let tokenizer = model.tokenizer();
         let rows = model.config().vocab_size as TokenId;
         let words: Vec<Vec<u8>> = (0..rows)
             .map(|id| match tokenizer.token_bytes(id) {
-                // Structure, which no text may contain: llguidance knows it by a byte that UTF-8 has not.
+                // Special tokens, which no text may contain: llguidance marks them by a byte that UTF-8 lacks.
                 Some(bytes) if tokenizer.is_special(id) || is_end(model, id) => {
                     [&[TokTrie::SPECIAL_TOKEN_MARKER], bytes.as_slice()].concat()
                 }
-                // Longer than any token that a grammar needs, and than llguidance can hold.
+                // llguidance cannot hold longer ones, and no grammar needs them.
                 Some(bytes) if bytes.len() <= 255 => bytes,
                 _ => Vec::new(),
             })
             .collect();
         let ends = &model.config().eos_token_ids;
         let Some(&end) = ends.first() else {
-            return Err(GrammarError("this model has no token that ends an answer".into()));
+            return Err(GrammarError("this model has no end token".into()));
         };
         let trie = TokTrie::from(&TokRxInfo::new(rows, end), &words).with_eos_tokens(ends);
         let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
@@ -66,10 +69,10 @@ impl Grammars {
         Ok(Grammars(factory))
     }
 
-    /// The constraint for `shape`; `None` if it asks for nothing.
+    /// The constraint for `shape`; `None` if it allows any text.
     ///
     /// # Errors
-    /// If a schema cannot be followed; the text says why.
+    /// If a schema is not supported.
     pub(crate) fn constraint(&self, shape: &Shape) -> Result<Option<Constraint>, GrammarError> {
         let Some(grammar) = shape.grammar() else { return Ok(None) };
         let matcher = Matcher::new(self.0.create_parser(TopLevelGrammar::from_lark(grammar)));
@@ -95,10 +98,10 @@ fn error(error: impl std::fmt::Display) -> GrammarError {
 }
 
 impl Constraint {
-    /// Makes the logits of all tokens that may not come next negative infinity.
+    /// Sets the logits of all tokens that may not come next to negative infinity.
     ///
     /// # Errors
-    /// If the grammar got too complex on the way.
+    /// If the grammar has become too complex.
     pub(crate) fn mask(&mut self, logits: &mut [f32]) -> Result<(), GrammarError> {
         let allowed = self.0.compute_mask_or_eos().map_err(error)?;
         for (id, logit) in (0..allowed.len()).zip(logits) {
@@ -109,7 +112,7 @@ impl Constraint {
         Ok(())
     }
 
-    /// Goes on after `token`.
+    /// Advances by `token`.
     ///
     /// # Errors
     /// If the grammar does not allow it.
@@ -144,7 +147,7 @@ impl Shape {
             (Some(_), false) => "start: answer\n".to_string(),
             (Some(_), true) if self.choice == ToolChoice::Auto => "start: calls | answer\n".to_string(),
             (None, true) if self.choice == ToolChoice::Auto => {
-                // Text, until a call begins; llguidance takes a lazy rule's first match.
+                // Text until a call begins: llguidance takes the first match of a lazy rule.
                 let more = if self.parallel { "*" } else { "?" };
                 format!(
                     "start: (begin body){more} TEXT\nbegin[lazy]: /(.|\\n)*<tool_call>/\nTEXT: /(.|\\n)*/\n"
@@ -173,11 +176,11 @@ impl Shape {
     }
 }
 
-/// The schema with one way of writing each value: a small model would fill the room for spaces with spaces.
+/// The schema with fixed whitespace, where small models would otherwise generate spaces without end.
 fn compact(schema: &Value) -> Value {
     let mut schema = match schema {
         Value::Object(fields) => fields.clone(),
-        // `true`, `false`, or nonsense that llguidance will name.
+        // `true`, `false`, or something that llguidance will reject.
         other => Map::from_iter([("allOf".to_string(), json!([other]))]),
     };
     if schema.is_empty() {

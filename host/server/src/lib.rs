@@ -1,7 +1,7 @@
 //! An OpenAI-compatible server over EdgeLLM.
 //!
-//! [`app`] is the whole interface as a service, which tests call without a socket; [`listen()`] puts it on one, with
-//! time limits and an orderly end. One thread per model decodes all of its sequences together.
+//! [`app`] is the whole HTTP interface as a service, which tests call without a socket. [`listen()`] serves it on a
+//! socket, with time limits, and drains it at shutdown. One thread per model decodes all of its sequences together.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -9,15 +9,19 @@ mod answer;
 mod api;
 mod app;
 mod body;
+mod clock;
 mod error;
 mod grammar;
 mod listen;
 mod logs;
 mod metrics;
+mod middleware;
 mod openapi;
 mod options;
 mod page;
+mod random;
 mod registry;
+mod request_id;
 mod routes;
 mod runner;
 mod scheduler;
@@ -34,10 +38,3 @@ pub use options::Options;
 pub use registry::{ModelSource, OpenModel};
 pub use runner::{Run, Runner, Sequence};
 pub use server::{Server, ServerError};
-
-/// A number that nobody can guess.
-fn random() -> u64 {
-    // Without chance there are still no two alike in one process.
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    getrandom::u64().unwrap_or_else(|_| NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-}

@@ -1,6 +1,6 @@
-//! The app on a socket: connections with time limits, and an orderly end.
+//! The app on a socket: connections with time limits, and draining at shutdown.
 //!
-//! axum's own loop has no limits on slow clients, so hyper's connections are driven here.
+//! axum's own server loop has no limits for slow clients, so this module drives hyper's connections itself.
 
 use crate::access::Peer;
 use crate::app::app;
@@ -18,27 +18,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 
-/// Longest time for a request's headers, and for a connection to stay without a request.
+/// Time limit for the headers of a request, and for an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a request's headers, and of what is read ahead of a body.
+/// Size of the read buffer, and so of the headers of a request.
 const BUFFER: usize = 64 << 10;
-/// After a last warning, how long sequences have to notice that they are to end.
+/// How long aborted sequences have to end.
 const ABORT_TIME: Duration = Duration::from_secs(2);
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("cannot listen on {address}: {source}; choose another with --host and --port")]
     Bind {
         /// Host and port.
         address: String,
-        /// The system's reason.
+        /// The reason.
         source: io::Error,
     },
 }
 
-/// A socket on `host` and `port`; port 0 takes any that is free.
+/// Binds a socket to `host` and `port`; port 0 takes any free port.
 ///
 /// # Errors
 /// [`ListenError::Bind`].
@@ -47,8 +47,8 @@ pub async fn bind(host: &str, port: u16) -> Result<TcpListener, ListenError> {
     TcpListener::bind((host, port)).await.map_err(failed)
 }
 
-/// Answers requests until `shutdown` is done, and then those under way, for as long as
-/// [`Options::drain_timeout`](crate::Options::drain_timeout) allows.
+/// Answers requests until `shutdown` completes, then drains: running requests have
+/// [`Options::drain_timeout`](crate::Options::drain_timeout) to finish.
 pub async fn listen(server: Server, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let tidy = tokio::spawn({
         let server = server.clone();
@@ -71,7 +71,7 @@ pub async fn listen(server: Server, listener: TcpListener, shutdown: impl Future
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, mostly: some will be given back.
+                // Mostly a lack of file descriptors, which other connections will release.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -90,11 +90,11 @@ pub async fn listen(server: Server, listener: TcpListener, shutdown: impl Future
     }
     drop(listener);
     server.drain();
-    tracing::info!("shutting down: finishing what is under way");
+    tracing::info!("shutting down: finishing running requests");
     let drained = connections.shutdown();
     tokio::pin!(drained);
     if tokio::time::timeout(server.options().drain_timeout, &mut drained).await.is_err() {
-        tracing::warn!("what is under way takes too long and is ended");
+        tracing::warn!("running requests exceed the drain timeout and are aborted");
         server.abort();
         let _ = tokio::time::timeout(ABORT_TIME, drained).await;
     }
@@ -116,7 +116,7 @@ fn connection(
         Future: Send,
     > + Send,
 > {
-    // Tokens are small, and each is wanted at once.
+    // Every token is sent at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }

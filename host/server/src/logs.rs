@@ -1,4 +1,4 @@
-//! Structured logs on the standard error output.
+//! Structured logs on standard error.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -7,29 +7,29 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How a line of the log looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One object a line, for programs.
+    /// One JSON object per line, for programs.
     Json,
 }
 
-/// Lines that wait to be written; what comes when they are all taken is lost.
+/// Lines that can wait to be written; when all are in use, further lines are lost.
 const LINES: usize = 4096;
 
-/// Sends the logs of this process to the standard error output: `level` is `error`, `warn`, `info`, `debug`,
-/// `trace` or `off`; others count as `info`. A second call has no effect.
+/// Writes the logs of this process to standard error. `level` is `error`, `warn`, `info`, `debug`, `trace` or `off`;
+/// anything else counts as `info`. A second call has no effect.
 ///
-/// A thread of its own writes. So a full disk, or a reader that does not read, costs lines of the log and nothing else.
+/// A thread of its own writes, so a full disk or a slow reader can lose log lines but cannot block requests.
 pub fn init_logs(format: LogFormat, level: &str) {
     let (sender, lines) = sync_channel::<Vec<u8>>(LINES);
     let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
         let mut out = io::stderr();
         while let Ok(line) = lines.recv() {
-            // Where should one complain of a log that cannot be written?
+            // There is nowhere to report this.
             let _ = out.write_all(&line);
         }
     });
@@ -49,7 +49,7 @@ pub fn init_logs(format: LogFormat, level: &str) {
     };
 }
 
-/// Hands lines to the thread that writes.
+/// Sends lines to the writing thread.
 #[derive(Clone, Debug)]
 struct Lines(SyncSender<Vec<u8>>);
 

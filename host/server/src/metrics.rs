@@ -1,4 +1,4 @@
-//! What a server counts, in Prometheus' text format.
+//! Metrics of a server, in Prometheus' text format.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -46,7 +46,7 @@ pub(crate) struct ModelMetrics {
     pub(crate) queue_time: Histogram,
 }
 
-/// Seconds: from a fast board's token to a slow one's.
+/// Buckets in seconds: from fast machines to slow boards.
 const INTER_TOKEN: &[f64] =
     &[0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5];
 const FIRST_TOKEN: &[f64] =
@@ -56,7 +56,7 @@ impl Metrics {
     /// All at zero.
     ///
     /// # Errors
-    /// If two have one name, which a test excludes.
+    /// If two have the same name, which a test rules out.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let model = &["model"];
@@ -124,7 +124,7 @@ impl Metrics {
         })
     }
 
-    /// Those of the model `id`.
+    /// The metrics of the model `id`.
     pub(crate) fn model(&self, id: &str) -> ModelMetrics {
         let label = &[id];
         ModelMetrics {
@@ -146,14 +146,14 @@ impl Metrics {
     /// All of them as text.
     pub(crate) fn text(&self) -> String {
         let mut bytes = Vec::new();
-        // Writing to memory cannot fail, and what came before a bad name is still worth having.
+        // Writing to memory cannot fail; after any other error the beginning is still useful.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 impl ModelMetrics {
-    /// Counts the end of a sequence: `stop`, `length`, `cancelled`, `failed`.
+    /// Counts the end of a sequence: `stop`, `length`, `cancelled` or `failed`.
     pub(crate) fn ended(&self, reason: &str) {
         self.finished.with_label_values(&[self.id.as_str(), reason]).inc();
     }

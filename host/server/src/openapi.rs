@@ -1,9 +1,5 @@
-//! The OpenAPI document, made of the types that requests are read with, and the page to try it.
+//! The OpenAPI document, generated from the types of requests and responses, and the page to try it.
 
-use crate::api::chat::ChatRequest;
-use crate::api::completions::CompletionRequest;
-use crate::api::sampling::Sampling;
-use crate::error::ErrorBody;
 use crate::routes::{chat, completions, embeddings, models, tokens};
 use crate::server::Server;
 use axum::extract::State;
@@ -11,7 +7,7 @@ use axum::response::Html;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +24,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
         tokens::tokenize,
         tokens::detokenize,
     ),
-    // What `data` of the events holds, but for the last, which is [DONE].
+    // The `data` of events, except the last one, which is [DONE].
     components(schemas(crate::api::chat::ChatChunk, crate::api::chat::Part)),
     modifiers(&Keys)
 )]
@@ -45,68 +41,7 @@ impl Modify for Keys {
     }
 }
 
-/// How a request that needs a model can fail.
-#[derive(IntoResponses)]
-#[allow(dead_code)]
-pub(crate) enum Refusals {
-    /// A field is wrong
-    #[response(status = 400)]
-    Field(ErrorBody),
-    /// No valid API key
-    #[response(status = 401)]
-    Key(ErrorBody),
-    /// The page's origin is not allowed
-    #[response(status = 403)]
-    Origin(ErrorBody),
-    /// No such model
-    #[response(status = 404)]
-    Model(ErrorBody),
-    /// The body did not come in time
-    #[response(status = 408)]
-    Slow(ErrorBody),
-    /// The body is too long
-    #[response(status = 413)]
-    Long(ErrorBody),
-    /// Too many requests
-    #[response(status = 429)]
-    Rate(ErrorBody),
-    /// A failure of the server
-    #[response(status = 500)]
-    Failure(ErrorBody),
-    /// No room, or not ready
-    #[response(status = 503)]
-    Room(ErrorBody),
-}
-
-/// An event of a stream.
-#[derive(ToSchema)]
-#[allow(dead_code)]
-pub(crate) struct ServerSentEvent {
-    /// A piece of the answer as JSON (`ChatChunk` or `Completion`), `[DONE]`, or an error's body.
-    data: String,
-}
-
-/// The body of `/v1/chat/completions`: both structures are read from the same object.
-#[derive(ToSchema)]
-#[allow(dead_code)]
-pub(crate) struct ChatBody {
-    #[serde(flatten)]
-    chat: ChatRequest,
-    #[serde(flatten)]
-    sampling: Sampling,
-}
-
-/// The body of `/v1/completions`.
-#[derive(ToSchema)]
-#[allow(dead_code)]
-pub(crate) struct CompletionBody {
-    #[serde(flatten)]
-    completion: CompletionRequest,
-    #[serde(flatten)]
-    sampling: Sampling,
-}
-
-/// What derived schemas cannot say.
+/// The document, with the rules that derived schemas cannot express.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
     let schemas = &mut document["components"]["schemas"];
@@ -118,7 +53,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     sampling["logit_bias"]["additionalProperties"] =
         json!({"type": "number", "minimum": -100, "maximum": 100});
     schemas["Content"]["oneOf"][1]["items"] = json!({"$ref": "#/components/schemas/Part"});
-    // Only the assistant may say nothing.
+    // Only the assistant's messages may lack content.
     schemas["ChatMessage"]["anyOf"] = json!([
         {"properties": {"role": {"const": "assistant"}}},
         {"required": ["content"], "properties": {"content": {"not": {"type": "null"}}}}
@@ -136,7 +71,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     {
         schemas[owner]["properties"][field] = schema.clone();
     }
-    // A name must be one of `tools`, which schemas cannot say.
+    // A name must be one of `tools`, which schemas cannot express.
     schemas["ChatRequest"]["properties"]["tool_choice"] = json!({
         "oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/ToolMode"}],
         "description": "Whether tools are called. Also {\"type\": \"function\", \"function\": {\"name\": one of tools}}."
@@ -148,7 +83,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// The document of `server`: with its limits, and with what its models have in common.
+/// The document with the limits of `server` and of its models.
 pub(crate) async fn json(State(server): State<Server>) -> axum::Json<Value> {
     let mut document = DOCUMENT.clone();
     let schemas = &mut document["components"]["schemas"];
@@ -177,7 +112,7 @@ pub(crate) async fn json(State(server): State<Server>) -> axum::Json<Value> {
     axum::Json(document)
 }
 
-/// A page without anything from elsewhere: a board may have no way to the internet.
+/// A self-contained page: a board may have no access to the internet.
 pub(crate) async fn page() -> Html<&'static str> {
     Html(include_str!("openapi.html"))
 }

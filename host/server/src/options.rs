@@ -1,44 +1,44 @@
-//! What a server allows.
+//! Limits and settings of a server.
 
 use std::time::Duration;
 
 /// Limits and settings of a server. The defaults are those of `edgellm serve`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Most tokens of a prompt and its answer together; the model's own limit where that is smaller.
+    /// Tokens of a prompt and its answer, at most; the limit of the model where that is smaller.
     pub context: usize,
-    /// Most tokens of an answer; `None` for what the context leaves.
+    /// Tokens of an answer, at most; `None` for as many as the context has room for.
     pub max_tokens: Option<usize>,
-    /// Sequences that are generated at the same time, per model.
+    /// Sequences per model that run at the same time.
     pub parallel: usize,
-    /// Requests that wait for a place, per model; more are refused with 503.
+    /// Requests per model that wait in the queue; further ones are refused with 503.
     pub queue: usize,
-    /// Prompt tokens processed beside one token of every running sequence: fewer give steadier streams, more
-    /// a sooner first token under load.
+    /// Prompt tokens processed in a step that also decodes: fewer make streams steadier, more bring the first token
+    /// sooner under load.
     pub prefill_chunk: usize,
-    /// Bytes of all key-value caches of a model.
+    /// Bytes of all KV caches of a model.
     pub kv_memory: u64,
-    /// Bytes of key-value caches of finished sequences kept for requests that begin alike; part of `kv_memory`.
+    /// Bytes of the prefix cache: KV caches of finished sequences, for requests that begin alike. Part of `kv_memory`.
     pub prefix_memory: u64,
     /// Models in memory at the same time.
     pub max_loaded: usize,
-    /// Longest time from a request's arrival to its last token.
+    /// Time limit from the arrival of a request to its last token.
     pub request_timeout: Duration,
-    /// Longest time that a client may take to send a request's body, or to accept bytes of an answer.
+    /// Time limit for a client to send the body of a request, and to accept bytes of an answer.
     pub client_timeout: Duration,
-    /// Longest time that shutting down waits for requests under way.
+    /// Time limit for running requests to finish when the server shuts down.
     pub drain_timeout: Duration,
-    /// Connections at the same time; more wait to be accepted.
+    /// Open connections; further ones wait to be accepted.
     pub max_connections: usize,
-    /// Bytes of a request's body.
+    /// Bytes of a request body.
     pub max_body: usize,
-    /// Texts of one request: choices times prompts, or inputs of an embedding.
+    /// Choices times prompts of a request, or inputs of an embedding.
     pub max_choices: usize,
-    /// Requests per minute of one API key, or of one address where no keys are in use; `None` for no limit.
+    /// Requests per minute for an API key, or for an address if there are no keys; `None` for no limit.
     pub rate_limit: Option<u32>,
-    /// Take the client's address from the last entry of `X-Forwarded-For`, which a reverse proxy wrote.
+    /// Take the client's address from the last entry of `X-Forwarded-For`, which a reverse proxy must set.
     pub trust_proxy: bool,
-    /// Web origins whose pages may use the server, such as `https://chat.example.org`; `*` for any.
+    /// Origins whose web pages may use the server, such as `https://chat.example.org`; `*` for any.
     pub cors_origins: Vec<String>,
     /// Log prompts and answers.
     pub log_prompts: bool,

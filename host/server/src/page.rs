@@ -1,5 +1,6 @@
-//! The web page at `/`: its files are part of the program, so no request reaches a file system.
+//! The web page at `/`. Its files are built into the program, so no request reaches the file system.
 
+use crate::error::ApiError;
 use crate::server::Server;
 use axum::Router;
 use axum::extract::State;
@@ -13,7 +14,7 @@ use std::sync::LazyLock;
 
 /// A file of the page.
 struct File {
-    /// As in the page's address.
+    /// Its path on the server.
     path: &'static str,
     kind: &'static str,
     etag: &'static str,
@@ -23,7 +24,7 @@ struct File {
 /// All files, from `build.rs`.
 static FILES: &[File] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
-/// What every file of the page is sent with: rules for the browser, and what threads need.
+/// Headers of all files of the page: its security policy, and the isolation that threads require.
 static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     let text = include_str!("../../../web-demo/headers.json");
     let headers: serde_json::Map<String, Value> =
@@ -44,7 +45,7 @@ pub(crate) fn routes() -> Router<Server> {
     })
 }
 
-/// What the page has to know about this server. Which models there are, it asks with the key.
+/// What the page needs to know about this server. It asks for the models with the API key.
 async fn site(State(server): State<Server>) -> Response {
     let engine = FILES.iter().any(|file| file.path == "engine/index.js");
     let site = json!({"server": {"keys": !server.keys().is_empty()}, "engine": engine, "catalogue": []});
@@ -66,7 +67,7 @@ impl File {
         }
         match self.unpacked() {
             Ok(bytes) => (headers, bytes).into_response(),
-            Err(error) => crate::ApiError::internal(format!("{}: {error}", self.path)).into_response(),
+            Err(error) => ApiError::internal(format!("{}: {error}", self.path)).into_response(),
         }
     }
 
@@ -77,13 +78,13 @@ impl File {
     }
 }
 
-/// The words that the header lists.
+/// The comma-separated values of a header.
 fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',').map(str::trim))
 }
 
-/// Whether an accepted encoding is gzip; `q=0` refuses it.
+/// Whether an accepted encoding is gzip; `q=0` excludes it.
 fn is_gzip(encoding: &str) -> bool {
     let mut parts = encoding.split(';').map(str::trim);
     parts.next() == Some("gzip") && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))

@@ -1,5 +1,6 @@
-//! The models of a server: which there are, which are in memory, and the way to each.
+//! The models of a server: those it offers, and those in memory.
 
+use crate::clock::now;
 use crate::error::ApiError;
 use crate::grammar::{Constraint, GrammarError, Grammars, Shape};
 use crate::metrics::{Metrics, ModelMetrics};
@@ -11,28 +12,28 @@ use edgellm::{CacheFormat, Model, Precision, TokenId};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-/// How long a request waits for a model that is at work to make room.
+/// How long a request waits for a busy model to make room.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A model that the server offers, and how to open it.
 pub struct ModelSource {
     /// What requests call it.
     pub id: String,
-    /// When it was made, in seconds since 1970.
+    /// When its file was written, in seconds since 1970.
     pub created: u64,
     /// How finely activations are rounded.
     pub precision: Precision,
     /// How keys and values are kept.
     pub kv_cache: CacheFormat,
-    /// The file that clients may download, if they may.
+    /// The file that clients may download, if any.
     pub file: Option<PathBuf>,
-    /// Opens it, which may take a while. The error says what to do.
+    /// Opens it, on the blocking pool.
     pub open: Box<dyn Fn() -> Result<OpenModel, String> + Send + Sync>,
 }
 
-/// A model that was opened, and what runs it.
+/// An open model, and what runs it.
 pub struct OpenModel {
     model: Model,
     start: Start,
@@ -42,7 +43,7 @@ pub struct OpenModel {
 type Start = Box<dyn FnOnce(&Model, Limits, ModelMetrics) -> Result<Scheduler, String> + Send>;
 
 impl OpenModel {
-    /// A model whose steps `runner` runs. Texts become tokens, and logits tokens, with `model`, in this process.
+    /// A model whose forward passes `runner` executes. This process tokenizes and samples with `model`.
     pub fn with_runner(model: Model, runner: impl Runner) -> Self {
         let start: Start =
             Box::new(|model, limits, metrics| Scheduler::start(model, runner, limits, metrics));
@@ -51,7 +52,7 @@ impl OpenModel {
 }
 
 impl From<Model> for OpenModel {
-    /// A model that this process runs.
+    /// A model that the engine in this process runs.
     fn from(model: Model) -> Self {
         let runner = Native::new(&model);
         OpenModel::with_runner(model, runner)
@@ -76,10 +77,10 @@ pub(crate) struct Loaded {
     pub(crate) id: String,
     pub(crate) model: Model,
     pub(crate) scheduler: Scheduler,
-    /// Most tokens of a sequence.
+    /// Tokens of a sequence, at most.
     pub(crate) context: usize,
     grammars: OnceLock<Result<Grammars, GrammarError>>,
-    /// The tick at which it was asked for last.
+    /// The tick of its last use.
     used: AtomicU64,
 }
 
@@ -102,12 +103,12 @@ impl Models {
         Models { sources, loaded, loading, ticks: AtomicU64::new(0), options, metrics }
     }
 
-    /// All there are.
+    /// All models that the server offers.
     pub(crate) fn sources(&self) -> &[ModelSource] {
         &self.sources
     }
 
-    /// The model that a request means: the first where it names none.
+    /// The model that a request names; without a name, the first.
     pub(crate) fn source(&self, name: Option<&str>) -> Result<&ModelSource, ApiError> {
         let found = match name {
             None => self.sources.first(),
@@ -117,12 +118,12 @@ impl Models {
         found.ok_or_else(|| ApiError::no_model(name.unwrap_or_default(), &there_are()))
     }
 
-    /// All that are in memory.
+    /// All models in memory.
     pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
         self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The model that a request means, loaded if it is not.
+    /// The model that a request names, loaded if it is not.
     pub(crate) async fn get(self: &Arc<Self>, name: Option<&str>) -> Result<Arc<Loaded>, ApiError> {
         let id = &self.source(name)?.id;
         if let Some(loaded) = self.find(id) {
@@ -147,7 +148,7 @@ impl Models {
         Some(Arc::clone(found))
     }
 
-    /// Drops the model used longest ago if there are as many as there may be. If all are at work, it waits a while.
+    /// Unloads the least recently used model if the maximum is reached. Waits a while if all are busy.
     async fn make_room(&self) -> Result<(), ApiError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -157,12 +158,13 @@ impl Models {
             }
             let idle = all.iter().filter(|loaded| loaded.scheduler.busy() == 0);
             if let Some(oldest) = idle.min_by_key(|loaded| loaded.used.load(Ordering::Relaxed)) {
-                tracing::info!(model = oldest.id, "dropped from memory");
+                tracing::info!(model = oldest.id, "unloaded");
                 self.update(|all| all.retain(|loaded| loaded.id != oldest.id));
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let message = "all models that may be in memory are at work: try again later";
+                let message =
+                    "the server cannot load the model because all loaded models are busy: try again later";
                 return Err(ApiError::unavailable("models_busy", message, 5));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -217,16 +219,11 @@ impl Loaded {
         Ok(template.map_err(|error| ApiError::field("model", error.to_string()))?.with_date(now))
     }
 
-    /// The constraint for `shape`, if it asks for any.
+    /// The constraint that `shape` asks for, if any.
     pub(crate) fn constraint(&self, shape: &Shape) -> Result<Option<Constraint>, GrammarError> {
         match self.grammars.get_or_init(|| Grammars::new(&self.model)) {
             Ok(grammars) => grammars.constraint(shape),
             Err(error) => Err(error.clone()),
         }
     }
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,6 +1,7 @@
-//! The server's state, and the app that answers requests.
+//! The server's state.
 
 use crate::access::{ApiKeys, Rates};
+use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::registry::{ModelSource, Models};
@@ -23,25 +24,25 @@ struct Inner {
     draining: AtomicBool,
 }
 
-/// Why there is no server.
+/// Why a server cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Nothing to serve.
+    /// There is no model.
     #[error("there is no model to serve: give at least one")]
     NoModels,
-    /// Requests could not tell them apart.
-    #[error("two models are called {0:?}: give one of them another name")]
+    /// Requests could not distinguish the models.
+    #[error("two models are named {0:?}: rename one of them")]
     SameName(String),
-    /// The metrics contradict each other.
+    /// The metrics are inconsistent.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
 }
 
 impl Server {
-    /// A server that has not loaded its models yet: [`Server::load`] does.
+    /// A server without loaded models: [`Server::load`] loads them.
     ///
     /// # Errors
-    /// [`ServerError`] without models, or if two have one name.
+    /// [`ServerError`] without models, or if two have the same name.
     pub fn new(sources: Vec<ModelSource>, options: Options, keys: ApiKeys) -> Result<Self, ServerError> {
         if sources.is_empty() {
             return Err(ServerError::NoModels);
@@ -58,11 +59,11 @@ impl Server {
         Ok(Server(Arc::new(Inner { options, keys, rates, metrics, models, ready, draining })))
     }
 
-    /// Loads the first models, as many as may be in memory; until then `/health` says so.
+    /// Loads models, the first ones, as many as may be in memory. Until then `/health` says `loading`.
     ///
     /// # Errors
-    /// If one cannot be loaded; the log says why.
-    pub async fn load(&self) -> Result<(), crate::ApiError> {
+    /// If one cannot be loaded; the log has the reason.
+    pub async fn load(&self) -> Result<(), ApiError> {
         let ids: Vec<&str> = self.models().sources().iter().map(|source| source.id.as_str()).collect();
         for id in ids.iter().take(self.options().max_loaded.max(1)) {
             self.models().get(Some(id)).await?;
@@ -71,7 +72,7 @@ impl Server {
         Ok(())
     }
 
-    /// Forgets, now and then, what is no longer of use.
+    /// Releases memory of rate limits that are no longer needed, once a minute.
     pub(crate) async fn tidy(&self) {
         loop {
             tokio::time::sleep(Duration::from_secs(60)).await;
@@ -81,7 +82,7 @@ impl Server {
         }
     }
 
-    /// From now on `/health` says that the server ends.
+    /// From now on `/health` says `draining`.
     pub(crate) fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! A connection whose client must not stall: a write that makes no progress for too long fails.
+//! Write timeouts: a write that makes no progress for too long fails.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(crate) struct TimedWrites<S> {
     stream: S,
     limit: Duration,
-    /// Runs while a write waits.
+    /// Armed while a write waits.
     timer: Pin<Box<Sleep>>,
     waiting: bool,
 }
@@ -22,7 +22,7 @@ impl<S> TimedWrites<S> {
         TimedWrites { stream, limit, timer: Box::pin(sleep(limit)), waiting: false }
     }
 
-    /// Passes a write's result through, unless it has waited too long.
+    /// Passes the result of a write through, or fails if the write has waited too long.
     fn timed<T>(&mut self, result: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.waiting = false;
@@ -76,7 +76,7 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_that_stalls_is_given_up() {
+    async fn writes_to_a_stalled_reader_time_out() {
         let (ours, theirs) = tokio::io::duplex(16);
         let mut stream = TimedWrites::new(ours, Duration::from_secs(5));
         stream.write_all(&[0; 16]).await.unwrap();

@@ -1,7 +1,7 @@
-//! Tools that a model may call: how it is told of them, and how its calls are found in what it writes.
+//! Tool calls: how a model is told of its tools, and how its calls are found in the text it generates.
 //!
-//! A call is written `<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>`, as Qwen2.5 and the Hermes models
-//! were trained to. Models whose template knows nothing of tools are told so in a system message.
+//! A call has the form `<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>`, in which Qwen2.5 and the Hermes
+//! models were trained. If the chat template does not support tools, a system message describes them.
 
 use edgellm::chat::Message;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub(crate) struct Tool {
     pub(crate) name: String,
     pub(crate) description: Option<String>,
-    /// JSON schema of its arguments.
+    /// The JSON schema of its arguments.
     pub(crate) parameters: Value,
 }
 
@@ -21,7 +21,7 @@ pub(crate) enum ToolChoice {
     /// The model decides.
     #[default]
     Auto,
-    /// No.
+    /// Never.
     None,
     /// At least one.
     Required,
@@ -29,7 +29,7 @@ pub(crate) enum ToolChoice {
     Named(String),
 }
 
-/// A call that a model wrote.
+/// A call in generated text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ToolCall {
     pub(crate) name: String,
@@ -52,7 +52,7 @@ impl ToolChoice {
 }
 
 impl Tool {
-    /// As templates expect it.
+    /// In the form that chat templates expect.
     pub(crate) fn to_json(&self) -> Value {
         let mut function = json!({"name": self.name, "parameters": self.parameters});
         if let Some(description) = &self.description {
@@ -62,8 +62,8 @@ impl Tool {
     }
 }
 
-/// The messages for a template that knows nothing of tools: they stand in the system message, calls and results in
-/// the text.
+/// Messages for a chat template that does not support tools: the system message describes the tools, and texts contain
+/// calls and results.
 pub(crate) fn spelled_out(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
     let mut plain: Vec<Message> = Vec::new();
     for message in messages {
@@ -81,7 +81,7 @@ pub(crate) fn spelled_out(messages: &[Message], tools: &[Tool]) -> Vec<Message> 
         }
         let content = format!("<tool_response>\n{content}\n</tool_response>");
         match plain.last_mut().filter(|last| last.content.ends_with("</tool_response>")) {
-            // Results of parallel calls are one turn: templates want the roles to take turns.
+            // Results of parallel calls share a message, as templates expect alternating roles.
             Some(last) => last.content = format!("{}\n{content}", last.content),
             None => plain.push(Message::new("user", content)),
         }
@@ -101,16 +101,16 @@ pub(crate) fn spelled_out(messages: &[Message], tools: &[Tool]) -> Vec<Message> 
     plain
 }
 
-/// Finds calls in text as it comes.
+/// Finds tool calls in streamed text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallFinder {
-    /// Text that has not been given out: what may be the beginning of a call, or an open call.
+    /// Text that is held back: a possible beginning of a call, or an incomplete call.
     held: String,
     open: bool,
 }
 
 impl CallFinder {
-    /// Takes more text; returns what is no part of a call, and the calls that are complete.
+    /// Takes more text. Returns the text outside of calls, and the calls that are complete.
     pub(crate) fn push(&mut self, text: &str) -> (String, Vec<ToolCall>) {
         self.held.push_str(text);
         let (mut out, mut calls) = (String::new(), Vec::new());
@@ -138,7 +138,7 @@ impl CallFinder {
         (out, calls)
     }
 
-    /// No more text comes: what was held back. A call that lacks only its end is one.
+    /// Ends the text and returns what was held back. A call that lacks only its closing tag counts.
     pub(crate) fn finish(&mut self) -> (String, Option<ToolCall>) {
         let held = std::mem::take(&mut self.held);
         match held.strip_prefix(OPEN).and_then(parse) {
@@ -148,7 +148,7 @@ impl CallFinder {
     }
 }
 
-/// Up to where text cannot be the beginning of [`OPEN`].
+/// Length of the text before a possible beginning of [`OPEN`].
 fn certain(text: &str) -> usize {
     let from = text.len().saturating_sub(OPEN.len() - 1);
     (from..text.len())

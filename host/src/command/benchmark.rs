@@ -12,7 +12,7 @@ pub(crate) use worker::Args as WorkerArgs;
 use crate::cache::Cache;
 use crate::error::Result;
 
-/// Measure this machine: EdgeLLM's targets and other engines in turn, answers checked, as a report
+/// Benchmark EdgeLLM's targets and other engines side by side, with checked answers
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
@@ -21,10 +21,10 @@ Examples:
   edgellm benchmark --model smollm2-135m-instruct --targets native --peers llama.cpp --threads 1,2 --minutes 10
   edgellm benchmark compare before/report.json after/report.json
 
-Every engine runs in a process of its own; runs take turns (A B C A B C) after warming up. All of EdgeLLM's
-targets must generate the same tokens from the same logits before a time counts. The report's folder gets
-report.json, report.csv, report.md and report.html; Ctrl-C keeps what was measured. docs/benchmark-report.md
-describes them.")]
+Every engine runs in a process of its own; after a warm-up, runs alternate (A B C A B C). All of EdgeLLM's targets
+must generate the same tokens from the same logits before any time counts. The report consists of report.json,
+report.csv, report.md and report.html, which docs/benchmark-report.md describes. After Ctrl-C it has what was
+measured so far.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,

@@ -1,10 +1,11 @@
 //! `edgellm chat`: a conversation in the terminal.
 
 use crate::args::{ModelArgs, RunArgs, SamplingArgs};
+use crate::atomic_file;
 use crate::cache::{self, Cache};
-use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::interrupt::Listening;
+use crate::model;
 use crate::output;
 use crate::progress::note;
 use crate::prompt;
@@ -13,7 +14,6 @@ use edgellm::sampler::Sampler;
 use edgellm::{Model, Session, TokenId};
 use rustyline::config::Configurer as _;
 use rustyline::error::ReadlineError;
-use std::io::Write as _;
 use std::path::Path;
 
 /// Talk with a model
@@ -53,8 +53,8 @@ Ctrl-C stops an answer.";
 impl Args {
     /// Talks until the user ends it.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let sampler = self.sampling.sampler()?;
-        let model = self.model.open(&self.run, cache)?;
+        let sampler = Sampler::new(self.sampling.options())?;
+        let model = model::load(&self.model, &self.run, cache)?;
         let Some(template) = prompt::template(&model)? else {
             return Err(Error::Usage(format!(
                 "{} has no chat template: use `edgellm generate --raw`, or choose an instruct model",
@@ -229,9 +229,7 @@ impl Chat {
         } else {
             messages.iter().map(|message| format!("{}:\n{}\n\n", message.role, message.content)).collect()
         };
-        let mut draft = Draft::new(path)?;
-        draft.file().write_all(text.as_bytes()).map_err(Error::file("write", path))?;
-        draft.commit()?;
+        atomic_file::write(path, text.as_bytes())?;
         note(&format!("saved {} messages to {}", messages.len(), path.display()));
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::output;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-/// Print completions for a shell
+/// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +19,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Prints them.
+    /// Prints the script.
     pub(crate) fn run(self) -> Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "edgellm", &mut script);

@@ -9,10 +9,10 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Show what this machine offers, and which kernels are chosen and why
+/// Show the features of this machine, and which kernels are used and why
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print one JSON object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -79,7 +79,7 @@ fn examine(cache: Option<&Cache>) -> Report {
             };
             (kernels[index].name, reason)
         }
-        None => ("none", "no kernel runs here".to_string()),
+        None => ("none", "no kernel runs on this CPU".to_string()),
     };
     let features = system::cpu_features().into_iter().map(|(name, present)| Feature { name, present });
     let (memory_bytes, memory_available_bytes) = system::memory_bytes();
@@ -111,20 +111,13 @@ fn describe(report: &Report) -> String {
     line("system", &format!("{} on {}", report.os, report.architecture));
     line("cpu", report.cpu.as_deref().unwrap_or("unknown"));
     let (physical, logical) = (report.physical_cores, report.logical_cores);
-    line(
-        "cores",
-        &format!(
-            "{physical} ({logical} hardware threads); {physical} are used unless --threads says otherwise"
-        ),
-    );
+    line("cores", &format!("{physical} ({logical} hardware threads); --threads defaults to {physical}"));
     let (all, free) = (memory(report.memory_bytes), memory(report.memory_available_bytes));
-    line("memory", &format!("{all}, of which {free} are available"));
+    line("memory", &format!("{all}, {free} available"));
     let huge_pages = match report.huge_pages.as_deref() {
         None => "none on this system",
-        Some("never") => "never given; weights and caches take small pages, which costs speed",
-        Some(_) => {
-            "given to weights and caches, which ask for them; `edgellm info` says how many a model gets"
-        }
+        Some("never") => "disabled; weights and KV caches use small pages, which is slower",
+        Some(_) => "enabled for weights and KV caches; `edgellm info` shows how many a model gets",
     };
     line("huge pages", huge_pages);
     let features: Vec<_> = report
@@ -139,14 +132,14 @@ fn describe(report: &Report) -> String {
         } else if kernel.available {
             "available"
         } else {
-            "not on this CPU"
+            "not supported"
         };
         line("kernel", &format!("{:13} {state}; needs {}", kernel.name, kernel.needs));
     }
     line("why", &format!("{}: {}", report.chosen_kernel, report.reason));
     match &report.cache {
         Some(cache) => line("cache", &cache.display().to_string()),
-        None => line("cache", "none: set EDGELLM_HOME to a folder"),
+        None => line("cache", "none: set EDGELLM_HOME to a directory"),
     }
     text
 }

@@ -3,8 +3,9 @@
 use super::perplexity::{Report as Perplexity, Text};
 use crate::args::{ModelArgs, RunArgs};
 use crate::cache::Cache;
+use crate::compute::compute;
 use crate::error::{Error, Result};
-use crate::{checksum, interrupt, open, output, progress, prompt};
+use crate::{checksum, interrupt, model, output, progress, prompt};
 use edgellm::chat::Message;
 use edgellm::sampler::{Sampler, SamplerOptions};
 use edgellm::{Model, Session};
@@ -20,7 +21,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-/// Measure how good a model is: perplexity, multiple choice, your own questions
+/// Measure the quality of a model: perplexity, multiple choice, your own questions
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,40 +29,40 @@ Examples:
   edgellm evaluate --model smollm2-135m-instruct --task hellaswag.jsonl --task piqa.jsonl --limit 200
   edgellm evaluate --model smollm2-135m-instruct --questions mine.jsonl --json
 
-A task's lines are {\"context\": \"...\", \"choices\": [\" a\", \" b\"], \"label\": 0}, with the space that joins a choice to
-the context; one choice alone is a text to continue, as in LAMBADA. scripts/evaluation/fetch.py gets HellaSwag,
-ARC-Easy, PIQA and LAMBADA. A question's line is {\"question\": \"...\", \"answer\": \"...\"}.")]
+A line of a task is {\"context\": \"...\", \"choices\": [\" a\", \" b\"], \"label\": 0}, including the space between context
+and choice; a single choice is a text to continue, as in LAMBADA. scripts/evaluation/fetch.py downloads HellaSwag,
+ARC-Easy, PIQA and LAMBADA. A line of questions is {\"question\": \"...\", \"answer\": \"...\"}.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// A text, for perplexity as llama.cpp's llama-perplexity computes it
+    /// Text for perplexity, computed as by llama.cpp's llama-perplexity
     #[arg(long, value_name = "PATH")]
     text: Option<PathBuf>,
-    /// Tokens of the text's windows
+    /// Tokens per window of the text
     #[arg(long, short, value_name = "N", default_value_t = 512)]
     context: usize,
-    /// Windows to use, from the start [default: all]
+    /// Use the first N windows [default: all]
     #[arg(long, value_name = "N")]
     chunks: Option<usize>,
-    /// Logits of the same text's scored positions by a model to compare with, as `edgellm perplexity --save-logits` and
-    /// scripts/reference/reference.py write them: adds KL divergence and top-1 agreement
+    /// Logits of a reference model for the same text, from `edgellm perplexity --save-logits` or
+    /// scripts/reference/reference.py: adds KL divergence and top-1 agreement
     #[arg(long, value_name = "PATH", requires = "text")]
     reference_logits: Option<PathBuf>,
-    /// A file of multiple-choice items, scored as lm-evaluation-harness scores them; may be given several times
+    /// File of multiple-choice items, scored as by lm-evaluation-harness; may be repeated
     #[arg(long, value_name = "PATH")]
     task: Vec<PathBuf>,
-    /// A file of questions and answers: exact match and BLEU (as sacrebleu) of what the model answers
+    /// File of questions and answers, for exact match and BLEU (as sacrebleu) of the model's answers
     #[arg(long, value_name = "PATH")]
     questions: Option<PathBuf>,
-    /// Longest answer to a question, in tokens
+    /// Tokens of an answer to a question, at most
     #[arg(long, value_name = "N", default_value_t = 64)]
     max_tokens: usize,
-    /// Use so many lines of each file, from the start [default: all]
+    /// Use the first N lines of each file [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
     run: RunArgs,
-    /// Print one JSON object: model, perplexity, divergence, tasks, questions
+    /// Print a JSON object: model, perplexity, divergence, tasks, questions
     #[arg(long)]
     json: bool,
 }
@@ -94,13 +95,13 @@ impl Args {
         }
         let text = self.text.as_deref().map(|path| Text { path, context: self.context, chunks: self.chunks });
         text.map_or(Ok(()), |text| text.check())?;
-        // All files before the work, so that a wrong one costs none.
+        // Read all files first, so that an invalid one fails early.
         let tasks: Vec<(String, Vec<Item>)> =
             self.task.iter().map(|path| Ok((stem(path), self.items(path)?))).collect::<Result<_>>()?;
         let questions: Option<Vec<Question>> =
             self.questions.as_deref().map(|path| self.lines(path)).transpose()?;
-        let path = self.model.locate(cache)?;
-        let model = open::open(&path, self.run.compute()?, self.run.weights.placement())?;
+        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        let model = model::open(&path, compute(&self.run)?, self.run.weights)?;
         let (bytes, sha256) = checksum::sha256_file(&path)?;
         let mut report = Report {
             schema: "edgellm-evaluation/1",
@@ -152,7 +153,7 @@ impl Args {
     }
 
     fn task(&self, model: &Model, name: &str, items: &[Item]) -> Result<Option<Accuracy>> {
-        // Items are short: a longer context would only take memory.
+        // Items are short; a longer context would only take memory.
         let context = model.config().max_position_embeddings.min(2048);
         let mut session = Session::new(model, self.run.session_options(Some(context)))?;
         let bar = progress::share(items.len() as u64, name);
@@ -199,14 +200,16 @@ impl Args {
     fn items(&self, path: &Path) -> Result<Vec<Item>> {
         let items: Vec<Item> = self.lines(path)?;
         match items.iter().position(|item| item.label >= item.choices.len()) {
-            Some(index) => {
-                Err(Error::Text(format!("{}, line {}: no choice has this label", path.display(), index + 1)))
-            }
+            Some(index) => Err(Error::Text(format!(
+                "{}, line {}: there is no choice with this label",
+                path.display(),
+                index + 1
+            ))),
             None => Ok(items),
         }
     }
 
-    /// A file's lines, each an object.
+    /// The lines of a file, each a JSON object.
     fn lines<T: DeserializeOwned>(&self, path: &Path) -> Result<Vec<T>> {
         let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -220,7 +223,7 @@ impl Args {
     }
 }
 
-/// A task's name: its file's, without the ending.
+/// The name of a task: its file name without the ending.
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -7,8 +7,9 @@ use crate::args::{ModelArgs, RunArgs, SamplingArgs, Target, TargetArgs};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
-use crate::{progress, prompt, system};
+use crate::{model, progress, prompt, system};
 use edgellm::chat::Message;
+use edgellm::sampler::Sampler;
 use edgellm::{Model, Session, TokenId};
 use serde::Serialize;
 use std::io::Read as _;
@@ -104,8 +105,8 @@ impl Args {
 
     /// Runs the model in this program.
     fn native(&self, text: &str, cache: &Cache) -> Result<Report> {
-        let mut sampler = self.sampling.sampler()?;
-        let model = self.model.open(&self.run, cache)?;
+        let mut sampler = Sampler::new(self.sampling.options())?;
+        let model = model::load(&self.model, &self.run, cache)?;
         let prompt = self.prompt_tokens(&model, text)?;
         let mut session = Session::new(&model, self.run.session_options(self.context))?;
         if let Some(room) = session.capacity().checked_sub(prompt.len()) {

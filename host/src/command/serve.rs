@@ -3,12 +3,12 @@
 #[cfg(feature = "plugin")]
 mod plugin;
 
-use crate::args::{RunArgs, Target, TargetArgs, format_parser};
+use crate::args::{Choices, RunArgs, Target, TargetArgs, format_parser, one_of};
 use crate::cache::{Cache, MODEL_SUFFIX};
+use crate::compute::compute;
 use crate::error::{Error, Result};
 use crate::interrupt::Listening;
-use crate::{open, output, system};
-use clap::ValueEnum;
+use crate::{model, output, system};
 use edgellm_quantize::Format;
 use edgellm_server::{ApiKeys, LogFormat, ModelSource, OpenModel, Options, Server};
 use std::path::{Path, PathBuf};
@@ -26,18 +26,18 @@ Examples:
   curl http://127.0.0.1:8080/v1/chat/completions -d '{
     \"messages\": [{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}], \"max_tokens\": 100}'
 
-OpenAI clients take the address http://127.0.0.1:8080/v1 and any API key, or one of the server's.
-http://127.0.0.1:8080/ is a page to talk to the models, /docs lists the endpoints and lets you try them;
-/health and /metrics are for machines. Ctrl-C or SIGTERM finishes what is under way and ends the server.")]
+OpenAI clients use the base URL http://127.0.0.1:8080/v1 and any API key, or one of yours if there are any.
+http://127.0.0.1:8080/ is a chat page, and /docs lists the endpoints and lets you try them; /health and /metrics
+are for monitoring. Ctrl-C or SIGTERM finishes running requests and ends the server.")]
 pub(crate) struct Args {
-    /// A name that `edgellm list` shows, or the path of a model; may be given several times. Requests
-    /// choose by the name, or by the file's name without its ending
+    /// A name that `edgellm list` shows, or the path of a model; may be repeated. Requests refer to a model by
+    /// this name, or by its file name without the ending
     #[arg(long, short, value_name = "NAME|PATH", required = true)]
     model: Vec<String>,
-    /// What to convert models to, where they are not .tmac2.bin files yet [default: int4]
+    /// Format to convert models to, unless they are .tmac2.bin files [default: int4]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     format: Option<Format>,
-    /// Models in memory at the same time; the one used longest ago makes room [default: all]
+    /// Models in memory at the same time; the least recently used one makes room [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     max_loaded: Option<u32>,
     #[command(flatten)]
@@ -48,13 +48,13 @@ pub(crate) struct Args {
     network: NetworkArgs,
     #[command(flatten)]
     limits: LimitArgs,
-    /// How lines of the log look
-    #[arg(long, value_enum, default_value_t = LogFormatArg::Text)]
-    log_format: LogFormatArg,
-    /// What is logged: error, warn, info, debug or off
+    /// Format of log lines
+    #[arg(long, default_value = "text", value_parser = one_of(LOG_FORMATS))]
+    log_format: LogFormat,
+    /// Level of the log: error, warn, info, debug or off
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "off"])]
     log_level: String,
-    /// Log prompts and answers too, which are private otherwise
+    /// Log prompts and answers, too
     #[arg(long)]
     log_prompts: bool,
 }
@@ -62,97 +62,108 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network and access")]
 struct NetworkArgs {
-    /// Address to listen on; 0.0.0.0 lets other machines in
+    /// Address to listen on; 0.0.0.0 admits other machines
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     host: String,
-    /// Port; 0 takes any that is free
+    /// Port to listen on; 0 takes any free port
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     port: u16,
-    /// Only let in who has a key of this file, one a line. The variable EDGELLM_API_KEYS does the same
+    /// Require one of the API keys in this file, one per line. EDGELLM_API_KEYS can hold keys, too
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// Requests a minute of each key, or of each address where there are no keys [default: no limit]
+    /// Requests per minute for each API key, or for each address if there are no keys [default: no limit]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     rate_limit: Option<u32>,
-    /// Take a client's address from X-Forwarded-For, which your reverse proxy must set
+    /// Take the client's address from X-Forwarded-For, which your reverse proxy must set
     #[arg(long)]
     trust_proxy: bool,
-    /// Let the web pages of this origin use the server, as https://chat.example.org; may be given several
-    /// times, and * means all
+    /// Allow web pages of this origin to use the server, such as https://chat.example.org; may be repeated, and *
+    /// allows all
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
-    /// Let clients download the models' files, as the page at / does to run them in the browser
+    /// Allow clients to download the model files, as the page at / does to run them in the browser
     #[arg(long)]
     allow_download: bool,
-    /// Connections at the same time; more wait
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_one())]
+    /// Open connections; further ones wait
+    #[arg(long, value_name = "N", default_value_t = count(defaults().max_connections), value_parser = at_least_one())]
     max_connections: u32,
-    /// Largest body of a request, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Size limit of request bodies, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = count(defaults().max_body >> 20), value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_body: u32,
-    /// Seconds in which a client must send its request and accept pieces of its answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = at_least_one())]
+    /// Time limit for clients to send a request, and to accept each piece of an answer
+    #[arg(long, value_name = "SECONDS", default_value_t = seconds(defaults().client_timeout), value_parser = at_least_one())]
     client_timeout: u32,
-    /// Seconds that ending the server waits for requests under way
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    /// Time limit for running requests to finish when the server shuts down
+    #[arg(long, value_name = "SECONDS", default_value_t = seconds(defaults().drain_timeout))]
     drain_timeout: u32,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
-    /// Most tokens of a prompt and its answer together, where the model allows as many
-    #[arg(long, short, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2..))]
+    /// Tokens of a prompt and its answer, at most; the limit of the model where that is smaller
+    #[arg(long, short, value_name = "N", default_value_t = count(defaults().context), value_parser = clap::value_parser!(u32).range(2..))]
     context: u32,
-    /// Most tokens of an answer [default: what the context leaves]
+    /// Tokens of an answer, at most [default: as many as the context has room for]
     #[arg(long, short = 'n', value_name = "N", value_parser = at_least_one())]
     max_tokens: Option<u32>,
-    /// Answers that a model writes at the same time; they share each pass over the weights
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one())]
+    /// Sequences that a model generates at the same time, in shared forward passes
+    #[arg(long, value_name = "N", default_value_t = count(defaults().parallel), value_parser = at_least_one())]
     parallel: u32,
-    /// Requests that wait for their turn; more are refused with 503
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one())]
+    /// Requests that wait in the queue; further ones are refused with 503
+    #[arg(long, value_name = "N", default_value_t = count(defaults().queue), value_parser = at_least_one())]
     queue: u32,
-    /// Texts of one request: answers (n) times prompts, or inputs of an embedding
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = at_least_one())]
+    /// Choices (n) times prompts of a request, or inputs of an embedding
+    #[arg(long, value_name = "N", default_value_t = count(defaults().max_choices), value_parser = at_least_one())]
     max_choices: u32,
-    /// Prompt tokens processed beside one token of every answer under way: fewer give steadier streams,
-    /// more a sooner first token under load
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one())]
+    /// Prompt tokens processed in a step that also decodes: fewer make streams steadier, more bring the first token
+    /// sooner under load
+    #[arg(long, value_name = "N", default_value_t = count(defaults().prefill_chunk), value_parser = at_least_one())]
     prefill_chunk: u32,
-    /// Memory for keys and values of each model, in MiB [default: a quarter of the machine's]
+    /// Memory for the KV caches of each model, in MiB [default: a quarter of the machine's memory]
     #[arg(long, value_name = "MIB", value_parser = at_least_one())]
     kv_memory: Option<u32>,
-    /// Part of it that keeps finished conversations, so that their next turn is quick, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    /// Part of it for the prefix cache, which speeds up the next turn of a chat, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = mebibytes(defaults().prefix_memory))]
     prefix_memory: u32,
-    /// Seconds after which an answer is ended where it is, or a request that still waits is refused
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = at_least_one())]
+    /// Time limit of a request: its answer is cut off, or it is refused if it is still in the queue
+    #[arg(long, value_name = "SECONDS", default_value_t = seconds(defaults().request_timeout), value_parser = at_least_one())]
     request_timeout: u32,
 }
 
-/// [`LogFormat`] on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormatArg {
-    /// For people
-    Text,
-    /// One object a line
-    Json,
+const LOG_FORMATS: Choices<LogFormat> =
+    &[("text", LogFormat::Text, "For people"), ("json", LogFormat::Json, "One JSON object per line")];
+
+/// The server's own defaults, which are those of the command line.
+fn defaults() -> Options {
+    Options::default()
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn mebibytes(bytes: u64) -> u32 {
+    u32::try_from(bytes >> 20).unwrap_or(u32::MAX)
+}
+
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
 }
 
-/// How often a request to end is looked for.
+/// How often the server checks whether it was interrupted.
 const INTERRUPT_POLL: Duration = Duration::from_millis(50);
-/// Threads that read requests and write answers: the models have the others.
+/// Threads that read requests and write answers; the models use the others.
 const IO_THREADS: usize = 2;
 
 /// Opens a model, for the server.
 type Open = Box<dyn Fn() -> std::result::Result<OpenModel, String> + Send + Sync>;
 
-/// Makes what opens the model file at a path.
+/// Creates the function that opens the model file at a path.
 type Opener = Box<dyn Fn(&Path) -> Open>;
 
 impl Args {
@@ -163,18 +174,14 @@ impl Args {
         let sources =
             self.model.iter().map(|model| self.source(model, &*opener, cache)).collect::<Result<Vec<_>>>()?;
         let server = Server::new(sources, options, keys).map_err(|error| Error::Usage(error.to_string()))?;
-        let format = match self.log_format {
-            LogFormatArg::Text => LogFormat::Text,
-            LogFormatArg::Json => LogFormat::Json,
-        };
-        edgellm_server::init_logs(format, &self.log_level);
+        edgellm_server::init_logs(self.log_format, &self.log_level);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(IO_THREADS)
             .enable_all()
             .build()
             .map_err(|source| Error::Stream { action: "start the server's threads", source })?;
         let result = runtime.block_on(self.serve(server));
-        // Whoever is left had the time to end.
+        // Whatever is still running had its time to finish.
         runtime.shutdown_background();
         result
     }
@@ -193,7 +200,7 @@ impl Args {
             while !listening.raised() {
                 tokio::time::sleep(INTERRUPT_POLL).await;
             }
-            // The next one ends the program at once.
+            // The next interrupt ends the program at once.
             drop(listening);
         };
         let mut outcome = Ok(());
@@ -213,15 +220,15 @@ impl Args {
         outcome
     }
 
-    /// What makes functions that open model files where they are to run.
+    /// Creates functions that open model files on the chosen target.
     fn opener(&self, cache: &Cache) -> Result<Opener> {
         match self.target.target {
             Target::Native => {
-                let (compute, placement) = (self.run.compute()?, self.run.weights.placement());
+                let (compute, placement) = (compute(&self.run)?, self.run.weights);
                 Ok(Box::new(move |path| {
                     let (path, compute) = (path.to_path_buf(), compute.clone());
                     Box::new(move || {
-                        let model = open::open(&path, compute.clone(), placement);
+                        let model = model::open(&path, compute.clone(), placement);
                         model.map(OpenModel::from).map_err(|error| error.one_line())
                     })
                 }))
@@ -241,7 +248,7 @@ impl Args {
     }
 
     fn source(&self, model: &str, opener: &dyn Fn(&Path) -> Open, cache: &Cache) -> Result<ModelSource> {
-        let path = open::locate(model, self.format, cache)?;
+        let path = model::prepare(model, self.format, cache)?;
         let options = self.run.session_options(None);
         Ok(ModelSource {
             id: id(model, &path),
@@ -255,9 +262,9 @@ impl Args {
 
     fn options(&self) -> Options {
         let (network, limits) = (&self.network, &self.limits);
-        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        let mebibytes = |count: u32| u64::from(count) << 20;
-        let quarter = || system::memory_bytes().0.map_or(2 << 30, |all| all / 4);
+        let time = |seconds: u32| Duration::from_secs(seconds.into());
+        let bytes = |mebibytes: u32| u64::from(mebibytes) << 20;
+        let quarter = || system::memory_bytes().0.map_or(defaults().kv_memory, |all| all / 4);
         // A sandbox has 4 GiB for the model and all of its sessions.
         let most = if self.target.target == Target::Plugin { 2 << 30 } else { u64::MAX };
         Options {
@@ -266,12 +273,12 @@ impl Args {
             parallel: limits.parallel as usize,
             queue: limits.queue as usize,
             prefill_chunk: limits.prefill_chunk as usize,
-            kv_memory: limits.kv_memory.map_or_else(quarter, mebibytes).min(most),
-            prefix_memory: mebibytes(limits.prefix_memory),
+            kv_memory: limits.kv_memory.map_or_else(quarter, bytes).min(most),
+            prefix_memory: bytes(limits.prefix_memory),
             max_loaded: self.max_loaded.map_or(usize::MAX, |most| most as usize),
-            request_timeout: seconds(limits.request_timeout),
-            client_timeout: seconds(network.client_timeout),
-            drain_timeout: seconds(network.drain_timeout),
+            request_timeout: time(limits.request_timeout),
+            client_timeout: time(network.client_timeout),
+            drain_timeout: time(network.drain_timeout),
             max_connections: network.max_connections as usize,
             max_body: (network.max_body as usize) << 20,
             max_choices: limits.max_choices as usize,
@@ -284,7 +291,7 @@ impl Args {
 }
 
 impl NetworkArgs {
-    /// The keys of the file and of the environment.
+    /// The API keys in the file and in the environment.
     fn keys(&self) -> Result<ApiKeys> {
         let mut text = std::env::var("EDGELLM_API_KEYS").unwrap_or_default().replace([',', ' '], "\n");
         let wanted = self.api_key_file.is_some() || !text.trim().is_empty();
@@ -294,16 +301,16 @@ impl NetworkArgs {
         }
         let keys = ApiKeys::parse(&text);
         if wanted && keys.is_empty() {
-            // An empty list would let everybody in.
+            // An empty list would admit everybody.
             return Err(Error::Usage(
-                "there is no key in the list of API keys: add one, or leave the list out".into(),
+                "the list of API keys is empty: add a key, or leave out the list".into(),
             ));
         }
         Ok(keys)
     }
 }
 
-/// What requests call a model: its name, or the file's without its ending.
+/// The name of a model in requests: its own, or its file name without the ending.
 fn id(model: &str, path: &Path) -> String {
     if crate::catalogue::find(model).is_some() {
         return model.to_string();

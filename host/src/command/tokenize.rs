@@ -3,7 +3,7 @@
 use crate::args::ModelArgs;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::open;
+use crate::model;
 use crate::output;
 use edgellm::tokenizer::Tokenizer;
 use edgellm::{Compute, TokenId};
@@ -12,26 +12,26 @@ use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Show how a model cuts text into tokens
+/// Tokenize text
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   edgellm tokenize --model smollm2-135m-instruct --text \"Hello, world\"
   edgellm tokenize --model smollm2-135m-instruct --file lines.txt
 
-Special tokens written in the text, such as <|im_end|>, become those tokens. The tokens that the model
-wants around every text (Llama's <|begin_of_text|>) are added.")]
+Special tokens in the text, such as <|im_end|>, are recognized. Those that the model expects around every
+text, such as Llama's <|begin_of_text|>, are added.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The text
+    /// Text to tokenize
     #[arg(long, value_name = "TEXT", required_unless_present = "file", conflicts_with = "file")]
     text: Option<String>,
-    /// A file of lines, each tokenized by itself and printed as one JSON array of ids. Only a line feed ends
-    /// a line; bytes that are no UTF-8 become U+FFFD
+    /// File of lines to tokenize one by one, each printed as a JSON array of ids. Only a line feed ends a line;
+    /// invalid UTF-8 becomes U+FFFD
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// With --text: print one JSON array of ids instead of a table
+    /// With --text: print a JSON array of ids instead of a table
     #[arg(long)]
     json: bool,
 }
@@ -39,7 +39,8 @@ pub(crate) struct Args {
 impl Args {
     /// Prints the tokens.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let model = open::open(&self.model.locate(cache)?, Compute::default(), Placement::Mapped)?;
+        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        let model = model::open(&path, Compute::default(), Placement::Mapped)?;
         let tokenizer = model.tokenizer();
         match (&self.text, &self.file) {
             (_, Some(file)) => lines(tokenizer, file),

@@ -1,5 +1,5 @@
-//! Downloading files over HTTP: resumed where the server allows it, repeated where the network fails, and
-//! believed only if the checksum agrees.
+//! Downloading files over HTTP: resumed if the server supports it, retried if the network fails, and verified by
+//! checksum.
 
 use crate::checksum::{Checksum, Hasher, hash_file};
 use crate::error::{Error, Result};
@@ -10,16 +10,16 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 
-/// Tries in a row without a new byte before a download is given up.
+/// Consecutive attempts without a new byte until a download fails.
 const ATTEMPTS: u32 = 5;
-/// Wait before the second try; doubled for each further one.
+/// Wait before the second attempt; doubled for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// Longest wait, whatever a server asks for.
+/// The longest wait, whatever a server asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Largest answer of an API.
+/// Size limit of an API response.
 const API_LIMIT: u64 = 8 << 20;
 
-/// A file on a server, and what it must be.
+/// A file on a server, with its expected length and checksum.
 pub(super) struct RemoteFile<'a> {
     pub(super) url: String,
     pub(super) name: &'a str,
@@ -27,20 +27,20 @@ pub(super) struct RemoteFile<'a> {
     pub(super) checksum: Checksum,
 }
 
-/// Turns a status that no retry will change into an error for the user.
+/// Turns a status that no retry can change into an error for the user.
 pub(super) type Explain<'a> = dyn Fn(StatusCode, &HeaderMap) -> Option<Error> + 'a;
 
-/// An HTTP client with time limits and patience.
+/// An HTTP client with timeouts and retries.
 pub(super) struct Client {
     agent: Agent,
     authorization: Option<String>,
 }
 
-/// What a failed try means.
+/// How an attempt failed.
 enum Failure {
-    /// Try again, after the time the server asked for if it did.
+    /// Retry, after the time that the server asked for, if any.
     Again { problem: String, wait: Option<Duration> },
-    /// No use.
+    /// A retry would not help.
     Final(Error),
 }
 
@@ -51,7 +51,7 @@ impl Failure {
 }
 
 impl Client {
-    /// A client that sends `token` to the host it asks, never to one it is redirected to, and gives up on a
+    /// A client that sends `token` to the requested host only, never after a redirect to another one, and gives up on a
     /// server that is silent for `patience`.
     pub(super) fn new(token: Option<&str>, patience: Duration) -> Self {
         let config = Agent::config_builder()
@@ -66,10 +66,10 @@ impl Client {
         Client { agent: config.new_agent(), authorization: token.map(|token| format!("Bearer {token}")) }
     }
 
-    /// The body of a small text.
+    /// Downloads a small text.
     ///
     /// # Errors
-    /// If the server says no, or the network fails again and again.
+    /// If the server refuses, or the network fails repeatedly.
     pub(super) fn text(&self, url: &str, explain: &Explain<'_>) -> Result<String> {
         self.patiently(url, || {
             let response = self.get(url, 0, explain)?;
@@ -83,12 +83,12 @@ impl Client {
         })
     }
 
-    /// Downloads `file` to `target`, by way of `part`, which survives failures. `progress` is told how many
-    /// bytes are there.
+    /// Downloads `file` to `target` by way of `part`, which survives failures. `progress` is called with the number of
+    /// bytes so far.
     ///
     /// # Errors
-    /// If the server says no, the network fails again and again, the disk is full, or the bytes are not what
-    /// they should be; then they are removed.
+    /// If the server refuses, the network fails repeatedly, the disk is full, or the file is damaged, in which case it
+    /// is removed.
     pub(super) fn download(
         &self,
         file: &RemoteFile<'_>,
@@ -105,7 +105,7 @@ impl Client {
             best = best.max(download.have);
             match outcome {
                 Ok(()) => Ok(((), true)),
-                // A try that brought something new does not count as a failed one.
+                // An attempt that made progress does not count as failed.
                 Err(Failure::Again { .. }) if gained => Ok(((), false)),
                 Err(failure) => Err(failure),
             }
@@ -113,7 +113,7 @@ impl Client {
         download.complete(target)
     }
 
-    /// Calls `attempt` until it is done (`true`), failing for good, or without progress too often.
+    /// Calls `attempt` until it is done (`true`), fails for good, or makes no progress too often.
     fn patiently<T>(
         &self,
         url: &str,
@@ -140,7 +140,7 @@ impl Client {
         }
     }
 
-    /// Asks for `url` from byte `from` on. Statuses that a later try may change become [`Failure::Again`].
+    /// Requests `url` from byte `from` on. Statuses that a retry may change become [`Failure::Again`].
     fn get(
         &self,
         url: &str,
@@ -179,7 +179,7 @@ fn unexpected(url: &str, status: StatusCode) -> Failure {
     Failure::Final(Error::Server { url: url.to_string(), problem: format!("the server answered {status}") })
 }
 
-/// A file on its way.
+/// A download in progress.
 struct Download<'a> {
     remote: &'a RemoteFile<'a>,
     part: &'a Path,
@@ -189,7 +189,7 @@ struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    /// Takes up what an earlier run left.
+    /// Resumes what an earlier run left.
     fn open(remote: &'a RemoteFile<'a>, part: &'a Path) -> Result<Self> {
         let mut hasher = Hasher::like(&remote.checksum, remote.length);
         let mut have = if part.exists() { hash_file(part, &mut hasher)? } else { 0 };
@@ -210,7 +210,7 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// One request for what is missing.
+    /// Makes one request for what is missing.
     fn step(
         &mut self,
         client: &Client,
@@ -223,11 +223,11 @@ impl<'a> Download<'a> {
         let response = client.get(&self.remote.url, self.have, explain)?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT if range_start(response.headers()) == Some(self.have) => {}
-            // The server ignored the range, or it has another idea of the file.
+            // The server ignored the range.
             StatusCode::OK => self.restart().map_err(Failure::Final)?,
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 self.restart().map_err(Failure::Final)?;
-                return Err(Failure::again("the server answered with another part of the file"));
+                return Err(Failure::again("the server returned another part of the file"));
             }
             status => return Err(unexpected(&self.remote.url, status)),
         }
@@ -255,7 +255,7 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// Verifies the file and puts it at its place.
+    /// Verifies the file and moves it to `target`.
     fn complete(self, target: &Path) -> Result<()> {
         let Download { remote, part, file, hasher, have } = self;
         let actual = hasher.finish();
@@ -274,7 +274,7 @@ impl<'a> Download<'a> {
     }
 }
 
-/// The first byte's number in `Content-Range: bytes 5-9/10`.
+/// The offset of the first byte in `Content-Range: bytes 5-9/10`.
 fn range_start(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()

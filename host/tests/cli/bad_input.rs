@@ -128,7 +128,7 @@ fn no_such_thing() {
     on(&["--context", "0"]).failed_in_one_line(&["context of 0"]);
     on(&["--context", "999999999"]).failed_in_one_line(&["context of 999999999"]);
     on(&["--stop", ""]).failed_in_one_line(&["stop"]);
-    on(&["--format", "int8"]).failed_in_one_line(&["converted already"]);
+    on(&["--format", "int8"]).failed_in_one_line(&["already converted"]);
     let empty = place.run(&["generate", "--model", "m.tmac2.bin", "--raw", "--prompt", ""]);
     empty.failed_in_one_line(&["prompt is empty"]);
     let system = place.run(&["generate", "--model", "m.tmac2.bin", "--system", "a", "--prompt", "b"]);

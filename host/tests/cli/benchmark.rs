@@ -188,8 +188,8 @@ fn unreasonable_wishes_are_refused() {
         let command = [&["benchmark", "--model", "model.tmac2.bin"][..], more].concat();
         place.run(&command).failed_with(words);
     };
-    refused(&["--targets", "nativ"], &["no target \"nativ\"", "browser"]);
-    refused(&["--peers", "gpt"], &["no peer \"gpt\"", "llama.cpp"]);
+    refused(&["--targets", "nativ"], &["unknown target \"nativ\"", "browser"]);
+    refused(&["--peers", "gpt"], &["unknown peer \"gpt\"", "llama.cpp"]);
     refused(&["--generate", "0"], &["--generate must be at least 1"]);
     fs::write(place.path("no.json"), "{}").unwrap();
     place.run(&["benchmark", "compare", "no.json", "no.json"]).failed_with(&["no.json is no report"]);

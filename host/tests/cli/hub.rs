@@ -104,7 +104,7 @@ fn a_model_is_pulled_once_and_removed() {
 
     place.run(&["rm", NAME]).succeeded();
     assert!(!model_folder(&place).exists());
-    place.run(&["rm", NAME]).failed_in_one_line(&["nothing to remove"]);
+    place.run(&["rm", NAME]).failed_in_one_line(&["is not in the cache"]);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn an_interrupted_pull_goes_on_where_it_stopped() {
         })
     });
     let place = Place::new();
-    pull(&place, &server).failed_with(&["cannot download", "tried 5 times", "run this again"]);
+    pull(&place, &server).failed_with(&["cannot download", "after 5 attempts", "run this again"]);
     assert!(!model_folder(&place).join("source").exists());
     broken.store(0, Ordering::SeqCst);
     let before = server.requests().len();
@@ -175,7 +175,7 @@ fn a_wrong_checksum_is_refused_and_the_file_removed() {
             })
         });
         let place = Place::new();
-        pull(&place, &server).failed_with(&[name, kind, "was promised"]);
+        pull(&place, &server).failed_with(&[name, kind, "is damaged"]);
         let left = names(&model_folder(&place).join("partial"));
         assert!(!left.iter().any(|left| left.starts_with(name)), "{left:?}");
         assert!(!model_folder(&place).join("source").exists());
@@ -188,7 +188,7 @@ fn a_longer_file_is_refused() {
         is_weights(request).then(|| Reply::new("200 OK", [weights(), vec![0; 70_000]].concat()))
     });
     let place = Place::new();
-    pull(&place, &server).failed_with(&[WEIGHTS, "300000 were promised"]);
+    pull(&place, &server).failed_with(&[WEIGHTS, "instead of 300000"]);
     assert!(!names(&model_folder(&place).join("partial")).contains(&format!("{WEIGHTS}.part")));
 }
 

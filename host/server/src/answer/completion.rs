@@ -1,110 +1,102 @@
-//! Answers of `/v1/completions`.
+//! The JSON of `/v1/completions`.
 
-use super::{Answer, Tally, finish_reason, spelling};
+use super::format::{Format, GeneratedToken, Head};
+use super::spelling::spelling;
 use crate::api::completions::{Completion, CompletionChoice, CompletionLogprobs};
-use crate::scheduler::{Event, TokenLogprobs};
+use crate::api::usage::Usage;
+use crate::registry::Loaded;
+use crate::scheduler::TokenLogprobs;
 use edgellm::TokenId;
 
-/// A plain completion.
+/// Plain completions.
 #[derive(Debug)]
-pub(crate) struct CompletionAnswer {
-    pub(crate) id: String,
-    pub(crate) created: u64,
-    pub(crate) tally: Tally,
-    choices: Vec<Choice>,
-}
+pub(crate) struct CompletionFormat(Vec<State>);
 
-/// One of the continuations, so far.
-#[derive(Debug, Default)]
-struct Choice {
-    /// The prompt, where it is to be given too and was not yet.
+/// The state of one choice.
+#[derive(Debug)]
+struct State {
+    /// The prompt, if the answer repeats it and has not yet.
     echo: Option<String>,
-    /// Characters given.
+    /// Characters written.
     length: usize,
 }
 
-impl CompletionAnswer {
-    /// One choice for each of `echoes`, which are the prompts where they are to be given too.
-    pub(crate) fn new(id: String, created: u64, tally: Tally, echoes: Vec<Option<String>>) -> Self {
-        let choices = echoes
-            .into_iter()
-            .map(|echo| Choice { length: echo.as_ref().map_or(0, |echo| echo.chars().count()), echo })
-            .collect();
-        CompletionAnswer { id, created, tally, choices }
-    }
-
-    fn piece(&self, choice: Option<CompletionChoice>) -> Completion {
-        Completion {
-            id: self.id.clone(),
-            object: "text_completion",
-            created: self.created,
-            model: self.tally.model.id.clone(),
-            choices: choice.into_iter().collect(),
-            usage: None,
-        }
-    }
-
-    fn logprobs(&self, id: TokenId, offset: usize, logprobs: TokenLogprobs) -> CompletionLogprobs {
-        let text = |id| spelling(&self.tally.model, id).0;
-        CompletionLogprobs {
-            tokens: vec![text(id)],
-            token_logprobs: vec![logprobs.logprob],
-            top_logprobs: vec![logprobs.top.into_iter().map(|(id, logprob)| (text(id), logprob)).collect()],
-            text_offset: vec![offset],
-        }
+impl CompletionFormat {
+    /// One choice for each of `echoes`: the prompts that answers begin with, if any.
+    pub(crate) fn new(echoes: Vec<Option<String>>) -> Self {
+        let state = |echo: Option<String>| State {
+            length: echo.as_ref().map_or(0, |echo| echo.chars().count()),
+            echo,
+        };
+        CompletionFormat(echoes.into_iter().map(state).collect())
     }
 }
 
-impl Answer for CompletionAnswer {
+/// The log probabilities of one token.
+fn token_logprobs(model: &Loaded, id: TokenId, offset: usize, logprobs: TokenLogprobs) -> CompletionLogprobs {
+    let text = |id| spelling(model, id).0;
+    CompletionLogprobs {
+        tokens: vec![text(id)],
+        token_logprobs: vec![logprobs.logprob],
+        top_logprobs: vec![logprobs.top.into_iter().map(|(id, logprob)| (text(id), logprob)).collect()],
+        text_offset: vec![offset],
+    }
+}
+
+impl Format for CompletionFormat {
+    type Delta = CompletionChoice;
+    type Choice = CompletionChoice;
     type Piece = Completion;
     type Whole = Completion;
 
-    fn pieces(&mut self, event: Event) -> Vec<Completion> {
-        let choice = match event {
-            Event::Token { index, id, text, logprobs } => {
-                let Some(choice) = self.choices.get_mut(index) else { return Vec::new() };
-                let offset = choice.length;
-                choice.length += text.chars().count();
-                let text = choice.echo.take().unwrap_or_default() + &text;
-                let logprobs = logprobs.map(|logprobs| self.logprobs(id, offset, logprobs));
-                if text.is_empty() && logprobs.is_none() {
-                    return Vec::new();
-                }
-                CompletionChoice { index, text, logprobs, finish_reason: None }
-            }
-            Event::Finished { index, reason, .. } => {
-                let finish_reason = Some(finish_reason(reason));
-                CompletionChoice { index, text: String::new(), logprobs: None, finish_reason }
-            }
-            Event::Started { .. } | Event::Embedded { .. } | Event::Failed(_) => return Vec::new(),
-        };
-        vec![self.piece(Some(choice))]
+    const ID: &'static str = "cmpl";
+
+    fn choices(&self) -> usize {
+        self.0.len()
     }
 
-    fn usage_piece(&self) -> Completion {
-        Completion { usage: Some(self.tally.usage()), ..self.piece(None) }
+    fn token(&mut self, model: &Loaded, index: usize, token: GeneratedToken) -> Option<CompletionChoice> {
+        let GeneratedToken { id, text, logprobs } = token;
+        let state = self.0.get_mut(index)?;
+        let offset = state.length;
+        state.length += text.chars().count();
+        let text = state.echo.take().unwrap_or_default() + &text;
+        let logprobs = logprobs.map(|logprobs| token_logprobs(model, id, offset, logprobs));
+        let silent = text.is_empty() && logprobs.is_none();
+        (!silent).then_some(CompletionChoice { index, text, logprobs, finish_reason: None })
     }
 
-    fn whole(self, pieces: Vec<Completion>) -> Completion {
-        let mut choices: Vec<CompletionChoice> = (0..self.choices.len())
-            .map(|index| CompletionChoice { index, text: String::new(), logprobs: None, finish_reason: None })
-            .collect();
-        for piece in pieces.into_iter().flat_map(|piece| piece.choices) {
-            let Some(choice) = choices.get_mut(piece.index) else { continue };
-            choice.text.push_str(&piece.text);
-            if let Some(more) = piece.logprobs {
-                let all = choice.logprobs.get_or_insert_default();
-                all.tokens.extend(more.tokens);
-                all.token_logprobs.extend(more.token_logprobs);
-                all.top_logprobs.extend(more.top_logprobs);
-                all.text_offset.extend(more.text_offset);
-            }
-            choice.finish_reason = piece.finish_reason.or(choice.finish_reason);
+    fn finished(&mut self, index: usize, reason: &'static str) -> Vec<CompletionChoice> {
+        vec![CompletionChoice { finish_reason: Some(reason), ..Self::choice(index) }]
+    }
+
+    fn piece(head: Head, delta: Option<CompletionChoice>, usage: Option<Usage>) -> Completion {
+        let Head { id, created, model } = head;
+        let choices = delta.into_iter().collect();
+        Completion { id, object: "text_completion", created, model, choices, usage }
+    }
+
+    fn choice(index: usize) -> CompletionChoice {
+        CompletionChoice { index, text: String::new(), logprobs: None, finish_reason: None }
+    }
+
+    fn index(delta: &CompletionChoice) -> usize {
+        delta.index
+    }
+
+    fn append(choice: &mut CompletionChoice, delta: CompletionChoice) {
+        choice.text.push_str(&delta.text);
+        if let Some(more) = delta.logprobs {
+            let all = choice.logprobs.get_or_insert_default();
+            all.tokens.extend(more.tokens);
+            all.token_logprobs.extend(more.token_logprobs);
+            all.top_logprobs.extend(more.top_logprobs);
+            all.text_offset.extend(more.text_offset);
         }
-        Completion { choices, ..self.usage_piece() }
+        choice.finish_reason = delta.finish_reason.or(choice.finish_reason);
     }
 
-    fn tally(&mut self) -> &mut Tally {
-        &mut self.tally
+    fn whole(head: Head, choices: Vec<CompletionChoice>, usage: Usage) -> Completion {
+        Completion { choices, ..Self::piece(head, None, Some(usage)) }
     }
 }

@@ -1,6 +1,7 @@
 //! An answer as server-sent events.
 
-use super::Answer;
+use super::builder::AnswerBuilder;
+use super::format::Format;
 use crate::error::ApiError;
 use crate::scheduler::Event;
 use axum::body::Bytes;
@@ -14,36 +15,36 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-/// Silence after which a comment is sent, so that proxies keep the connection and a dead one is found out.
+/// After this much silence a comment is sent, so that proxies keep the connection open and a dead one is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// A response's body that writes an answer as its events come. When the client goes away it is dropped, and with it
-/// the channel's end that keeps the sequences alive.
+/// A response body that writes an answer as its events arrive. It is dropped when the client disconnects, which closes
+/// the channel and so cancels the sequences.
 #[derive(Debug)]
-pub(crate) struct EventStream<A> {
-    answer: A,
+pub(crate) struct EventStream<F> {
+    answer: AnswerBuilder<F>,
     events: UnboundedReceiver<Event>,
-    /// The event that told that work has begun.
+    /// The first event, which [`EventStream::begin`] waited for.
     first: Option<Event>,
     include_usage: bool,
     keep_alive: Interval,
     ended: bool,
 }
 
-impl<A: Answer> EventStream<A> {
-    /// Waits until work on the answer begins, so that what fails before that has its own status.
+impl<F: Format> EventStream<F> {
+    /// Waits for the first event, so that a request that fails before it begins gets an error status.
     ///
     /// # Errors
     /// If the job failed.
     pub(crate) async fn begin(
-        answer: A,
+        answer: AnswerBuilder<F>,
         mut events: UnboundedReceiver<Event>,
         include_usage: bool,
     ) -> Result<Response, ApiError> {
         let first = match events.recv().await {
             Some(Event::Failed(failure)) => return Err(failure.into()),
             Some(event) => event,
-            None => return Err(ApiError::internal("the model's thread has ended: see the server's log")),
+            None => return Err(ApiError::scheduler_gone()),
         };
         let mut keep_alive = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -53,25 +54,24 @@ impl<A: Answer> EventStream<A> {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        // nginx would hold the pieces back.
+        // nginx would buffer the response.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         Ok(response)
     }
 
-    /// What an event adds to the stream.
+    /// Appends what an event adds to the stream.
     fn write(&mut self, event: Option<Event>, out: &mut Vec<u8>) {
         match event {
-            None => self.fail(&ApiError::internal("the model's thread has ended: see the server's log"), out),
+            None => self.fail(&ApiError::scheduler_gone(), out),
             Some(Event::Failed(failure)) => self.fail(&failure.into(), out),
             Some(event) => {
-                self.answer.tally().count(&event);
                 self.answer.pieces(event).iter().for_each(|piece| data(piece, out));
-                if self.answer.tally().open == 0 {
+                if self.answer.tally.open == 0 {
                     if self.include_usage {
                         data(&self.answer.usage_piece(), out);
                     }
                     out.extend_from_slice(b"data: [DONE]\n\n");
-                    self.answer.tally().outcome = "complete";
+                    self.answer.tally.outcome = "complete";
                     self.ended = true;
                 }
             }
@@ -80,7 +80,7 @@ impl<A: Answer> EventStream<A> {
 
     fn fail(&mut self, error: &ApiError, out: &mut Vec<u8>) {
         data(&error.body(), out);
-        self.answer.tally().outcome = "failed";
+        self.answer.tally.outcome = "failed";
         self.ended = true;
     }
 }
@@ -95,7 +95,7 @@ fn data(piece: &impl serde::Serialize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
-impl<A: Answer> Body for EventStream<A> {
+impl<F: Format> Body for EventStream<F> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -108,7 +108,7 @@ impl<A: Answer> Body for EventStream<A> {
         if let Some(first) = this.first.take() {
             this.write(Some(first), &mut out);
         }
-        // All that is there goes into one frame.
+        // Everything that is available goes into one frame.
         while !this.ended {
             match this.events.poll_recv(context) {
                 Poll::Ready(event) => this.write(event, &mut out),

@@ -1,8 +1,9 @@
-//! `/v1/chat/completions` on the wire.
+//! JSON of `/v1/chat/completions`.
 
-use super::Usage;
 use super::number::count;
-use super::object::Object;
+use super::object::{Object, flattened};
+use super::sampling::Sampling;
+use super::usage::Usage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -15,24 +16,33 @@ pub(crate) struct ChatRequest {
     /// The conversation so far.
     #[schema(min_items = 1, value_type = Vec<ChatMessage>)]
     pub(crate) messages: Vec<Object<ChatMessage>>,
-    /// Give the log probability of every token.
+    /// Return the log probability of every token.
     pub(crate) logprobs: Option<bool>,
-    /// And those of so many likeliest tokens in its place.
+    /// Return this many of the most likely tokens at every position, too.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 0, maximum = 20)]
     pub(crate) top_logprobs: Option<u32>,
-    /// What the answer has to be.
+    /// Constraint on the answer.
     pub(crate) response_format: Option<ResponseFormat>,
     /// Functions that the model may call.
     #[schema(value_type = Option<Vec<ToolSpec>>)]
     pub(crate) tools: Option<Vec<Object<ToolSpec>>>,
-    /// Whether it calls any.
+    /// Whether the model calls tools.
     pub(crate) tool_choice: Option<ToolChoiceSpec>,
-    /// More than one call in an answer. Default true.
+    /// Allow more than one tool call in an answer. Default true.
     pub(crate) parallel_tool_calls: Option<bool>,
 }
 
-/// Who speaks.
+/// The body of `/v1/chat/completions`.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct ChatBody {
+    #[serde(flatten, deserialize_with = "flattened")]
+    pub(crate) chat: ChatRequest,
+    #[serde(flatten, deserialize_with = "flattened")]
+    pub(crate) sampling: Sampling,
+}
+
+/// The author of a message.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
@@ -47,14 +57,14 @@ pub(crate) enum Role {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ChatMessage {
     pub(crate) role: Role,
-    /// Text; may be absent in the assistant's messages that call tools.
+    /// Text; may be absent in messages of the assistant.
     pub(crate) content: Option<Content>,
-    /// Name of the speaker.
+    /// Name of the author.
     pub(crate) name: Option<String>,
-    /// Calls of the assistant.
+    /// Tool calls of the assistant.
     #[schema(value_type = Option<Vec<SentToolCall>>)]
     pub(crate) tool_calls: Option<Vec<Object<SentToolCall>>>,
-    /// Which call this message answers.
+    /// The tool call that this message answers.
     pub(crate) tool_call_id: Option<String>,
 }
 
@@ -69,7 +79,7 @@ pub(crate) enum Content {
 /// A part of a message.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct Part {
-    /// Only `text` is understood.
+    /// Only `text` is supported.
     #[serde(rename = "type")]
     #[allow(dead_code)]
     pub(crate) kind: PartKind,
@@ -83,14 +93,14 @@ pub(crate) enum PartKind {
     Text,
 }
 
-/// A call, as the client sends it back.
+/// A tool call, as the client sends it back.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SentToolCall {
     #[schema(value_type = SentFunction)]
     pub(crate) function: Object<SentFunction>,
 }
 
-/// What was called.
+/// The function that was called.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SentFunction {
     pub(crate) name: String,
@@ -99,7 +109,7 @@ pub(crate) struct SentFunction {
     pub(crate) arguments: String,
 }
 
-/// What an answer has to be.
+/// Constraint on an answer.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ResponseFormat {
@@ -107,7 +117,7 @@ pub(crate) enum ResponseFormat {
     Text,
     /// Any JSON object.
     JsonObject,
-    /// JSON that a schema describes.
+    /// JSON that follows a schema.
     JsonSchema {
         #[schema(value_type = NamedSchema)]
         json_schema: Object<NamedSchema>,
@@ -117,15 +127,15 @@ pub(crate) enum ResponseFormat {
 /// A schema.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NamedSchema {
-    /// What the client calls it; without effect.
+    /// Has no effect.
     #[allow(dead_code)]
     pub(crate) name: Option<String>,
-    /// JSON schema; without it, any object.
+    /// JSON schema; by default any object.
     #[schema(value_type = Option<Object>)]
     pub(crate) schema: Option<Map<String, Value>>,
 }
 
-/// A tool. There are no others than functions.
+/// A tool. All tools are functions.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ToolSpec {
     #[serde(rename = "type", default)]
@@ -154,7 +164,7 @@ pub(crate) struct FunctionSpec {
     pub(crate) parameters: Option<Map<String, Value>>,
 }
 
-/// Whether tools are called: a word, or the one to call.
+/// Whether tools are called: a mode, or the tool to call.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum ToolChoiceSpec {
@@ -196,7 +206,7 @@ pub(crate) struct ChatCompletion {
     pub(crate) usage: Usage,
 }
 
-/// One of the answers.
+/// A choice.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatChoice {
     pub(crate) index: usize,
@@ -211,16 +221,16 @@ pub(crate) struct ChatChoice {
 pub(crate) struct AnswerMessage {
     pub(crate) role: &'static str,
     pub(crate) content: Option<String>,
-    /// Always null: the server refuses by errors.
+    /// Always null: the server refuses with errors.
     pub(crate) refusal: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) tool_calls: Vec<AnswerToolCall>,
 }
 
-/// A call.
+/// A tool call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct AnswerToolCall {
-    /// Place among the answer's calls, in streams.
+    /// Index among the calls of the answer, in streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) index: Option<usize>,
     pub(crate) id: String,
@@ -229,7 +239,7 @@ pub(crate) struct AnswerToolCall {
     pub(crate) function: AnswerFunction,
 }
 
-/// What is called.
+/// The function that is called.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct AnswerFunction {
     pub(crate) name: String,
@@ -249,7 +259,7 @@ pub(crate) struct ChatChunk {
     pub(crate) usage: Option<Usage>,
 }
 
-/// A piece of one of the answers.
+/// A piece of a choice.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChunkChoice {
     pub(crate) index: usize,
@@ -269,7 +279,7 @@ pub(crate) struct Delta {
     pub(crate) tool_calls: Vec<AnswerToolCall>,
 }
 
-/// Log probabilities of an answer's tokens.
+/// Log probabilities of the tokens of an answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ChatLogprobs {
     pub(crate) content: Vec<TokenLogprob>,
@@ -287,7 +297,7 @@ pub(crate) struct TokenLogprob {
 /// A token with its log probability.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ShownToken {
-    /// Its text; replacement characters where it is a part of a character.
+    /// Its text, with replacement characters where it is a part of a character.
     pub(crate) token: String,
     pub(crate) logprob: f32,
     /// Its bytes.

@@ -1,7 +1,10 @@
-//! `/v1/completions` on the wire.
+//! JSON of `/v1/completions`.
 
 use super::number::count;
-use super::{Prompts, Usage};
+use super::object::flattened;
+use super::prompts::Prompts;
+use super::sampling::Sampling;
+use super::usage::Usage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -13,16 +16,24 @@ pub(crate) struct CompletionRequest {
     pub(crate) model: Option<String>,
     /// One or several texts, or one or several lists of tokens.
     pub(crate) prompt: Prompts,
-    /// Give the prompt's text too.
+    /// Begin the answer with the text of the prompt.
     pub(crate) echo: Option<bool>,
-    /// Give the log probability of every token, and of so many likeliest ones in its place; the prompt's
-    /// tokens have none.
+    /// Return the log probability of every generated token, and of this many of the most likely ones at its position.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 0, maximum = 20)]
     pub(crate) logprobs: Option<u32>,
     /// JSON schema that the answer follows.
     #[schema(value_type = Option<Object>)]
     pub(crate) json_schema: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// The body of `/v1/completions`.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct CompletionBody {
+    #[serde(flatten, deserialize_with = "flattened")]
+    pub(crate) completion: CompletionRequest,
+    #[serde(flatten, deserialize_with = "flattened")]
+    pub(crate) sampling: Sampling,
 }
 
 /// Continuations; also the pieces of a stream.
@@ -44,11 +55,11 @@ pub(crate) struct CompletionChoice {
     pub(crate) index: usize,
     pub(crate) text: String,
     pub(crate) logprobs: Option<CompletionLogprobs>,
-    /// `stop` or `length`; null in all pieces of a stream but the last.
+    /// `stop` or `length`; null in all pieces of a stream except the last.
     pub(crate) finish_reason: Option<&'static str>,
 }
 
-/// Log probabilities in the form of this endpoint.
+/// Log probabilities in the format of this endpoint.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(crate) struct CompletionLogprobs {
     pub(crate) tokens: Vec<String>,

@@ -1,25 +1,25 @@
-//! `/v1/embeddings` on the wire.
+//! JSON of `/v1/embeddings`.
 
-use super::Prompts;
 use super::number::count;
+use super::prompts::Prompts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Texts to turn into vectors.
+/// Texts to embed.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct EmbeddingRequest {
     /// A name that `/v1/models` lists; without it, the first.
     pub(crate) model: Option<String>,
     /// One or several texts, or one or several lists of tokens.
     pub(crate) input: Prompts,
-    /// Numbers, or the bytes of little-endian 32-bit floats in base64. Default `float`.
+    /// Encoding of the vectors: numbers, or little-endian 32-bit floats in base64. Default `float`.
     pub(crate) encoding_format: Option<Encoding>,
-    /// Only the model's own number.
+    /// Must be the size of the model's vectors.
     #[serde(default, deserialize_with = "count")]
     pub(crate) dimensions: Option<u32>,
 }
 
-/// How a vector is written.
+/// Encoding of a vector.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Encoding {
@@ -53,7 +53,7 @@ pub(crate) enum Vector {
     Base64(String),
 }
 
-/// How many tokens the texts had.
+/// Tokens that the request used.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EmbeddingUsage {
     pub(crate) prompt_tokens: usize,

@@ -1,4 +1,4 @@
-//! The small endpoints on the wire: models, health, tokens.
+//! JSON of the small endpoints: models, health, tokens.
 
 use super::number::Token;
 use serde::{Deserialize, Serialize};
@@ -21,26 +21,26 @@ pub(crate) struct ModelCard {
     pub(crate) owned_by: &'static str,
     /// Whether it is in memory.
     pub(crate) loaded: bool,
-    /// Most tokens of a prompt and its answer, once it is in memory.
+    /// Tokens of a prompt and its answer, at most; known once it is in memory.
     pub(crate) context_length: Option<usize>,
-    /// Length of its file, where the server lets clients download it from `/v1/models/{id}/file`.
+    /// Length of its file, if clients may download it from `/v1/models/{id}/file`.
     pub(crate) bytes: Option<u64>,
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
     /// `ok`, `loading` or `draining`.
     pub(crate) status: &'static str,
 }
 
-/// Text to turn into tokens.
+/// Text to tokenize.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TokenizeRequest {
     /// A name that `/v1/models` lists; without it, the first.
     pub(crate) model: Option<String>,
     pub(crate) content: String,
-    /// Add what the model wants around every text. Default false.
+    /// Add the special tokens that the model expects around a text. Default false.
     pub(crate) add_special: Option<bool>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Tokens {
     pub(crate) tokens: Vec<u32>,
 }
 
-/// Tokens to turn into text.
+/// Tokens to detokenize.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct DetokenizeRequest {
     /// A name that `/v1/models` lists; without it, the first.

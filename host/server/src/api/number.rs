@@ -1,10 +1,10 @@
-//! Whole numbers as JSON has them: `2.0` is one.
+//! Integers in JSON, where `2.0` is one.
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::fmt;
 use utoipa::ToSchema;
 
-/// A whole number within an `i64`.
+/// An integer in the range of `i64`.
 struct Whole(i64);
 
 impl<'de> Deserialize<'de> for Whole {
@@ -27,7 +27,7 @@ impl<'de> Deserialize<'de> for Whole {
             }
 
             fn visit_f64<E: Error>(self, value: f64) -> Result<Whole, E> {
-                // Beyond 2^53 a float no longer tells which integer is meant.
+                // Beyond 2^53 a float no longer identifies an integer.
                 if value.fract() == 0.0 && value.abs() <= (1u64 << 53) as f64 {
                     Ok(Whole(value as i64))
                 } else {
@@ -39,12 +39,12 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-/// Any whole number.
+/// Any integer.
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     Ok(Option::<Whole>::deserialize(deserializer)?.map(|whole| whole.0))
 }
 
-/// A whole number from 0 to 2147483647, which is what the document's format for it says.
+/// An integer from 0 to 2147483647, as the OpenAPI document says.
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let whole = Option::<Whole>::deserialize(deserializer)?;
     whole.map(|Whole(value)| positive(value)).transpose()

@@ -1,7 +1,9 @@
-//! Objects that are written as objects: serde would take a list for a structure's fields in their order as well.
+//! Structures that are read from JSON objects only, and errors that name the field in flattened ones.
+//!
+//! serde would also read a structure from a list of its fields in order.
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -25,5 +27,29 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
             }
         }
         deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+/// Stands between the path of a field and the problem in errors of [`flattened`]; serde escapes it in quoted values.
+const SEPARATOR: char = '\u{1f}';
+
+/// Reads a flattened structure such that errors name the field. serde buffers flattened fields, so whoever reads the
+/// whole body no longer sees their paths: they travel in the error's text, and [`path_and_problem`] finds them there.
+pub(crate) fn flattened<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        D::Error::custom(format_args!("{path}{SEPARATOR}{}", error.into_inner()))
+    })
+}
+
+/// The path of the field that is wrong, `.` for the whole object, and what is wrong with it.
+pub(crate) fn path_and_problem(error: serde_path_to_error::Error<serde_json::Error>) -> (String, String) {
+    let path = error.path().to_string();
+    let problem = error.into_inner().to_string();
+    match problem.split_once(SEPARATOR) {
+        Some((path, problem)) => (path.to_string(), problem.to_string()),
+        None => (path, problem),
     }
 }

@@ -1,6 +1,5 @@
 //! Fields that chat and plain completions share.
 
-use super::OneOrMany;
 use super::number::{count, whole};
 use super::object::Object;
 use crate::error::ApiError;
@@ -10,64 +9,81 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// How tokens are chosen, and when an answer ends. What is not given has the engine's defaults, which are llama.cpp's.
+/// How tokens are sampled, and when an answer ends. The defaults are the engine's, which are llama.cpp's.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct Sampling {
-    /// Below 1 sharper, above 1 more random; 0 always takes the likeliest token. Default 0.8.
+    /// Randomness: below 1 less, above 1 more; 0 always takes the most likely token. Default 0.8.
     #[schema(minimum = 0, maximum = 2)]
     pub(crate) temperature: Option<f64>,
-    /// Choose among the likeliest tokens whose probabilities add up to this. Default 0.95.
+    /// Sample from the most likely tokens whose probabilities add up to this. Default 0.95.
     #[schema(minimum = 0, maximum = 1)]
     pub(crate) top_p: Option<f64>,
-    /// Choose among so many likeliest tokens; 0 for all. Default 40.
+    /// Sample from this many of the most likely tokens; 0 disables. Default 40.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 0, maximum = 1000000)]
     pub(crate) top_k: Option<u32>,
-    /// Leave out tokens less than this many times as likely as the likeliest. Default 0.05.
+    /// Exclude tokens whose probability is below this times that of the most likely one. Default 0.05.
     #[schema(minimum = 0, maximum = 1)]
     pub(crate) min_p: Option<f64>,
-    /// Most tokens of the answer; without it, as many as there is room for.
+    /// Tokens of the answer, at most; by default as many as the context has room for.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 1)]
     pub(crate) max_tokens: Option<u32>,
-    /// The same under its newer name, which wins.
+    /// The newer name of `max_tokens`, which takes precedence.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 1)]
     pub(crate) max_completion_tokens: Option<u32>,
-    /// End before this text, or any of these. At most 16, none empty.
+    /// Stop strings: the answer ends before any of them. At most 16, none empty.
     #[schema(value_type = Option<OneOrMany>)]
     pub(crate) stop: Option<OneOrMany>,
-    /// The same seed gives the same answer; without it, each answer is another one.
+    /// The same seed gives the same answer; by default the seed is random.
     #[serde(default, deserialize_with = "whole")]
     pub(crate) seed: Option<i64>,
-    /// Answers.
+    /// Number of choices.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 1, maximum = 128)]
     pub(crate) n: Option<u32>,
     /// Subtracted from the logits of recent tokens.
     #[schema(minimum = -2, maximum = 2)]
     pub(crate) presence_penalty: Option<f64>,
-    /// Subtracted from the logits of recent tokens, once for each time they occurred.
+    /// Subtracted from the logits of recent tokens, once for each occurrence.
     #[schema(minimum = -2, maximum = 2)]
     pub(crate) frequency_penalty: Option<f64>,
-    /// Divides the logits of recent tokens; 1 changes nothing.
+    /// Divides the logits of recent tokens; 1 disables.
     #[serde(alias = "repeat_penalty")]
     #[schema(minimum = 0.01, maximum = 100)]
     pub(crate) repetition_penalty: Option<f64>,
-    /// Added to the logits of tokens, by their ids; -100 forbids one.
+    /// Added to the logits of tokens, by token id; -100 forbids a token.
     pub(crate) logit_bias: Option<BTreeMap<String, f64>>,
     /// Answer as server-sent events, token by token.
     pub(crate) stream: Option<bool>,
     #[schema(value_type = Option<StreamOptions>)]
     pub(crate) stream_options: Option<Object<StreamOptions>>,
-    /// Who asks, for the log.
+    /// Name of the end user, for the log.
     pub(crate) user: Option<String>,
 }
 
-/// Settings of a streamed answer.
+/// One text or several.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        match self {
+            OneOrMany::One(text) => vec![text],
+            OneOrMany::Many(texts) => texts,
+        }
+    }
+}
+
+/// Options of a streamed answer.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct StreamOptions {
-    /// End with a chunk that has the usage.
+    /// End the stream with a chunk that has the usage.
     pub(crate) include_usage: Option<bool>,
 }
 
@@ -105,17 +121,17 @@ impl Sampling {
         Ok(())
     }
 
-    /// Number of answers.
+    /// Number of choices.
     pub(crate) fn choices(&self) -> usize {
         self.n.unwrap_or(1) as usize
     }
 
-    /// Texts before which an answer ends.
+    /// The stop strings.
     pub(crate) fn stops(&self) -> Vec<String> {
         self.stop.clone().map_or_else(Vec::new, OneOrMany::into_vec)
     }
 
-    /// Most tokens, if the request limits them, and the name of the field that does.
+    /// The limit on tokens, if the request has one, and the name of its field.
     pub(crate) fn limit(&self) -> (Option<usize>, &'static str) {
         match (self.max_completion_tokens, self.max_tokens) {
             (Some(most), _) => (Some(most as usize), "max_completion_tokens"),
@@ -133,10 +149,10 @@ impl Sampling {
         self.stream_options.and_then(|options| options.0.include_usage).unwrap_or(false)
     }
 
-    /// For the sampler of choice `index`.
+    /// The options of the sampler of choice `index`.
     pub(crate) fn options(&self, seed: u64, index: usize) -> SamplerOptions {
         let defaults = SamplerOptions::default();
-        // -100 is the official way of saying never.
+        // In OpenAI's API, -100 means never.
         let bias = |bias: f64| if bias <= -100.0 { f32::NEG_INFINITY } else { bias as f32 };
         let or = |value: Option<f64>, default: f32| value.map_or(default, |value| value as f32);
         let biases = self.logit_bias.iter().flatten();

@@ -1,19 +1,23 @@
 //! `POST /v1/chat/completions`.
 
-use super::Context;
-use crate::answer::{self, ChatAnswer, EventStream, RequestId, Tally};
+use super::context::Context;
+use super::generation::{self, Prepared};
+use crate::answer::ChatFormat;
 use crate::api::chat::{
-    ChatMessage, ChatRequest, Content, FunctionSpec, ResponseFormat, Role, ToolChoiceSpec, ToolMode, ToolSpec,
+    ChatBody, ChatCompletion, ChatMessage, ChatRequest, Content, FunctionSpec, ResponseFormat, Role,
+    ToolChoiceSpec, ToolMode, ToolSpec,
 };
 use crate::api::object::Object;
-use crate::api::sampling::{Sampling, check};
+use crate::api::refusals::{Refusals, ServerSentEvent};
+use crate::api::sampling::check;
 use crate::body::Body;
 use crate::error::ApiError;
 use crate::grammar::Shape;
+use crate::request_id::RequestId;
 use crate::server::Server;
 use crate::tools::{self, Tool, ToolChoice};
 use axum::extract::{Extension, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use edgellm::TokenId;
 use edgellm::chat::Message;
 use serde_json::{Value, json};
@@ -23,13 +27,13 @@ use serde_json::{Value, json};
     post,
     path = "/v1/chat/completions",
     tag = "OpenAI",
-    request_body = crate::openapi::ChatBody,
+    request_body = ChatBody,
     responses(
         (status = 200, description = "The answer", content(
-            (crate::api::chat::ChatCompletion = "application/json"),
-            (crate::openapi::ServerSentEvent = "text/event-stream")
+            (ChatCompletion = "application/json"),
+            (ServerSentEvent = "text/event-stream")
         )),
-        crate::openapi::Refusals
+        Refusals
     ),
     security(("key" = []), ())
 )]
@@ -38,37 +42,19 @@ pub(crate) async fn create(
     Extension(request): Extension<RequestId>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (chat, sampling): (ChatRequest, Sampling) = (body.parse()?, body.parse()?);
-    sampling.validate(server.options().max_choices)?;
-    let logprobs = logprobs(&chat)?;
-    let shape = shape(&chat)?;
+    let ChatBody { chat, sampling } = body.parse()?;
+    let (logprobs, shape) = (logprobs(&chat)?, shape(&chat)?);
     let messages = messages(chat.messages.into_iter().map(|message| message.0).collect())?;
-    let context = Context::new(server, request, chat.model.as_deref()).await?;
-    let (sender, events) = Context::events();
-    let with_tools = !shape.tools.is_empty() && shape.choice != ToolChoice::None;
-    let (stream, include_usage) = (sampling.stream(), sampling.include_usage());
-    let (choices, user) = (sampling.choices(), sampling.user.clone());
-    let (context, job) = context
-        .work(move |context| {
-            let prompt = prompt(context, &messages, &shape)?;
-            context.check_prompt("messages", &prompt)?;
-            let constraint = context.model.constraint(&shape).map_err(|error| {
-                let field = if shape.json.is_some() { "response_format" } else { "tools" };
-                ApiError::field(field, format!("{field}: this cannot be followed: {error}"))
-            })?;
-            context.job(prompt, 0, &sampling, constraint, logprobs, &sender)
-        })
-        .await?;
-    let mut tally = Tally::new(context.request.clone(), context.model.clone(), job.prompt.len(), choices);
-    tally.user = user;
-    tally.text = context.server.options().log_prompts.then(String::new);
-    let id = format!("chatcmpl-{:016x}", crate::random());
-    let answer = ChatAnswer::new(id, crate::registry::now(), tally, choices, with_tools);
-    context.model.scheduler.submit(vec![job])?;
-    if stream {
-        return EventStream::begin(answer, events, include_usage).await;
-    }
-    Ok(axum::Json(answer::collect(answer, events).await?).into_response())
+    generation::answer(server, request, chat.model.as_deref(), sampling, move |context, sampling| {
+        let prompt = prompt(context, &messages, &shape)?;
+        context.check_prompt("messages", &prompt)?;
+        let field = if shape.json.is_some() { "response_format" } else { "tools" };
+        let constraint = context.constraint(field, &shape)?;
+        let with_tools = !shape.tools.is_empty() && shape.choice != ToolChoice::None;
+        let format = ChatFormat::new(sampling.choices(), with_tools);
+        Ok(Prepared { prompts: vec![prompt], constraint, logprobs, format })
+    })
+    .await
 }
 
 fn logprobs(chat: &ChatRequest) -> Result<Option<usize>, ApiError> {
@@ -77,7 +63,7 @@ fn logprobs(chat: &ChatRequest) -> Result<Option<usize>, ApiError> {
     Ok(wanted.then(|| chat.top_logprobs.unwrap_or(0) as usize))
 }
 
-/// What the answer has to be.
+/// The constraints on the answer.
 fn shape(chat: &ChatRequest) -> Result<Shape, ApiError> {
     let json = match &chat.response_format {
         None | Some(ResponseFormat::Text) => None,
@@ -115,7 +101,7 @@ fn tool(spec: &ToolSpec) -> Result<Tool, ApiError> {
     Ok(Tool { name: name.clone(), description: description.clone(), parameters })
 }
 
-/// The messages as templates take them.
+/// The messages in the form of chat templates.
 fn messages(sent: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
     check("messages", !sent.is_empty(), "at least one message")?;
     sent.into_iter().enumerate().map(|(index, message)| self::message(index, message)).collect()
@@ -130,7 +116,7 @@ fn message(index: usize, sent: ChatMessage) -> Result<Message, ApiError> {
     };
     let calls = sent.tool_calls.into_iter().flatten().map(|Object(call)| {
         let function = call.function.0;
-        // Templates write the arguments as JSON themselves.
+        // Templates serialize the arguments themselves.
         let arguments =
             serde_json::from_str(&function.arguments).unwrap_or(Value::String(function.arguments));
         json!({"type": "function", "function": {"name": function.name, "arguments": arguments}})
@@ -157,7 +143,7 @@ fn message(index: usize, sent: ChatMessage) -> Result<Message, ApiError> {
     })
 }
 
-/// The tokens of the prompt.
+/// Renders and tokenizes the prompt.
 fn prompt(context: &Context, messages: &[Message], shape: &Shape) -> Result<Vec<TokenId>, ApiError> {
     let template = context.model.template()?;
     let offered: &[Tool] = if shape.choice == ToolChoice::None { &[] } else { &shape.tools };
@@ -168,8 +154,5 @@ fn prompt(context: &Context, messages: &[Message], shape: &Shape) -> Result<Vec<
         template.render(&tools::spelled_out(messages, offered), true)
     };
     let text = text.map_err(|error| ApiError::field("messages", error.to_string()))?;
-    if context.server.options().log_prompts {
-        tracing::info!(request_id = context.request.0, prompt = text, "prompt");
-    }
     context.encode("messages", &text, false)
 }

@@ -1,11 +1,12 @@
 //! `POST /v1/embeddings`.
 
-use super::Context;
-use crate::answer::{RequestId, Tally};
+use super::context::Context;
 use crate::api::embeddings::{Embedding, EmbeddingRequest, EmbeddingUsage, Embeddings, Encoding, Vector};
+use crate::api::refusals::Refusals;
 use crate::api::sampling::check;
 use crate::body::Body;
 use crate::error::ApiError;
+use crate::request_id::RequestId;
 use crate::scheduler::{Event, Task};
 use crate::server::Server;
 use axum::Json;
@@ -13,7 +14,7 @@ use axum::extract::{Extension, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Turns texts into vectors: the mean of the tokens' last hidden states, of length 1.
+/// Embeds texts: the mean of the last hidden states of the tokens, normalized to length 1.
 #[utoipa::path(
     post,
     path = "/v1/embeddings",
@@ -21,7 +22,7 @@ use base64::engine::general_purpose::STANDARD;
     request_body = EmbeddingRequest,
     responses(
         (status = 200, description = "The answer", body = Embeddings),
-        crate::openapi::Refusals
+        Refusals
     ),
     security(("key" = []), ())
 )]
@@ -43,15 +44,13 @@ pub(crate) async fn create(
         })
         .await?;
     let count = jobs.len();
-    let prompt_tokens = jobs.iter().map(|job| job.prompt.len()).sum();
-    let mut tally = Tally::new(context.request.clone(), context.model.clone(), prompt_tokens, count);
+    let mut tally = context.tally(&jobs, count);
+    let prompt_tokens = tally.prompt_tokens;
     context.model.scheduler.submit(jobs)?;
     let encoding = embedding.encoding_format.unwrap_or_default();
     let mut data = Vec::with_capacity(count);
     while tally.open > 0 {
-        let event = events.recv().await;
-        let event =
-            event.ok_or_else(|| ApiError::internal("the model's thread has ended: see the server's log"))?;
+        let event = events.recv().await.ok_or_else(ApiError::scheduler_gone)?;
         tally.count(&event);
         match event {
             Event::Failed(failure) => return Err(failure.into()),

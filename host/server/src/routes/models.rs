@@ -63,7 +63,7 @@ fn card(server: &Server, source: &ModelSource) -> ModelCard {
     }
 }
 
-/// A model's file, or a range of it, where the server was started with `--allow-download`.
+/// The file of a model or a range of it, if the server was started with `--allow-download`.
 #[utoipa::path(
     get,
     path = "/v1/models/{id}/file",
@@ -72,11 +72,11 @@ fn card(server: &Server, source: &ModelSource) -> ModelCard {
     responses(
         (status = 200, description = "The file", content_type = "application/octet-stream"),
         (status = 206, description = "The range of it", content_type = "application/octet-stream"),
-        (status = 304, description = "As the client has it"),
+        (status = 304, description = "Not modified"),
         (status = 401, description = "No valid API key", body = crate::error::ErrorBody),
-        (status = 403, description = "Not for download, or the page's origin is not allowed", body = crate::error::ErrorBody),
+        (status = 403, description = "Downloads are not allowed, or the page's origin is not", body = crate::error::ErrorBody),
         (status = 404, description = "No such model", body = crate::error::ErrorBody),
-        (status = 412, description = "Not as the client has it"),
+        (status = 412, description = "Modified"),
         (status = 416, description = "The file has no such range"),
         (status = 429, description = "Too many requests", body = crate::error::ErrorBody)
     ),
@@ -88,10 +88,10 @@ pub(crate) async fn file(
     request: Request,
 ) -> Result<Response, ApiError> {
     let Some(path) = &server.models().source(Some(&id))?.file else {
-        let message = "models are not for download here: start the server with --allow-download";
+        let message = "this server does not offer models for download: start it with --allow-download";
         return Err(ApiError::refused(StatusCode::FORBIDDEN, "download_not_allowed", message));
     };
-    // The path is what the server was started with; of the request, only headers count.
+    // The path comes from the command line; only the headers of the request matter.
     let mut file = ServeFile::new(path);
     let response = file.try_call(request).await.map_err(|error| {
         tracing::error!(model = id, %error, "cannot be read");
@@ -100,14 +100,14 @@ pub(crate) async fn file(
     Ok(response.into_response())
 }
 
-/// 200 if requests are answered, 503 while models are being loaded or the server ends.
+/// 200 if requests are answered, 503 while models are loaded or the server drains.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "Operation",
     responses(
         (status = 200, description = "The answer", body = Health),
-        (status = 503, description = "Loading or ending", body = Health)
+        (status = 503, description = "Loading or draining", body = Health)
     )
 )]
 pub(crate) async fn health(State(server): State<Server>) -> Response {

@@ -1,15 +1,16 @@
-//! `POST /tokenize` and `/detokenize`, as llama.cpp's server has them.
+//! `POST /tokenize` and `POST /detokenize`, as in llama.cpp's server.
 
-use super::Context;
-use crate::answer::RequestId;
+use super::context::Context;
 use crate::api::models::{DetokenizeRequest, Text, TokenizeRequest, Tokens};
+use crate::api::refusals::Refusals;
 use crate::body::Body;
 use crate::error::ApiError;
+use crate::request_id::RequestId;
 use crate::server::Server;
 use axum::Json;
 use axum::extract::{Extension, State};
 
-/// Text to tokens.
+/// Tokenizes a text.
 #[utoipa::path(
     post,
     path = "/tokenize",
@@ -17,7 +18,7 @@ use axum::extract::{Extension, State};
     request_body = TokenizeRequest,
     responses(
         (status = 200, description = "The answer", body = Tokens),
-        crate::openapi::Refusals
+        Refusals
     ),
     security(("key" = []), ())
 )]
@@ -33,7 +34,7 @@ pub(crate) async fn tokenize(
     Ok(Json(Tokens { tokens }))
 }
 
-/// Tokens to text. Ids outside the vocabulary have none.
+/// Detokenizes tokens. Ids outside the vocabulary have no text.
 #[utoipa::path(
     post,
     path = "/detokenize",
@@ -41,7 +42,7 @@ pub(crate) async fn tokenize(
     request_body = DetokenizeRequest,
     responses(
         (status = 200, description = "The answer", body = Text),
-        crate::openapi::Refusals
+        Refusals
     ),
     security(("key" = []), ())
 )]

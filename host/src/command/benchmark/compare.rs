@@ -7,20 +7,20 @@ use edgellm_benchmark::report::{Report, SCHEMA};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Find what got slower between two reports, beyond chance; ends with code 1 if anything did
+/// Find significant slowdowns between two reports; exits with code 1 if there are any
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The earlier report.json
     before: PathBuf,
     /// The later report.json
     after: PathBuf,
-    /// Smallest change that matters, in percent
+    /// Ignore changes below this, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
     threshold: f64,
-    /// Show unchanged figures too
+    /// Show unchanged figures, too
     #[arg(long)]
     all: bool,
-    /// Print one JSON object
+    /// Print a JSON object
     #[arg(long)]
     json: bool,
 }

@@ -1,14 +1,14 @@
-//! The measuring half of `edgellm benchmark`.
+//! `edgellm benchmark` without a subcommand: the measurement.
 
 use super::targets::Setting;
 use crate::args::{RunArgs, format_parser};
 use crate::cache::{self, Cache};
 use crate::catalogue;
-use crate::draft::Draft;
+use crate::compute::compute;
 use crate::error::{Error, Result};
 use crate::interrupt::Listening;
 use crate::progress::{self, Bar};
-use crate::{checksum, fetch, open, output, system};
+use crate::{atomic_file, checksum, fetch, model, output, system};
 use edgellm::{Compute, Model};
 use edgellm_benchmark::machine::{Machine, bandwidth};
 use edgellm_benchmark::observer::Observer;
@@ -17,55 +17,54 @@ use edgellm_benchmark::run::{self, Outcome};
 use edgellm_benchmark::sensors::{self, Meter};
 use edgellm_benchmark::{date, native, peer, prompts};
 use edgellm_quantize::Format;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct MeasureArgs {
-    /// A name that `edgellm list` shows, or the path of a .tmac2.bin file, a .gguf file or a Hugging Face folder
-    // An option, since `compare` has none; the parser asks for it.
+    /// A name that `edgellm list` shows, or the path of a .tmac2.bin file, a .gguf file or a Hugging Face directory
+    // Optional for the sake of `compare`; the parser requires it otherwise.
     #[arg(long, short, value_name = "NAME|PATH", required = true)]
     model: Option<String>,
-    /// What to convert the model to, where it is not a .tmac2.bin file yet [default: int4]
+    /// Format to convert the model to, unless it is a .tmac2.bin file [default: int4]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     format: Option<Format>,
-    /// EdgeLLM's targets to measure: native, plugin, browser, or NAME=COMMAND for a worker of your own whose answers
-    /// must be the same. In a command {model}, {threads} and {context} are filled in
+    /// EdgeLLM's targets to measure: native, plugin, browser, or NAME=COMMAND for a worker of your own that must give
+    /// the same answers. {model}, {threads} and {context} are replaced in commands
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "native,plugin,browser")]
     targets: Vec<String>,
-    /// Other engines to measure beside them: llama.cpp, ollama, bitnet.cpp, onnxruntime-genai, openvino-genai, wllama, or
-    /// NAME=COMMAND; one that is not installed is a line in the report
+    /// Other engines to measure: llama.cpp, ollama, bitnet.cpp, onnxruntime-genai, openvino-genai, wllama, or
+    /// NAME=COMMAND; the report lists those that are not installed
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     peers: Vec<String>,
-    /// The GGUF file that peers read [default: the one that the model was made from]
+    /// GGUF file for peers [default: the source of the model]
     #[arg(long, value_name = "PATH")]
     gguf: Option<PathBuf>,
-    /// The Python that has the peers' packages [default: the source tree's, else python3]
+    /// Python with the packages of peers [default: that of the source tree, or python3]
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// Component of the plugin target [default: the one built into this program]
+    /// Component for the plugin target [default: the one built into this program]
     #[arg(long, value_name = "PATH")]
     component: Option<PathBuf>,
-    /// The npm package edgellm-web, for the browser target [default: the source tree's target/edgellm-web]
+    /// npm package edgellm-web, for the browser target [default: target/edgellm-web in the source tree]
     #[arg(long, value_name = "PATH")]
     web_package: Option<PathBuf>,
-    /// The npm package @wllama/wllama, for that peer [default: the source tree's]
+    /// npm package @wllama/wllama, for that peer [default: that of the source tree]
     #[arg(long, value_name = "PATH")]
     wllama_package: Option<PathBuf>,
-    /// The browser [default: the first Chromium on the PATH]
+    /// Browser [default: the first Chromium on the PATH]
     #[arg(long, value_name = "PATH")]
     chromium: Option<PathBuf>,
-    /// Runs of each target, number of threads and prompt length
+    /// Runs for each target, number of threads and prompt length
     #[arg(long, value_name = "N", default_value_t = 100)]
     iterations: usize,
-    /// Runs before, which do not count
+    /// Warm-up runs, which do not count
     #[arg(long, value_name = "N", default_value_t = 10)]
     warmup: usize,
-    /// Processes started afresh for each target and number of threads
+    /// Cold starts for each target and number of threads
     #[arg(long, value_name = "N", default_value_t = 10)]
     cold_starts: usize,
-    /// Tokens of the prompts
+    /// Prompt lengths in tokens
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "16,128,512")]
     prompt_lengths: Vec<usize>,
     /// Tokens to generate in each run
@@ -74,19 +73,19 @@ pub(super) struct MeasureArgs {
     /// Numbers of threads [default: 1 and the number of cores]
     #[arg(long, short, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
-    /// Take no longer than this: slow targets get fewer runs, at least 5
+    /// Time limit in minutes: slow targets get fewer runs, but at least 5
     #[arg(long, value_name = "X")]
     minutes: Option<f64>,
-    /// A log that a power meter writes meanwhile, of lines `unix_seconds,watts` [default: RAPL where it is]
+    /// Log of a power meter, with lines `unix_seconds,watts` [default: RAPL, if available]
     #[arg(long, value_name = "PATH")]
     power_log: Option<PathBuf>,
-    /// What `edgellm evaluate --json` printed for models to plot beside, in files
+    /// Output files of `edgellm evaluate --json`, for the quality plots
     #[arg(long, value_name = "PATHS", value_delimiter = ',')]
     quality: Vec<PathBuf>,
     /// Kernels for the native target [default: the fastest]
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
-    /// Folder for the report
+    /// Directory for the report
     #[arg(long, short, value_name = "PATH", default_value = "benchmark-report")]
     output: PathBuf,
 }
@@ -98,8 +97,8 @@ impl MeasureArgs {
         let quality = self.quality.iter().map(|path| read_json(path)).collect::<Result<_>>()?;
         let run = RunArgs::with_kernel(self.kernel.take());
         let name = self.model.take().unwrap_or_default();
-        let path = open::locate(&name, self.format, cache)?;
-        let model = open::open(&path, run.compute()?, run.weights.placement())?;
+        let path = model::prepare(&name, self.format, cache)?;
+        let model = model::open(&path, compute(&run)?, run.weights)?;
         let gguf = self.gguf(&name, cache)?;
         let root = source_tree();
         let python =
@@ -126,15 +125,15 @@ impl MeasureArgs {
             chromium: self.chromium.as_deref(),
             program: std::env::current_exe().map_err(Error::file("find", Path::new("edgellm")))?,
         };
-        let (targets, missing) = setting.targets(&self.targets, &self.peers)?;
+        let (subjects, missing) = setting.subjects(&self.targets, &self.peers)?;
         let prompts = settings.prompt_lengths.iter().map(|&length| prompts::prompt(&model, length));
         let prompts = prompts.collect::<std::result::Result<Vec<_>, _>>().map_err(edgellm::Error::from)?;
-        // Before the work, so that a folder that cannot be written costs no measurement.
+        // Before the measurement, so that a directory that cannot be created fails early.
         cache::create_folder(&self.output)?;
 
         let looker = Looker { listening: Listening::start(), bar: progress::share(1, "measuring") };
-        for (name, reason) in &missing {
-            looker.note(&format!("{name}: {reason}"));
+        for Absent { target, reason } in &missing {
+            looker.note(&format!("{target}: {reason}"));
         }
         let meter = Meter::find(self.power_log.clone());
         let mut report = Report {
@@ -151,7 +150,7 @@ impl MeasureArgs {
         report.machine.energy_meter = meter.as_ref().map(Meter::name);
         drop(model);
         let (temperature, throttled) = (sensors::temperature_celsius(), sensors::throttle_events());
-        let outcome = run::run(&targets, &prompts, &settings, meter.as_ref(), &looker);
+        let outcome = run::run(&subjects, &prompts, &settings, meter.as_ref(), &looker);
         report.machine.temperature_celsius = temperature.zip(sensors::temperature_celsius()).map(Into::into);
         report.machine.throttle_events =
             throttled.zip(sensors::throttle_events()).map(|(a, b)| b.saturating_sub(a));
@@ -206,7 +205,7 @@ impl MeasureArgs {
         self.targets.iter().any(|target| target.split('=').next() == Some(name))
     }
 
-    /// The GGUF that peers read, where there is one.
+    /// The GGUF file for peers, if there is one.
     fn gguf(&self, model: &str, cache: &Cache) -> Result<Option<PathBuf>> {
         if let Some(path) = &self.gguf {
             return if path.is_file() {
@@ -235,10 +234,7 @@ impl MeasureArgs {
             ("report.html", report::html(report)),
         ];
         for (name, text) in files {
-            let path = self.output.join(name);
-            let mut draft = Draft::new(&path)?;
-            draft.file().write_all(text.as_bytes()).map_err(Error::file("write", &path))?;
-            draft.commit()?;
+            atomic_file::write(&self.output.join(name), text.as_bytes())?;
         }
         output::print(&report::markdown(report))?;
         progress::note(&format!("written to {}", self.output.join("report.html").display()));
@@ -246,7 +242,7 @@ impl MeasureArgs {
     }
 }
 
-/// What a run needs to tell its user, and to hear from him.
+/// Shows progress, and stops the measurement on Ctrl-C.
 struct Looker {
     listening: Listening,
     bar: Bar,
@@ -267,7 +263,7 @@ impl Observer for Looker {
     }
 }
 
-fn fill(report: &mut Report, outcome: Outcome, missing: Vec<(String, String)>) {
+fn fill(report: &mut Report, outcome: Outcome, missing: Vec<Absent>) {
     report.interrupted = outcome.interrupted;
     report.rows = outcome.rows;
     for row in &mut report.rows {
@@ -276,7 +272,7 @@ fn fill(report: &mut Report, outcome: Outcome, missing: Vec<(String, String)>) {
         let limit = report.machine.bytes_per_second(row.threads);
         row.bandwidth_share = rate.zip(bytes).zip(limit).map(|((rate, bytes), limit)| rate * bytes / limit);
     }
-    report.absent = missing.into_iter().map(|(target, reason)| Absent { target, reason }).collect();
+    report.absent = missing;
     report.absent.extend(outcome.absent);
 }
 
@@ -314,7 +310,7 @@ fn read_json(path: &Path) -> Result<serde_json::Value> {
     serde_json::from_str(&text).map_err(|error| Error::Benchmark(format!("{}: {error}", path.display())))
 }
 
-/// The source tree that this program was built in, if it still lies there.
+/// The source tree that this program was built in, if it still exists.
 fn source_tree() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let target =
@@ -323,7 +319,7 @@ fn source_tree() -> Option<PathBuf> {
     root.join("Cargo.toml").exists().then(|| root.to_path_buf())
 }
 
-/// The tree's commit, marked if files differ from it.
+/// The commit of the tree, marked if files differ from it.
 fn commit(root: &Path) -> Option<String> {
     let arguments = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
     let output = std::process::Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;

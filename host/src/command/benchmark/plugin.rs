@@ -1,4 +1,4 @@
-//! The component in its sandbox as a worker.
+//! The worker for the plugin.
 
 use crate::args::{RunArgs, TargetArgs};
 use crate::cache::Cache;
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Speaks the benchmark's protocol until the input ends. A sandbox has one thread: with more there is nothing to measure.
+/// Serves requests until the input ends. A sandbox has one thread; with more, the worker is absent.
 pub(super) fn serve(
     args: &TargetArgs,
     mut run: RunArgs,

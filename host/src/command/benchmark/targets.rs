@@ -1,9 +1,10 @@
-//! From `--targets` and `--peers` to workers' commands.
+//! From `--targets` and `--peers` to the commands of workers.
 
 use crate::args::{NO_PLUGIN, RunArgs};
 use crate::error::{Error, Result};
 use edgellm_benchmark::peer::{self, Peers};
-use edgellm_benchmark::run::Target;
+use edgellm_benchmark::report::Absent;
+use edgellm_benchmark::run::Subject;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +15,7 @@ const OWN: [&str; 3] = ["native", "plugin", "browser"];
 /// The peer that runs in the browser too.
 const WLLAMA: &str = "wllama";
 
-/// What every worker's command is made of.
+/// What the commands of workers are made from.
 pub(super) struct Setting<'a> {
     pub(super) model: &'a Path,
     pub(super) gguf: Option<&'a Path>,
@@ -28,19 +29,16 @@ pub(super) struct Setting<'a> {
     pub(super) chromium: Option<&'a Path>,
 }
 
-/// A target that is known but has no worker, and why.
-pub(super) type Missing = (String, String);
-
 impl Setting<'_> {
-    /// The targets of these names, and those that cannot be had.
+    /// The targets and peers of these names, and those that are not available.
     ///
     /// # Errors
     /// If a name is unknown.
-    pub(super) fn targets(
+    pub(super) fn subjects(
         &self,
         targets: &[String],
         peers: &[String],
-    ) -> Result<(Vec<Target>, Vec<Missing>)> {
+    ) -> Result<(Vec<Subject>, Vec<Absent>)> {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for name in targets {
             match name.split_once('=') {
@@ -50,8 +48,8 @@ impl Setting<'_> {
                     found.push(self.page("browser", "browser", true, self.model, self.web_package));
                 }
                 None if name == "plugin" => match self.plugin() {
-                    Ok(target) => found.push(target),
-                    Err(reason) => missing.push((name.clone(), reason)),
+                    Ok(plugin) => found.push(plugin),
+                    Err(absent) => missing.push(absent),
                 },
                 None => return Err(unknown("target", name, OWN.into_iter())),
             }
@@ -63,8 +61,7 @@ impl Setting<'_> {
                     _ if name != WLLAMA && !peer::names().any(|known| known == name) => {
                         return Err(unknown("peer", name, peer::names().chain([WLLAMA])));
                     }
-                    None => missing
-                        .push((name.clone(), "no GGUF file of this model: --gguf names it".to_string())),
+                    None => missing.push(absent(name, "no GGUF file of this model: give one with --gguf")),
                     Some(gguf) if name == WLLAMA => {
                         found.push(self.page(WLLAMA, WLLAMA, false, gguf, self.wllama_package));
                     }
@@ -75,7 +72,7 @@ impl Setting<'_> {
         Ok((found, missing))
     }
 
-    fn native(&self) -> Target {
+    fn native(&self) -> Subject {
         let mut arguments = vec!["--model".into(), self.model.into()];
         if let Some(kernel) = &self.run.kernel {
             arguments.extend(["--kernel".into(), kernel.into()]);
@@ -83,10 +80,10 @@ impl Setting<'_> {
         self.own("native", "native", true, arguments)
     }
 
-    /// The component in this program's sandbox, if it was built with one.
-    fn plugin(&self) -> std::result::Result<Target, String> {
+    /// The component in a sandbox of this program, if it was built with the plugin.
+    fn plugin(&self) -> std::result::Result<Subject, Absent> {
         if cfg!(not(feature = "plugin")) {
-            return Err(NO_PLUGIN.to_string());
+            return Err(absent("plugin", NO_PLUGIN));
         }
         let mut arguments = vec!["--model".into(), self.model.into()];
         if let Some(component) = self.component {
@@ -95,8 +92,8 @@ impl Setting<'_> {
         Ok(self.own("plugin", "plugin", true, arguments))
     }
 
-    /// A page in Chromium, which gets this model and the package in this folder.
-    fn page(&self, name: &str, kind: &str, exact: bool, model: &Path, package: &Path) -> Target {
+    /// A page in Chromium that loads this package and model.
+    fn page(&self, name: &str, kind: &str, exact: bool, model: &Path, package: &Path) -> Subject {
         let mut arguments = vec!["--model".into(), model.into(), "--package".into(), package.into()];
         if let Some(chromium) = self.chromium {
             arguments.extend(["--chromium".into(), chromium.into()]);
@@ -105,7 +102,7 @@ impl Setting<'_> {
     }
 
     /// A worker that is this program.
-    fn own(&self, name: &str, kind: &str, exact: bool, arguments: Vec<OsString>) -> Target {
+    fn own(&self, name: &str, kind: &str, exact: bool, arguments: Vec<OsString>) -> Subject {
         let (program, kind, context) = (self.program.clone(), kind.to_string(), self.context.to_string());
         let command = move |threads: usize| {
             let mut command = Command::new(&program);
@@ -113,19 +110,19 @@ impl Setting<'_> {
             command.arg("--threads").arg(threads.to_string());
             command
         };
-        Target { name: name.to_string(), exact, command: Box::new(command) }
+        Subject { name: name.to_string(), exact, command: Box::new(command) }
     }
 
-    fn peer(&self, name: &str, gguf: &Path) -> Target {
+    fn peer(&self, name: &str, gguf: &Path) -> Subject {
         let peers = Peers { python: self.python.clone(), gguf: gguf.to_path_buf(), context: self.context };
         let known = name.to_string();
-        // The name was looked up before.
+        // The name has been looked up already.
         let command = move |threads| peers.command(&known, threads).unwrap_or_else(|| Command::new("false"));
-        Target { name: name.to_string(), exact: false, command: Box::new(command) }
+        Subject { name: name.to_string(), exact: false, command: Box::new(command) }
     }
 
     /// `NAME=COMMAND`: any program that speaks the protocol.
-    fn custom(&self, name: &str, command: &str, exact: bool) -> Result<Target> {
+    fn custom(&self, name: &str, command: &str, exact: bool) -> Result<Subject> {
         let model = self.model.to_string_lossy().into_owned();
         let gguf = self.gguf.unwrap_or(self.model).to_string_lossy().into_owned();
         let context = self.context.to_string();
@@ -136,7 +133,7 @@ impl Setting<'_> {
             })
             .collect();
         let [program, arguments @ ..] = &words[..] else {
-            return Err(Error::Usage(format!("{name}= lacks a command")));
+            return Err(Error::Usage(format!("{name}= needs a command")));
         };
         let (program, arguments) = (program.clone(), arguments.to_vec());
         let command = move |threads: usize| {
@@ -144,11 +141,15 @@ impl Setting<'_> {
             command.args(arguments.iter().map(|word| word.replace("{threads}", &threads.to_string())));
             command
         };
-        Ok(Target { name: name.to_string(), exact, command: Box::new(command) })
+        Ok(Subject { name: name.to_string(), exact, command: Box::new(command) })
     }
+}
+
+fn absent(target: &str, reason: &str) -> Absent {
+    Absent { target: target.to_string(), reason: reason.to_string() }
 }
 
 fn unknown(what: &str, name: &str, known: impl Iterator<Item = &'static str>) -> Error {
     let known: Vec<_> = known.collect();
-    Error::Usage(format!("there is no {what} {name:?}; there are {}, and NAME=COMMAND", known.join(", ")))
+    Error::Usage(format!("unknown {what} {name:?}: give one of {}, or NAME=COMMAND", known.join(", ")))
 }

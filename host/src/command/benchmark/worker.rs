@@ -1,48 +1,49 @@
-//! `edgellm benchmark-worker`: one engine, for `edgellm benchmark` to measure.
+//! `edgellm benchmark-worker`: runs one engine for `edgellm benchmark`.
 
 use crate::args::{ModelArgs, RunArgs};
 #[cfg(feature = "plugin")]
 use crate::args::{Target, TargetArgs};
 use crate::cache::Cache;
+use crate::compute::compute;
 use crate::error::{Error, Result};
-use crate::open;
+use crate::model;
 use edgellm_benchmark::browser::{self, Engine, Page};
 use edgellm_benchmark::native;
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Run prompts for `edgellm benchmark`, by its protocol (docs/benchmark-report.md)
+/// Run prompts for `edgellm benchmark` with its protocol (docs/benchmark-report.md)
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// What runs them
+    /// Engine that runs them
     #[arg(long, value_enum, default_value_t = Kind::Native)]
     kind: Kind,
     /// Tokens of context
     #[arg(long, value_name = "N")]
     context: usize,
-    /// Folder of the package that a browser's page loads
+    /// Directory of the package that the page loads
     #[arg(long, value_name = "PATH", required_if_eq_any([("kind", "browser"), ("kind", "wllama")]))]
     package: Option<PathBuf>,
-    /// Component of the plugin [default: the one built into this program]
+    /// Component for the plugin [default: the one built into this program]
     #[cfg(feature = "plugin")]
     #[arg(long, value_name = "PATH")]
     component: Option<PathBuf>,
-    /// The browser
+    /// Browser
     #[arg(long, value_name = "PATH")]
     chromium: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
 }
 
-/// Workers that this program has.
+/// The workers of this program.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Kind {
-    /// This program itself
+    /// The engine in this program
     Native,
-    /// The component in this program's sandbox
+    /// The component in a sandbox of this program
     #[cfg(feature = "plugin")]
     Plugin,
     /// The package edgellm-web in Chromium
@@ -52,7 +53,7 @@ enum Kind {
 }
 
 impl Args {
-    /// Speaks the protocol until its input ends.
+    /// Serves requests until the input ends.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let engine = match self.kind {
             Kind::Native => return self.native(cache),
@@ -75,13 +76,14 @@ impl Args {
     #[cfg(feature = "plugin")]
     fn plugin(self, cache: &Cache) -> Result<()> {
         let target = TargetArgs { target: Target::Plugin, plugin: self.component };
-        super::plugin::serve(&target, self.run, &self.model.locate(cache)?, self.context, cache)
+        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        super::plugin::serve(&target, self.run, &path, self.context, cache)
     }
 
     fn native(self, cache: &Cache) -> Result<()> {
-        let path = self.model.locate(cache)?;
+        let path = model::prepare(&self.model.model, self.model.format, cache)?;
         let start = Instant::now();
-        let model = open::open(&path, self.run.compute()?, self.run.weights.placement())?;
+        let model = model::open(&path, compute(&self.run)?, self.run.weights)?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
         let options = self.run.session_options(Some(self.context));
         native::serve(&model, options, load_ms, io::stdin().lock(), io::stdout().lock()).map_err(failed)
@@ -89,5 +91,5 @@ impl Args {
 }
 
 pub(super) fn failed(source: io::Error) -> Error {
-    Error::Stream { action: "speak to the benchmark", source }
+    Error::Stream { action: "communicate with the benchmark", source }
 }

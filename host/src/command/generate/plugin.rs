@@ -3,17 +3,18 @@
 use super::{Args, Report, Timings};
 use crate::cache::Cache;
 use crate::error::Result;
-use crate::{plugin, system};
+use crate::{model, plugin, system};
 use edgellm::TokenId;
+use edgellm::sampler::Sampler;
 use edgellm_plugin_host::{FinishReason, GenerateOptions, Message, Model, Prompt};
 use std::time::Instant;
 
 /// Generates, showing text as it comes.
 pub(super) fn generate(args: &Args, text: &str, cache: &Cache) -> Result<Report> {
     // The engine's own check of the options, before anything is loaded.
-    let sampler = args.sampling.sampler()?;
+    let sampler = Sampler::new(args.sampling.options())?;
     let plugin = plugin::load(&args.target, &args.run, cache)?;
-    let model = plugin::open(&plugin, &args.model.locate(cache)?, 0)?;
+    let model = plugin::open(&plugin, &model::prepare(&args.model.model, args.model.format, cache)?, 0)?;
     let prompt = prompt_tokens(args, &model, text)?;
     let mut session = model.session(plugin::session_options(args.run.session_options(args.context)))?;
     let options = GenerateOptions {

@@ -6,7 +6,7 @@
 use crate::args::{RunArgs, TargetArgs};
 use crate::cache::Cache;
 use crate::error;
-use crate::{open, plugin};
+use crate::{model, plugin};
 use edgellm::{Compute, SessionOptions, TokenId};
 use edgellm_memory::Placement;
 use edgellm_plugin_host::{Batch, BatchRun, Error, Model, Plugin, Session};
@@ -33,8 +33,8 @@ impl Sandboxes {
     pub(super) fn opener(&self, path: &Path) -> impl Fn() -> Result<OpenModel, String> + use<> {
         let (plugin, path, kv_memory) = (self.plugin.clone(), path.to_path_buf(), self.kv_memory);
         move || {
-            let model =
-                open::open(&path, Compute::default(), Placement::Mapped).map_err(|error| error.one_line())?;
+            let model = model::open(&path, Compute::default(), Placement::Mapped)
+                .map_err(|error| error.one_line())?;
             let vocab_size = model.config().vocab_size;
             let opened = Opened { plugin: plugin.clone(), path: path.clone(), kv_memory, vocab_size };
             let sandbox = opened.sandbox()?;

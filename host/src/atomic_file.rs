@@ -1,27 +1,28 @@
-//! Writing a file so that it is never seen half-written: a draft in the same folder, flushed to the disk,
-//! then renamed.
+//! Files that appear at their path only when they are complete: written to a temporary file in the same directory,
+//! flushed to the disk, then renamed.
 
 use crate::error::{Error, Result};
 use crate::interrupt;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
-/// Ending of drafts. One that a crash left behind is removed by [`sweep`].
+/// Ending of temporary files. [`sweep`] removes those that a crash left behind.
 const SUFFIX: &str = ".draft";
 
-/// A file that appears at its place only by [`Draft::commit`]; dropped before, it leaves nothing.
-pub(crate) struct Draft {
+/// A file that appears at its path only by [`AtomicFile::commit`]. If it is dropped before, nothing remains.
+pub(crate) struct AtomicFile {
     temporary: Option<NamedTempFile>,
     target: PathBuf,
 }
 
-impl Draft {
-    /// Starts a file for `target`, in its folder, which must be there. A link is followed.
+impl AtomicFile {
+    /// Starts a file for `target`, whose directory must exist. A symbolic link is followed.
     ///
     /// # Errors
-    /// If the target is there and no regular file, or the folder cannot be written to.
-    pub(crate) fn new(target: &Path) -> Result<Self> {
+    /// If the target exists and is not a regular file, or the directory cannot be written to.
+    pub(crate) fn create(target: &Path) -> Result<Self> {
         let target = match fs::metadata(target) {
             Err(_) => target.to_path_buf(),
             Ok(found) if found.is_file() => {
@@ -44,26 +45,26 @@ impl Draft {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            // Readable as far as the user's umask allows, not only by the owner as temporary files are.
+            // As readable as the user's umask allows; temporary files are private by default.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let temporary = interrupt::guard(|| builder.tempfile_in(folder), NamedTempFile::path)
             .map_err(Error::file("write", &target))?;
-        Ok(Draft { temporary: Some(temporary), target })
+        Ok(AtomicFile { temporary: Some(temporary), target })
     }
 
     /// The file to write to.
     pub(crate) fn file(&mut self) -> &mut File {
-        self.temporary.as_mut().expect("there until commit takes the draft").as_file_mut()
+        self.temporary.as_mut().expect("only commit and drop take the temporary file").as_file_mut()
     }
 
-    /// Puts the file at its place, replacing what is there.
+    /// Moves the file to its path, replacing an existing one.
     ///
     /// # Errors
-    /// If the disk refuses; then nothing is left of the draft, and what was there stays.
+    /// If the disk refuses. Then the temporary file is removed and an existing file stays.
     pub(crate) fn commit(mut self) -> Result<()> {
         self.file().sync_all().map_err(Error::file("write", &self.target))?;
-        let temporary = self.temporary.take().expect("there until commit takes the draft");
+        let temporary = self.temporary.take().expect("only commit and drop take the temporary file");
         let path = temporary.path().to_path_buf();
         interrupt::forget(&path, || temporary.persist(&self.target))
             .map_err(|error| Error::file("write", &self.target)(error.error))?;
@@ -72,7 +73,17 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+/// Writes `bytes` to `path` as an [`AtomicFile`].
+///
+/// # Errors
+/// Those of [`AtomicFile`], or if the disk is full.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.file().write_all(bytes).map_err(Error::file("write", path))?;
+    file.commit()
+}
+
+impl Drop for AtomicFile {
     fn drop(&mut self) {
         if let Some(temporary) = self.temporary.take() {
             let path = temporary.path().to_path_buf();
@@ -81,14 +92,14 @@ impl Drop for Draft {
     }
 }
 
-/// Makes a rename in `folder` last through a power cut, where the platform can.
+/// Makes a rename in `folder` survive a power failure, on platforms that support it.
 pub(crate) fn sync_folder(folder: &Path) {
     if cfg!(unix) {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
 }
 
-/// Removes drafts that a crash left in `folder`. Call it holding the folder's lock.
+/// Removes temporary files that a crash left in `folder`. The caller must hold the folder's lock.
 pub(crate) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -110,7 +121,6 @@ fn folder_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
@@ -118,18 +128,18 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_draft_leaves_nothing_and_a_committed_one_only_itself() {
+    fn a_dropped_file_leaves_nothing_and_a_committed_one_only_itself() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("model");
-        let mut draft = Draft::new(&target).unwrap();
-        draft.file().write_all(b"half").unwrap();
-        assert_eq!(names(folder.path()).len(), 1, "the draft is beside its target");
-        drop(draft);
+        let mut file = AtomicFile::create(&target).unwrap();
+        file.file().write_all(b"half").unwrap();
+        assert_eq!(names(folder.path()).len(), 1, "the temporary file is in the directory of its target");
+        drop(file);
         assert_eq!(names(folder.path()), [""; 0]);
 
-        let mut draft = Draft::new(&target).unwrap();
-        draft.file().write_all(b"whole").unwrap();
-        draft.commit().unwrap();
+        let mut file = AtomicFile::create(&target).unwrap();
+        file.file().write_all(b"whole").unwrap();
+        file.commit().unwrap();
         assert_eq!(names(folder.path()), ["model"]);
         assert_eq!(fs::read(&target).unwrap(), b"whole");
     }
@@ -137,14 +147,17 @@ mod tests {
     #[test]
     fn directories_and_devices_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(Draft::new(folder.path()), Err(Error::WrongKind { found: "a directory", .. })));
+        assert!(matches!(
+            AtomicFile::create(folder.path()),
+            Err(Error::WrongKind { found: "a directory", .. })
+        ));
         #[cfg(unix)]
-        assert!(matches!(Draft::new(Path::new("/dev/full")), Err(Error::WrongKind { .. })));
-        assert!(matches!(Draft::new(&folder.path().join("no/model")), Err(Error::File { .. })));
+        assert!(matches!(AtomicFile::create(Path::new("/dev/full")), Err(Error::WrongKind { .. })));
+        assert!(matches!(AtomicFile::create(&folder.path().join("no/model")), Err(Error::File { .. })));
     }
 
     #[test]
-    fn sweep_removes_drafts_only() {
+    fn sweep_removes_temporary_files_only() {
         let folder = tempfile::tempdir().unwrap();
         for name in [".model.x1.draft", "model", "notes.draft"] {
             fs::write(folder.path().join(name), "").unwrap();

@@ -1,0 +1,194 @@
+//! What every endpoint that runs a model needs: the model, tokenized and checked prompts, jobs.
+
+use crate::answer::Tally;
+use crate::api::number::Token;
+use crate::api::prompts::Prompts;
+use crate::api::sampling::Sampling;
+use crate::error::ApiError;
+use crate::grammar::{Constraint, Shape};
+use crate::random::random;
+use crate::registry::Loaded;
+use crate::request_id::RequestId;
+use crate::scheduler::{Choice, Event, Job, Task};
+use crate::server::Server;
+use edgellm::generate::Continuation;
+use edgellm::sampler::Sampler;
+use edgellm::{Error, TokenId};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// A request to a model that is loaded.
+pub(super) struct Context {
+    pub(super) server: Server,
+    pub(super) request: RequestId,
+    pub(super) model: Arc<Loaded>,
+    arrived: Instant,
+}
+
+impl Context {
+    /// Loads the model that the request names, if it is not loaded; without a name, the first.
+    ///
+    /// # Errors
+    /// If there is no such model, or it cannot be loaded now.
+    pub(super) async fn new(
+        server: Server,
+        request: RequestId,
+        model: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        let arrived = Instant::now();
+        let model = server.models().get(model).await?;
+        Ok(Context { server, request, model, arrived })
+    }
+
+    /// Does work that takes a while, such as tokenizing a long text, on the blocking pool.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(super) async fn work<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<(Self, T), ApiError> {
+        let result = tokio::task::spawn_blocking(move || work(&self).map(|value| (self, value))).await;
+        result.unwrap_or_else(|_| Err(ApiError::internal("the request could not be prepared")))
+    }
+
+    /// Tokenizes a text, the value of `field`.
+    ///
+    /// # Errors
+    /// 400 if it cannot be tokenized.
+    pub(super) fn encode(
+        &self,
+        field: &str,
+        text: &str,
+        add_special: bool,
+    ) -> Result<Vec<TokenId>, ApiError> {
+        let tokens = self.model.model.tokenizer().encode(text, add_special);
+        tokens.map_err(|error| ApiError::field(field, error.to_string()))
+    }
+
+    /// Tokenizes and checks prompts, the value of `field`.
+    ///
+    /// # Errors
+    /// 400 if there are too many, or one does not suit the model.
+    pub(super) fn prompts(&self, field: &str, prompts: Prompts) -> Result<Vec<Vec<TokenId>>, ApiError> {
+        let ids = |tokens: Vec<Token>| tokens.into_iter().map(|token| token.0).collect();
+        let prompts = match prompts {
+            Prompts::Text(text) => vec![self.encode(field, &text, true)?],
+            Prompts::Texts(texts) => {
+                self.check_count(field, texts.len())?;
+                texts.iter().map(|text| self.encode(field, text, true)).collect::<Result<_, _>>()?
+            }
+            Prompts::Tokens(tokens) => vec![ids(tokens)],
+            Prompts::ManyTokens(many) => many.into_iter().map(ids).collect(),
+        };
+        self.check_count(field, prompts.len())?;
+        prompts.iter().try_for_each(|prompt| self.check_prompt(field, prompt))?;
+        Ok(prompts)
+    }
+
+    fn check_count(&self, field: &str, count: usize) -> Result<(), ApiError> {
+        let most = self.server.options().max_choices;
+        if (1..=most).contains(&count) {
+            return Ok(());
+        }
+        Err(ApiError::field(field, format!("{field} must hold 1 to {most} texts, but holds {count}")))
+    }
+
+    /// Checks that the model can process a prompt, the value of `field`.
+    ///
+    /// # Errors
+    /// 400 if it is empty, too long, or has unknown tokens.
+    pub(super) fn check_prompt(&self, field: &str, prompt: &[TokenId]) -> Result<(), ApiError> {
+        let (vocab_size, context) = (self.model.model.config().vocab_size, self.model.context);
+        if prompt.is_empty() {
+            return Err(ApiError::field(field, format!("{field} must not be empty")));
+        }
+        if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocab_size) {
+            let message = format!("{field}: token {token} is not in the vocabulary of {vocab_size}");
+            return Err(ApiError::field(field, message));
+        }
+        if prompt.len() >= context {
+            let length = prompt.len();
+            let message = format!(
+                "{field} has {length} tokens, but the context of {context} must hold the prompt and the answer: shorten it"
+            );
+            return Err(ApiError::field(field, message).code("context_length_exceeded"));
+        }
+        Ok(())
+    }
+
+    /// The constraint that `shape` asks for, if any. It comes from the value of `field`.
+    ///
+    /// # Errors
+    /// 400 if the schema is not supported.
+    pub(super) fn constraint(&self, field: &str, shape: &Shape) -> Result<Option<Constraint>, ApiError> {
+        let unsupported = |error| ApiError::field(field, format!("{field}: not supported: {error}"));
+        self.model.constraint(shape).map_err(unsupported)
+    }
+
+    /// Logs a prompt, if the server is to log prompts.
+    pub(super) fn log_prompt(&self, prompt: &[TokenId]) {
+        if self.server.options().log_prompts {
+            let prompt = self.model.model.tokenizer().decode(prompt, false);
+            tracing::info!(request_id = self.request.0, prompt, "prompt");
+        }
+    }
+
+    /// The job that generates the choices of `prompt`, which are numbered from `first` on.
+    ///
+    /// # Errors
+    /// 400 if a sampling option is out of range.
+    pub(super) fn job(
+        &self,
+        prompt: Vec<TokenId>,
+        first: usize,
+        sampling: &Sampling,
+        constraint: Option<Constraint>,
+        logprobs: Option<usize>,
+        events: &UnboundedSender<Event>,
+    ) -> Result<Job, ApiError> {
+        let options = self.server.options();
+        let room = self.model.context - prompt.len();
+        let (wanted, field) = sampling.limit();
+        if let (Some(wanted), Some(most)) = (wanted, options.max_tokens)
+            && wanted > most
+        {
+            return Err(ApiError::field(field, format!("{field} must be at most {most} on this server")));
+        }
+        let max_tokens = wanted.or(options.max_tokens).unwrap_or(room).min(room);
+        let engine = |error: Error| ApiError::request(error.to_string());
+        let continuation = Continuation::new(&self.model.model)
+            .max_tokens(max_tokens)
+            .stop(sampling.stops())
+            .map_err(engine)?;
+        let seed = sampling.seed.map_or_else(random, i64::cast_unsigned);
+        let choice = |index: usize| {
+            let mut sampler = Sampler::new(sampling.options(seed, index))
+                .map_err(|error| ApiError::field(error.option, error.to_string()))?;
+            prompt.iter().for_each(|&token| sampler.accept(token));
+            let (constraint, continuation) = (constraint.clone(), continuation.clone());
+            Ok(Choice { index: first + index, max_tokens, sampler, continuation, constraint, logprobs })
+        };
+        let choices = (0..sampling.choices()).map(choice).collect::<Result<_, ApiError>>()?;
+        Ok(self.task(prompt, Task::Generate(choices), events))
+    }
+
+    /// A job with the deadline of this request.
+    pub(super) fn task(&self, prompt: Vec<TokenId>, task: Task, events: &UnboundedSender<Event>) -> Job {
+        let deadline = self.arrived + self.server.options().request_timeout;
+        Job { prompt, task, arrived: self.arrived, deadline, events: events.clone() }
+    }
+
+    /// A channel for the events of this request's jobs.
+    pub(super) fn events() -> (UnboundedSender<Event>, UnboundedReceiver<Event>) {
+        // Holds at most the answer: the scheduler never waits for a slow client, whose connection has its own limits.
+        unbounded_channel()
+    }
+
+    /// Starts to count tokens for `jobs`, of `open` choices or embeddings in all.
+    pub(super) fn tally(&self, jobs: &[Job], open: usize) -> Tally {
+        let prompt_tokens = jobs.iter().map(|job| job.prompt.len()).sum();
+        Tally::new(self.request.clone(), Arc::clone(&self.model), prompt_tokens, open)
+    }
+}

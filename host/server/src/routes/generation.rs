@@ -1,0 +1,62 @@
+//! What chat and plain completions have in common: admission, jobs, and the response.
+
+use super::context::Context;
+use crate::answer::{AnswerBuilder, EventStream, Format};
+use crate::api::sampling::{Sampling, check};
+use crate::error::ApiError;
+use crate::grammar::Constraint;
+use crate::request_id::RequestId;
+use crate::server::Server;
+use axum::response::{IntoResponse, Response};
+use edgellm::TokenId;
+
+/// What an endpoint makes of its request, on the blocking pool.
+pub(super) struct Prepared<F> {
+    /// Tokenized and checked; each gets as many choices as the request's `n`.
+    pub(super) prompts: Vec<Vec<TokenId>>,
+    pub(super) constraint: Option<Constraint>,
+    /// Log probabilities of the chosen token and of this many of the most likely ones.
+    pub(super) logprobs: Option<usize>,
+    /// The JSON of the answer.
+    pub(super) format: F,
+}
+
+/// Answers a request to the model called `model` (the first, without a name).
+///
+/// # Errors
+/// If the request is wrong or not admitted, or generation fails before the response begins.
+pub(super) async fn answer<F: Format>(
+    server: Server,
+    request: RequestId,
+    model: Option<&str>,
+    sampling: Sampling,
+    prepare: impl FnOnce(&Context, &Sampling) -> Result<Prepared<F>, ApiError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let most = server.options().max_choices;
+    sampling.validate(most)?;
+    let context = Context::new(server, request, model).await?;
+    let (sender, events) = Context::events();
+    let (stream, include_usage, user) = (sampling.stream(), sampling.include_usage(), sampling.user.clone());
+    let (context, (jobs, format)) = context
+        .work(move |context| {
+            let Prepared { prompts, constraint, logprobs, format } = prepare(context, &sampling)?;
+            let n = sampling.choices();
+            check("n", prompts.len() * n <= most, &format!("such that there are at most {most} answers"))?;
+            let job = |(index, prompt): (usize, Vec<TokenId>)| {
+                context.log_prompt(&prompt);
+                context.job(prompt, index * n, &sampling, constraint.clone(), logprobs, &sender)
+            };
+            let jobs = prompts.into_iter().enumerate().map(job).collect::<Result<Vec<_>, _>>()?;
+            Ok((jobs, format))
+        })
+        .await?;
+    let mut tally = context.tally(&jobs, format.choices());
+    tally.user = user;
+    tally.text = context.server.options().log_prompts.then(String::new);
+    let answer = AnswerBuilder::new(tally, format);
+    context.model.scheduler.submit(jobs)?;
+    if stream {
+        return EventStream::begin(answer, events, include_usage).await;
+    }
+    Ok(axum::Json(answer.collect(events).await?).into_response())
+}

@@ -1,0 +1,60 @@
+//! From the words after `--model` to a model that runs, in four steps: locate, convert, verify, open.
+
+mod convert;
+mod input;
+mod locate;
+mod open;
+mod verify;
+
+pub(crate) use convert::convert_file;
+
+use crate::args::{ModelArgs, RunArgs};
+use crate::cache::Cache;
+use crate::compute::compute;
+use crate::error::Result;
+use edgellm::{Compute, Model};
+use edgellm_memory::Placement;
+use edgellm_quantize::Format;
+use locate::Located;
+use std::path::{Path, PathBuf};
+use verify::verify;
+
+/// The path of the model file of `model`, a name of the catalogue or a path: downloaded and converted to `format` if
+/// necessary.
+///
+/// # Errors
+/// If there is no such model, or it cannot be downloaded or converted.
+pub(crate) fn prepare(model: &str, format: Option<Format>, cache: &Cache) -> Result<PathBuf> {
+    match locate::locate(model, format, cache)? {
+        Located::ModelFile(path) => Ok(path),
+        Located::Source(conversion) => convert::convert(conversion, cache),
+    }
+}
+
+/// Opens the model file at `path` and verifies all of it.
+///
+/// # Errors
+/// If it is missing or damaged.
+pub(crate) fn open(path: &Path, compute: Compute, placement: Placement) -> Result<Model> {
+    open::open(verify(path, placement)?, compute)
+}
+
+/// As [`open`], and describes where the weights are and why.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_described(path: &Path, placement: Placement) -> Result<(Model, String)> {
+    let file = verify(path, placement)?;
+    let description = file.bytes.to_string();
+    Ok((open::open(file, Compute::default())?, description))
+}
+
+/// All four steps, as the command line asks for.
+///
+/// # Errors
+/// If a step fails, or this machine lacks the kernels.
+pub(crate) fn load(model: &ModelArgs, run: &RunArgs, cache: &Cache) -> Result<Model> {
+    // First, so that a wrong kernel name costs no download.
+    let compute = compute(run)?;
+    open(&prepare(&model.model, model.format, cache)?, compute, run.weights)
+}

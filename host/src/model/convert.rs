@@ -1,0 +1,111 @@
+//! Converting sources to model files.
+
+use super::input::Input;
+use super::verify::is_current;
+use crate::atomic_file::{self, AtomicFile};
+use crate::cache::{self, Cache};
+use crate::error::{Error, Result};
+use crate::progress;
+use edgellm::format::Header;
+use edgellm_memory::PageWriter;
+use edgellm_quantize::{QuantizeError, QuantizeOptions, Report, Source};
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// A conversion into the cache.
+pub(crate) struct Conversion {
+    /// A GGUF file or a Hugging Face directory.
+    pub(crate) source: PathBuf,
+    /// The model file to write.
+    pub(crate) output: PathBuf,
+    pub(crate) options: QuantizeOptions,
+    /// What the cache calls the model, and its lock.
+    pub(crate) key: String,
+    /// The model's name, if it is one of the catalogue.
+    pub(crate) name: Option<&'static str>,
+}
+
+/// Converts a source, unless another process does so while this one waits for the lock. Returns the model file's path.
+///
+/// # Errors
+/// If the source cannot be converted, or the cache cannot be written to.
+pub(crate) fn convert(conversion: Conversion, cache: &Cache) -> Result<PathBuf> {
+    let Conversion { source, output, options, key, name } = conversion;
+    let _lock = cache.lock(&key)?;
+    if !is_current(&output) {
+        let folder = output.parent().unwrap_or(cache.root());
+        cache::create_folder(folder)?;
+        if folder != cache.files() {
+            // That directory is shared by models with locks of their own.
+            atomic_file::sweep(folder);
+        }
+        progress::note(&format!("converting {} to {}, once", source.display(), options.format));
+        let report = convert_file(&source, &output, &options, name)?;
+        for warning in &report.warnings {
+            progress::note(&format!("warning: {warning}"));
+        }
+    }
+    Ok(output)
+}
+
+/// Converts the model at `input` to `output`, which appears only when it is complete. The model gets `name` if it is
+/// given, else the source's own name, else the file's.
+///
+/// # Errors
+/// If the input is not a model that can be converted, or the output cannot be written.
+pub(crate) fn convert_file(
+    input: &Path,
+    output: &Path,
+    options: &QuantizeOptions,
+    name: Option<&str>,
+) -> Result<Report> {
+    let failed = |source| Error::Convert { path: input.to_path_buf(), source };
+    let opened = Input::open(input)?;
+    let files: Vec<(&str, &[u8])>;
+    let mut source = match &opened {
+        Input::Gguf(gguf) => Source::from_gguf(gguf.as_ref()).map_err(failed)?,
+        Input::Folder(folder) => {
+            files = folder.iter().map(|(name, file)| (name.as_str(), file.as_ref())).collect();
+            Source::from_files(&files).map_err(failed)?
+        }
+        Input::ModelFile(other) => {
+            // Not a source. Say whether it is a model file already.
+            let path = input.to_path_buf();
+            return Err(match Header::parse(other.as_ref()) {
+                Ok(_) => Error::WrongKind {
+                    path,
+                    found: "already converted",
+                    advice: "give the GGUF file or Hugging Face directory that it was made from",
+                },
+                Err(_) => Error::WrongKind {
+                    path,
+                    found: "not a GGUF file",
+                    advice: "give a .gguf file or a Hugging Face directory",
+                },
+            });
+        }
+    };
+    if let Some(name) = name {
+        source.name = name.to_string();
+    } else if source.name == "unnamed" {
+        let stem = input.file_stem().unwrap_or_default();
+        source.name = stem.to_string_lossy().into_owned();
+    }
+    let mut file = AtomicFile::create(output)?;
+    let bar = progress::share(1, &format!("converting to {}", options.format));
+    let mut writer = PageWriter::new(file.file()).map_err(Error::file("write", output))?;
+    let report = edgellm_quantize::quantize(&source, options, &mut writer, &mut |progress| {
+        bar.set_total(progress.total);
+        bar.set(progress.done);
+        ControlFlow::Continue(())
+    });
+    let report = report.map_err(|error| match error {
+        QuantizeError::Write(source) => Error::Write { path: output.to_path_buf(), source },
+        error => failed(error),
+    })?;
+    writer.flush().map_err(Error::file("write", output))?;
+    drop(writer);
+    file.commit()?;
+    Ok(report)
+}
