@@ -11,7 +11,7 @@ from pathlib import Path
 
 import openai
 
-from process import MODEL, ROOT, Server, run_tests
+from process import MODEL, ROOT, Server, run_tests, within
 
 WEATHER = {
     "type": "function",
@@ -202,7 +202,7 @@ def llm_tool() -> None:
                 env={**os.environ, "LLM_USER_PATH": home, "OPENAI_API_KEY": "none"},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=within(60),
                 stdin=subprocess.DEVNULL,
             )
             assert "Paris" in result.stdout, result
@@ -212,9 +212,9 @@ def javascript() -> None:
     with Server() as server:
         script = Path(__file__).with_name("client.mjs")
         command = ["node", script, server.url, MODEL]
-        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=within(120))
         assert result.returncode == 0, result.stderr
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + within(5)
         while server.total("edgellm_active_sequences"):
             assert time.monotonic() < deadline, "the stream goes on after its client disconnected"
             time.sleep(0.05)

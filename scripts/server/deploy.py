@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from process import ROOT, Server, program, run_tests
+from process import ROOT, Server, program, run_tests, within
 
 DEPLOY = ROOT / "deploy"
 
@@ -59,7 +59,7 @@ def nginx(server: Server):
         program = shutil.which("nginx") or "/usr/sbin/nginx"
         process = subprocess.Popen([program, "-c", config], stderr=subprocess.PIPE, text=True)
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + within(10)
             while True:
                 assert process.poll() is None, f"nginx exited: {process.stderr.read()}"
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -90,7 +90,7 @@ def status(url: str, body: dict | None = None) -> int:
 
 def wait(condition, seconds: float, failure: str) -> None:
     """Waits until the condition holds."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + within(seconds)
     while not condition():
         assert time.monotonic() < deadline, failure
         time.sleep(0.02)

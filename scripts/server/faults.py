@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from process import Server, run_tests
+from process import Server, run_tests, within
 
 GOOD = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
 ENDLESS = {"prompt": "Once upon a time", "stream": True, "max_tokens": 2000, "logit_bias": {"0": -100, "2": -100}}
@@ -19,15 +19,15 @@ ENDLESS = {"prompt": "Once upon a time", "stream": True, "max_tokens": 2000, "lo
 def is_well(server: Server) -> None:
     """The server answers within a second and has released all resources."""
     start = time.monotonic()
-    answer = server.post("/v1/chat/completions", GOOD, timeout=5)
+    answer = server.post("/v1/chat/completions", GOOD, timeout=60)
     elapsed = time.monotonic() - start
     assert answer["usage"]["completion_tokens"] >= 1, answer
-    assert elapsed < 1, f"a good request took {elapsed:.2f} s"
+    assert elapsed < within(1), f"a good request took {elapsed:.2f} s"
 
 
 def drained(server: Server, seconds: float = 10) -> None:
     """Waits until no request is active."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + within(seconds)
     while server.total("edgellm_active_sequences") + server.total("edgellm_queue_depth") > 0:
         assert time.monotonic() < deadline, "sequences were left behind"
         time.sleep(0.05)
@@ -75,7 +75,7 @@ def vanishing_clients() -> None:
             thread.join()
         drained(server, 2)
         is_well(server)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + within(5)
         while server.descriptors() > descriptors + 2:
             assert time.monotonic() < deadline, f"{server.descriptors()} descriptors, {descriptors} before"
             time.sleep(0.1)
@@ -94,10 +94,10 @@ def slow_readers() -> None:
         dripping.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nho")
         time.sleep(1)
         start = time.monotonic()
-        server.post("/v1/chat/completions", GOOD, timeout=30)
+        server.post("/v1/chat/completions", GOOD, timeout=within(30))
         waited = time.monotonic() - start
-        assert waited < 10, f"a good request took {waited:.1f} s beside slow readers"
-        deadline = time.monotonic() + 120
+        assert waited < within(10), f"a good request took {waited:.1f} s beside slow readers"
+        deadline = time.monotonic() + within(120)
         while server.metrics()["edgellm_connections"] > 2:  # the slow sender, and this request's own
             assert time.monotonic() < deadline, "slow readers keep their connections"
             time.sleep(0.2)
@@ -157,7 +157,7 @@ def malformed_requests(count: int = 10_000) -> None:
                         return
                     request = requests.pop()
                 with connect(server) as stream:
-                    stream.settimeout(20)
+                    stream.settimeout(within(20))
                     try:
                         stream.sendall(request)
                         answer = stream.recv(64)
@@ -195,14 +195,14 @@ def terminated_under_load() -> None:
         threads = [threading.Thread(target=ask, args=(index,)) for index in range(24)]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + within(30)
         while server.total("edgellm_active_sequences") < 8:
             assert time.monotonic() < deadline, "fewer than 8 of 24 requests run at once"
             time.sleep(0.02)
         server.process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join()
-        assert server.process.wait(40) == 0, server.process.returncode
+        assert server.process.wait(within(40)) == 0, server.process.returncode
         complete = sum(b"data: [DONE]" in answer for answer in answers)
         assert complete == 24, f"{complete} of 24 answers are complete"
 
@@ -215,8 +215,8 @@ def ended_at_once() -> None:
         server.process.send_signal(signal.SIGTERM)
         start = time.monotonic()
         rest = b"".join(iter(lambda: stream.recv(65536), b""))
-        assert server.process.wait(10) == 0
-        assert time.monotonic() - start < 5
+        assert server.process.wait(within(10)) == 0
+        assert time.monotonic() - start < within(5)
         assert b"[DONE]" in rest
 
 
