@@ -1,11 +1,11 @@
-//! Finds the component that `scripts/build-plugin` made, to build it into a program with the feature `plugin`.
+//! Embeds the component that `scripts/build-plugin` built into a program with the feature `plugin`.
 
 mod watched;
 
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// The faster variant: wasmtime always knows relaxed SIMD.
+/// The faster variant: wasmtime always supports relaxed SIMD.
 const COMPONENT: &str = "../target/plugin/edgellm-engine-relaxed.wasm";
 
 fn main() {
@@ -19,7 +19,7 @@ fn main() {
         format!("Some(include_bytes!({:?}))", component.display().to_string())
     } else {
         watched::watch(component.parent().unwrap_or(&component));
-        println!("cargo:warning=no component to build in: `scripts/build-plugin relaxed` makes it");
+        println!("cargo:warning=no component to embed: `scripts/build-plugin relaxed` builds it");
         "None".to_string()
     };
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("component.rs");

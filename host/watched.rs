@@ -1,11 +1,11 @@
-//! For the build scripts of this crate and of `server`: a folder whose coming files cargo is to notice.
+//! For the build scripts of this crate and of `server`: watching a directory for files to come.
 
 use std::path::Path;
 use std::time::SystemTime;
 use std::{fs, io};
 
-/// Makes the folder and has cargo watch it. For a path that is not there cargo would build the program anew each time, and
-/// for a folder newer than this run once more; where none can be made, it does.
+/// Creates the directory and lets cargo watch it. cargo would rebuild every time for a missing path, and once more for a
+/// directory newer than this build.
 pub(crate) fn watch(folder: &Path) {
     let make = || -> io::Result<()> {
         fs::create_dir_all(folder)?;

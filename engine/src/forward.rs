@@ -20,7 +20,7 @@ pub enum Precision {
     /// int8 everywhere.
     Fast,
     /// int8, with 6 more bits for blocks that are larger than their token's root mean square: a quarter of the
-    /// blocks, and three quarters of the error.
+    /// blocks, and three quarters of the error (docs/experiments/refined-blocks.md).
     #[default]
     Standard,
     /// int8 with 6 more bits everywhere.

@@ -8,7 +8,8 @@ use crate::linear::LinearHooks;
 use crate::model::Model;
 use edgellm_kernels::page::CacheFormat;
 
-/// Tokens that prefill processes at once: enough to unpack weights rarely, few enough for the CPU's caches.
+/// Tokens that prefill processes at once: enough to unpack weights rarely, few enough for the CPU's caches
+/// (docs/experiments/prefill.md).
 const PREFILL_CHUNK: usize = 64;
 
 /// Settings of a session.

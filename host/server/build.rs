@@ -1,5 +1,5 @@
-//! Packs the web page into the program, compressed: `web-demo/`, and from `target/edgellm-web` the engine for the page,
-//! if `scripts/build-web` has made it. Writes a table of the files for `src/page.rs`.
+//! Embeds the web page, compressed: `web-demo/`, and the engine for the page in `target/edgellm-web`, if
+//! `scripts/build-web` has built it. Generates a table of the files for `src/page.rs`.
 
 #[path = "../watched.rs"]
 mod watched;
@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// What `web-demo/` publishes, files and folders. `site.json` is the server's own.
+/// The files and directories of `web-demo/` to serve. The server generates `site.json` itself.
 const PAGE: [&str; 7] =
     ["index.html", "style.css", "icon.svg", "manifest.webmanifest", "sw.js", "src", "vendor"];
 
@@ -43,7 +43,7 @@ fn main() -> io::Result<()> {
     writeln!(table, "]")
 }
 
-/// Adds the files at `path`, which the page knows as `name`.
+/// Adds the files at `path`, under `name` in the page.
 fn collect(path: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
     println!("cargo:rerun-if-changed={}", path.display());
     if path.is_dir() {
@@ -60,7 +60,7 @@ fn collect(path: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> io::R
     Ok(())
 }
 
-/// By the file's ending; empty for what is not published.
+/// The media type by the file name's ending; empty for files that are not served.
 fn media_type(name: &str) -> &'static str {
     match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
         "css" => "text/css; charset=utf-8",

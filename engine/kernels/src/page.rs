@@ -173,7 +173,7 @@ fn quantize(x: &[f32]) -> ([i8; CACHE_BLOCK], u16) {
 }
 
 /// The memory of a page, aligned to 64 bytes and zeroed at first. Pages taken together are contiguous, so that the memory
-/// of many can be huge pages, without which attention to 4,096 positions is slower (docs/benchmarks.md).
+/// of many can be huge pages, without which attention to 4,096 positions is slower (docs/experiments/huge-pages.md).
 #[derive(Debug)]
 pub struct Page {
     /// The memory of this page and of those taken with it.

@@ -11,6 +11,8 @@
 //!
 //! This module starts no threads. The owner of some (std::thread natively, Web Workers in a browser) calls [`Pool::work`]
 //! in each.
+//!
+//! Measurements: docs/experiments/thread-pool.md.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};

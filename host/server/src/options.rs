@@ -9,17 +9,8 @@ pub struct Options {
     pub context: usize,
     /// Tokens of an answer, at most; `None` for as many as the context has room for.
     pub max_tokens: Option<usize>,
-    /// Sequences per model that run at the same time.
-    pub parallel: usize,
-    /// Requests per model that wait in the queue; further ones are refused with 503.
-    pub queue: usize,
-    /// Prompt tokens processed in a step that also decodes: fewer make streams steadier, more bring the first token
-    /// sooner under load.
-    pub prefill_chunk: usize,
-    /// Bytes of all KV caches of a model.
-    pub kv_memory: u64,
-    /// Bytes of the prefix cache: KV caches of finished sequences, for requests that begin alike. Part of `kv_memory`.
-    pub prefix_memory: u64,
+    /// What each model may use.
+    pub limits: Limits,
     /// Models in memory at the same time.
     pub max_loaded: usize,
     /// Time limit from the arrival of a request to its last token.
@@ -44,16 +35,34 @@ pub struct Options {
     pub log_prompts: bool,
 }
 
+/// What each model's scheduler may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Sequences that run at the same time.
+    pub parallel: usize,
+    /// Requests that wait in the queue; further ones are refused with 503.
+    pub queue: usize,
+    /// Prompt tokens processed in a step that also decodes: fewer make streams steadier, more bring the first token
+    /// sooner under load.
+    pub prefill_chunk: usize,
+    /// Bytes of all KV caches of a model.
+    pub kv_memory: u64,
+    /// Bytes of the prefix cache: KV caches of finished sequences, for requests that begin alike. Part of `kv_memory`.
+    pub prefix_memory: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { parallel: 16, queue: 64, prefill_chunk: 64, kv_memory: 2 << 30, prefix_memory: 256 << 20 }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
             context: 4096,
             max_tokens: None,
-            parallel: 16,
-            queue: 64,
-            prefill_chunk: 64,
-            kv_memory: 2 << 30,
-            prefix_memory: 256 << 20,
+            limits: Limits::default(),
             max_loaded: usize::MAX,
             request_timeout: Duration::from_secs(600),
             client_timeout: Duration::from_secs(30),

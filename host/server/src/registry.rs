@@ -4,11 +4,11 @@ use crate::clock::now;
 use crate::error::ApiError;
 use crate::grammar::{Constraint, GrammarError, Grammars, Shape};
 use crate::metrics::{Metrics, ModelMetrics};
-use crate::options::Options;
+use crate::options::{Limits, Options};
 use crate::runner::{Native, Runner};
-use crate::scheduler::{Limits, Scheduler};
+use crate::scheduler::{Scheduler, StartError};
 use edgellm::chat::{ChatTemplate, DateTime};
-use edgellm::{CacheFormat, Model, Precision};
+use edgellm::{Model, SessionOptions};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -23,15 +23,16 @@ pub struct ModelSource {
     pub id: String,
     /// When its file was written, in seconds since 1970.
     pub created: u64,
-    /// How finely activations are rounded.
-    pub precision: Precision,
-    /// How keys and values are kept.
-    pub kv_cache: CacheFormat,
+    /// Options of its sessions. The context is that of the server.
+    pub session: SessionOptions,
     /// The file that clients may download, if any.
     pub file: Option<PathBuf>,
     /// Opens it, on the blocking pool.
-    pub open: Box<dyn Fn() -> Result<OpenModel, String> + Send + Sync>,
+    pub open: Box<dyn Fn() -> Result<OpenModel, OpenError> + Send + Sync>,
 }
+
+/// Why a model cannot be opened. The error says what to do.
+pub type OpenError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An open model, and what runs it.
 pub struct OpenModel {
@@ -40,13 +41,14 @@ pub struct OpenModel {
 }
 
 /// Starts the scheduler of a model.
-type Start = Box<dyn FnOnce(&Model, Limits, ModelMetrics) -> Result<Scheduler, String> + Send>;
+type Start =
+    Box<dyn FnOnce(&Model, SessionOptions, Limits, ModelMetrics) -> Result<Scheduler, StartError> + Send>;
 
 impl OpenModel {
     /// A model whose forward passes `runner` executes. This process tokenizes and samples with `model`.
     pub fn with_runner(model: Model, runner: impl Runner) -> Self {
-        let start: Start = Box::new(|model, limits, metrics| {
-            Scheduler::start(model, runner, limits, metrics).map_err(|error| error.to_string())
+        let start: Start = Box::new(|model, session, limits, metrics| {
+            Scheduler::start(model, runner, session, limits, metrics)
         });
         OpenModel { model, start }
     }
@@ -180,23 +182,16 @@ impl Models {
 
     fn open(&self, id: &str) -> Result<Arc<Loaded>, ApiError> {
         let source = self.source(Some(id))?;
-        let failed = |error: String| {
-            tracing::error!(model = id, error, "cannot be loaded");
+        let failed = |error: OpenError| {
+            tracing::error!(model = id, error = error.to_string(), "cannot be loaded");
             ApiError::internal(format!("the model {id:?} cannot be loaded: see the server's log"))
         };
         let OpenModel { model, start } = (source.open)().map_err(failed)?;
         let context = self.options.context.min(model.config().max_position_embeddings);
-        let limits = Limits {
-            context,
-            parallel: self.options.parallel,
-            queue: self.options.queue,
-            prefill_chunk: self.options.prefill_chunk,
-            kv_memory: self.options.kv_memory,
-            prefix_memory: self.options.prefix_memory,
-            precision: source.precision,
-            kv_cache: source.kv_cache,
-        };
-        let scheduler = start(&model, limits, self.metrics.model(id)).map_err(failed)?;
+        let session = SessionOptions { context_length: Some(context), ..source.session };
+        let limits = self.options.limits;
+        let scheduler =
+            start(&model, session, limits, self.metrics.model(id)).map_err(|error| failed(error.into()))?;
         tracing::info!(model = id, context, "loaded");
         let used = AtomicU64::new(self.ticks.fetch_add(1, Ordering::Relaxed));
         Ok(Arc::new(Loaded { id: id.into(), model, scheduler, context, grammars: OnceLock::new(), used }))

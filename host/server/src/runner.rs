@@ -14,7 +14,7 @@ pub enum RunnerError {
     #[error(transparent)]
     Remote(Box<dyn std::error::Error + Send + Sync>),
     /// The runner returned a wrong number of logits.
-    #[error("the runner returned {actual} logits in place of {expected}")]
+    #[error("the runner returned {actual} logits instead of {expected}")]
     Logits {
         /// Wanted rows times vocabulary size.
         expected: usize,
@@ -23,7 +23,7 @@ pub enum RunnerError {
     },
     /// The runner returned hidden states of a wrong size.
     #[error(
-        "the runner returned {actual} numbers for the hidden states of {tokens} tokens, in place of {expected}"
+        "the runner returned {actual} numbers for the hidden states of {tokens} tokens instead of {expected}"
     )]
     HiddenStates {
         /// Tokens processed.

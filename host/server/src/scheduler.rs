@@ -5,7 +5,7 @@
 
 mod event;
 mod job;
-mod limits;
+mod pages;
 mod prefill;
 mod prefix;
 mod sequence;
@@ -16,11 +16,11 @@ mod worker;
 
 pub(crate) use event::{Event, Failure, TokenLogprobs};
 pub(crate) use job::{Choice, Job, Task};
-pub(crate) use limits::Limits;
 
 use crate::metrics::ModelMetrics;
+use crate::options::Limits;
 use crate::runner::{Runner, RunnerError};
-use edgellm::Model;
+use edgellm::{Model, SessionOptions};
 use shared::Shared;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -66,12 +66,14 @@ impl Scheduler {
     pub(crate) fn start<R: Runner>(
         model: &Model,
         runner: R,
+        session: SessionOptions,
         limits: Limits,
         metrics: ModelMetrics,
     ) -> Result<Self, StartError> {
         let shared = Arc::new(Shared::default());
         let (jobs, receiver) = mpsc::channel();
-        let worker = worker::Worker::new(model, runner, limits, metrics, Arc::clone(&shared), receiver)?;
+        let worker =
+            worker::Worker::new(model, runner, session, limits, metrics, Arc::clone(&shared), receiver)?;
         let page_bytes = worker.page_bytes();
         std::thread::Builder::new()
             .name("scheduler".into())

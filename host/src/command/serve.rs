@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Listening;
 use crate::{model, output, system};
 use edgellm_quantize::Format;
-use edgellm_server::{ApiKeys, LogFormat, ModelSource, OpenModel, Options, Server};
+use edgellm_server::{ApiKeys, Limits, LogFormat, ModelSource, OpenError, OpenModel, Options, Server};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -108,23 +108,23 @@ struct LimitArgs {
     #[arg(long, short = 'n', value_name = "N", value_parser = at_least_one())]
     max_tokens: Option<u32>,
     /// Sequences that a model generates at the same time, in shared forward passes
-    #[arg(long, value_name = "N", default_value_t = count(defaults().parallel), value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value_t = count(defaults().limits.parallel), value_parser = at_least_one())]
     parallel: u32,
     /// Requests that wait in the queue; further ones are refused with 503
-    #[arg(long, value_name = "N", default_value_t = count(defaults().queue), value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value_t = count(defaults().limits.queue), value_parser = at_least_one())]
     queue: u32,
     /// Choices (n) times prompts of a request, or inputs of an embedding
     #[arg(long, value_name = "N", default_value_t = count(defaults().max_choices), value_parser = at_least_one())]
     max_choices: u32,
     /// Prompt tokens processed in a step that also decodes: fewer make streams steadier, more bring the first token
     /// sooner under load
-    #[arg(long, value_name = "N", default_value_t = count(defaults().prefill_chunk), value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value_t = count(defaults().limits.prefill_chunk), value_parser = at_least_one())]
     prefill_chunk: u32,
     /// Memory for the KV caches of each model, in MiB [default: a quarter of the machine's memory]
     #[arg(long, value_name = "MIB", value_parser = at_least_one())]
     kv_memory: Option<u32>,
     /// Part of it for the prefix cache, which speeds up the next turn of a chat, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = mebibytes(defaults().prefix_memory))]
+    #[arg(long, value_name = "MIB", default_value_t = mebibytes(defaults().limits.prefix_memory))]
     prefix_memory: u32,
     /// Time limit of a request: its answer is cut off, or it is refused if it is still in the queue
     #[arg(long, value_name = "SECONDS", default_value_t = seconds(defaults().request_timeout), value_parser = at_least_one())]
@@ -161,7 +161,7 @@ const INTERRUPT_POLL: Duration = Duration::from_millis(50);
 const IO_THREADS: usize = 2;
 
 /// Opens a model, for the server.
-type Open = Box<dyn Fn() -> std::result::Result<OpenModel, String> + Send + Sync>;
+type Open = Box<dyn Fn() -> std::result::Result<OpenModel, OpenError> + Send + Sync>;
 
 /// Creates the function that opens the model file at a path.
 type Opener = Box<dyn Fn(&Path) -> Open>;
@@ -229,13 +229,13 @@ impl Args {
                     let (path, compute) = (path.to_path_buf(), compute.clone());
                     Box::new(move || {
                         let model = model::open(&path, compute.clone(), placement);
-                        model.map(OpenModel::from).map_err(|error| error.one_line())
+                        Ok(OpenModel::from(model?))
                     })
                 }))
             }
             #[cfg(feature = "plugin")]
             Target::Plugin => {
-                let kv_memory = self.options().kv_memory;
+                let kv_memory = self.options().limits.kv_memory;
                 let sandboxes = plugin::Sandboxes::new(&self.target, &self.run, kv_memory, cache)?;
                 Ok(Box::new(move |path| Box::new(sandboxes.opener(path))))
             }
@@ -249,12 +249,10 @@ impl Args {
 
     fn source(&self, model: &str, opener: &dyn Fn(&Path) -> Open, cache: &Cache) -> Result<ModelSource> {
         let path = model::prepare(model, self.format, cache)?;
-        let options = self.run.session_options(None);
         Ok(ModelSource {
             id: id(model, &path),
             created: modified(&path),
-            precision: options.precision,
-            kv_cache: options.kv_cache,
+            session: self.run.session_options(None),
             file: self.network.allow_download.then(|| path.clone()),
             open: opener(&path),
         })
@@ -264,17 +262,19 @@ impl Args {
         let (network, limits) = (&self.network, &self.limits);
         let time = |seconds: u32| Duration::from_secs(seconds.into());
         let bytes = |mebibytes: u32| u64::from(mebibytes) << 20;
-        let quarter = || system::memory_bytes().0.map_or(defaults().kv_memory, |all| all / 4);
+        let quarter = || system::memory_bytes().0.map_or(defaults().limits.kv_memory, |all| all / 4);
         // A sandbox has 4 GiB for the model and all of its sessions.
         let most = if self.target.target == Target::Plugin { 2 << 30 } else { u64::MAX };
         Options {
             context: limits.context as usize,
             max_tokens: limits.max_tokens.map(|most| most as usize),
-            parallel: limits.parallel as usize,
-            queue: limits.queue as usize,
-            prefill_chunk: limits.prefill_chunk as usize,
-            kv_memory: limits.kv_memory.map_or_else(quarter, bytes).min(most),
-            prefix_memory: bytes(limits.prefix_memory),
+            limits: Limits {
+                parallel: limits.parallel as usize,
+                queue: limits.queue as usize,
+                prefill_chunk: limits.prefill_chunk as usize,
+                kv_memory: limits.kv_memory.map_or_else(quarter, bytes).min(most),
+                prefix_memory: bytes(limits.prefix_memory),
+            },
             max_loaded: self.max_loaded.map_or(usize::MAX, |most| most as usize),
             request_timeout: time(limits.request_timeout),
             client_timeout: time(network.client_timeout),

@@ -1,4 +1,4 @@
-//! What is wrong with the input is told in one line, and nothing half-made is left.
+//! Errors in the input are reported in one line, and leave no incomplete files.
 
 use crate::program::{Outcome, Place, names, run};
 use edgellm::testing::{recipes, seeded_model};

@@ -357,10 +357,10 @@ fn a_name_is_downloaded_and_converted_on_first_use() {
     };
     assert_eq!(ids(&first), ids(&second));
     generate(&["--format", "int8"]);
-    assert_eq!(server.requests().len(), requests, "another format is made of the same download");
+    assert_eq!(server.requests().len(), requests, "another format is converted from the same download");
     let int = |bits: u8| format!("{NAME}-int{bits}.tmac2.bin");
     assert_eq!(names(&model_folder(&place)), [int(4), int(8), "source".to_string()]);
-    // What another version of the program left is made anew.
+    // A model file of another version is converted again.
     fs::write(model_folder(&place).join(int(4)), "TMAC2BIN of old").unwrap();
     assert_eq!(ids(&generate(&[])), ids(&first));
     place.run(&["rm", NAME]).succeeded();

@@ -1,5 +1,6 @@
 //! NEON: 128-bit registers, `tbl` for lookups; dot products by `smlal`, or by `sdot` where the CPU has it
 //! (Cortex-A55, A75 and later; not the Pi 3, Zero 2 W and 4).
+//! Measurements: docs/experiments/arm-kernels.md.
 
 use edgellm_kernels::{Blocks, Isa, Job};
 use std::arch::aarch64::*;

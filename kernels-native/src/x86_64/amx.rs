@@ -3,6 +3,8 @@
 //! A CPU has 8 tile registers of 16 rows of 64 bytes. `tdpbsud` adds to a tile of sums the products of a tile of signed
 //! bytes (a row for each token) with one of unsigned bytes (a row for each 4 columns, with 4 codes of each of 16 rows of
 //! weights, which is how blocks are unpacked): Intel's "Architecture Instruction Set Extensions", chapter 3.
+//!
+//! Measurements: docs/experiments/amx-tiles.md.
 
 use super::avx512::Avx512Vbmi;
 use edgellm_kernels::Tiles;

@@ -1,5 +1,6 @@
 //! AVX-512 with BW and VNNI: 512-bit registers, `vpdpbusd` for dot products; lookups by `vpshufb`, or by VBMI's
 //! `vpermb`, which looks up in four tables at once.
+//! Measurements: docs/experiments/lookup-kernels.md.
 
 use super::ahead::Ahead;
 use edgellm_kernels::{Blocks, Isa, Job};

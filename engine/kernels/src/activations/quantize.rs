@@ -1,4 +1,5 @@
 //! Quantizing activations; [`crate::activations`] describes the result.
+//! Measurements: docs/experiments/quantizing-activations.md.
 
 use super::tables::{TABLE_BYTES, build_tables};
 use crate::isa::Isa;

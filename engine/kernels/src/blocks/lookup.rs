@@ -1,4 +1,5 @@
 //! Sums of a block by table lookup: T-MAC's idea (arXiv 2407.00088, section 3) with exact integers.
+//! Measurements: docs/experiments/lookup-kernels.md.
 
 use crate::isa::Isa;
 

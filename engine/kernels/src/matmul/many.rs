@@ -1,4 +1,5 @@
 //! One strip with many tokens: every block is unpacked once for a tile of them.
+//! Measurements: docs/experiments/prefill.md.
 
 use super::job::MatmulJob;
 use super::memory::{Aligned, fetch_ahead};

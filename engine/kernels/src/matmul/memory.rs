@@ -1,4 +1,5 @@
 //! Alignment and prefetching.
+//! Measurements: docs/experiments/code-generation.md.
 
 use crate::isa::Isa;
 

@@ -1,5 +1,6 @@
 //! Products of many tokens by matrix instructions ([`Tiles`]): integer sums of a block for 16 tokens at once, and
 //! floating-point work in the same order as everywhere.
+//! Measurements: docs/experiments/amx-tiles.md.
 
 use super::job::MatmulJob;
 use super::memory::fetch_ahead;

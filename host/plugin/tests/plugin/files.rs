@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A folder of this test's own.
+/// A directory for this test alone.
 fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("plugin-files").join(name);
     let _ = fs::remove_dir_all(&folder);
@@ -22,7 +22,7 @@ fn in_folder(folder: PathBuf) -> Limits {
 fn guest(error: Error) -> (ErrorCode, String) {
     match error {
         Error::Guest { code, message } => (code, message),
-        error => panic!("not the guest's own error: {error}"),
+        error => panic!("not an error of the guest: {error}"),
     }
 }
 

@@ -33,8 +33,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// Stands between the path of a field and the problem in errors of [`flattened`]; serde escapes it in quoted values.
 const SEPARATOR: char = '\u{1f}';
 
-/// Reads a flattened structure such that errors name the field. serde buffers flattened fields, so whoever reads the
-/// whole body no longer sees their paths: they travel in the error's text, and [`path_and_problem`] finds them there.
+/// Reads a flattened structure such that errors name the field. serde buffers flattened fields, and their paths are
+/// lost to the reader of the whole body. So the text of the error carries the path, for [`path_and_problem`].
 pub(crate) fn flattened<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {

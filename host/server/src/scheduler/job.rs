@@ -1,7 +1,7 @@
 //! Jobs: prompts, and what to do with them.
 
 use super::event::Event;
-use super::limits::pages;
+use super::pages::pages;
 use edgellm::TokenId;
 use edgellm::generate::Decoder;
 use std::time::Instant;

@@ -2,12 +2,13 @@
 
 use super::event::{Event, Failure};
 use super::job::{Job, Task};
-use super::limits::{Limits, pages};
+use super::pages::pages;
 use super::prefill::{Prefill, shares};
 use super::prefix::PrefixCache;
 use super::sequence::{Outcome, Sequence};
 use super::shared::Shared;
 use crate::metrics::ModelMetrics;
+use crate::options::Limits;
 use crate::runner::{Run, Runner, RunnerError, RunnerSession};
 use edgellm::{Model, SessionOptions, TokenId};
 use std::collections::VecDeque;
@@ -24,6 +25,8 @@ pub(super) struct Worker<R: Runner> {
     /// For its shape, tokenizer and thread pool; the runner computes its steps.
     model: Model,
     runner: R,
+    /// Options of all sessions.
+    session: SessionOptions,
     limits: Limits,
     metrics: ModelMetrics,
     shared: Arc<Shared>,
@@ -40,6 +43,7 @@ impl<R: Runner> Worker<R> {
     pub(super) fn new(
         model: &Model,
         runner: R,
+        session: SessionOptions,
         limits: Limits,
         metrics: ModelMetrics,
         shared: Arc<Shared>,
@@ -48,6 +52,7 @@ impl<R: Runner> Worker<R> {
         let mut worker = Worker {
             model: model.clone(),
             runner,
+            session,
             limits,
             metrics,
             shared,
@@ -70,8 +75,7 @@ impl<R: Runner> Worker<R> {
     }
 
     fn session(&mut self) -> Result<R::Session, RunnerError> {
-        let Limits { context, precision, kv_cache, .. } = self.limits;
-        self.runner.session(SessionOptions { context_length: Some(context), precision, kv_cache })
+        self.runner.session(self.session)
     }
 
     /// Runs until no more jobs can arrive and all are done.

@@ -178,7 +178,7 @@ async fn log_probabilities() {
     for token in content {
         let top = token["top_logprobs"].as_array().unwrap();
         assert_eq!(top.len(), 3);
-        // The likeliest token is the one that is taken.
+        // The most likely token is the one that was sampled.
         assert_eq!((&top[0]["bytes"], &top[0]["logprob"]), (&token["bytes"], &token["logprob"]));
         assert!(top.windows(2).all(|pair| pair[0]["logprob"].as_f64() >= pair[1]["logprob"].as_f64()));
         assert!(token["logprob"].as_f64().unwrap() <= 0.0);

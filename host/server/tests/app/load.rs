@@ -2,7 +2,7 @@
 
 use super::support::{call, metric, post, send, server, wait_for};
 use axum::Router;
-use edgellm_server::{Options, app};
+use edgellm_server::{Limits, Options, app};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -25,7 +25,10 @@ async fn begin(router: &Router) -> axum::body::Body {
 
 #[tokio::test]
 async fn many_at_once_are_as_each_alone() {
-    let options = Options { parallel: 6, prefill_chunk: 16, ..Options::default() };
+    let options = Options {
+        limits: Limits { parallel: 6, prefill_chunk: 16, ..Limits::default() },
+        ..Options::default()
+    };
     let router = app(&server(options).await);
     let mut tasks = tokio::task::JoinSet::new();
     for index in 0..24 {
@@ -33,7 +36,11 @@ async fn many_at_once_are_as_each_alone() {
         tasks.spawn(async move { (index, call(&router, CHAT, ask(index)).await) });
     }
     let together = tasks.join_all().await;
-    let alone = app(&server(Options { prefix_memory: 0, parallel: 1, ..Options::default() }).await);
+    let alone = app(&server(Options {
+        limits: Limits { prefix_memory: 0, parallel: 1, ..Limits::default() },
+        ..Options::default()
+    })
+    .await);
     for (index, answer) in together {
         assert_eq!(answer["choices"], call(&alone, CHAT, ask(index)).await["choices"], "{index}");
     }
@@ -43,7 +50,9 @@ async fn many_at_once_are_as_each_alone() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_is_forgotten_at_once() {
-    let router = app(&server(Options { parallel: 2, ..Options::default() }).await);
+    let router =
+        app(&server(Options { limits: Limits { parallel: 2, ..Limits::default() }, ..Options::default() })
+            .await);
     let mut bodies = vec![begin(&router).await, begin(&router).await];
     for body in &mut bodies {
         assert!(body.frame().await.is_some());
@@ -67,7 +76,11 @@ async fn a_client_that_goes_away_is_forgotten_at_once() {
 #[tokio::test]
 async fn a_full_queue_says_so() {
     // Long enough that none ends while the test looks.
-    let router = app(&server(Options { parallel: 1, queue: 2, ..Options::default() }).await);
+    let router = app(&server(Options {
+        limits: Limits { parallel: 1, queue: 2, ..Limits::default() },
+        ..Options::default()
+    })
+    .await);
     let running = begin(&router).await;
     let waiting: Vec<_> = (0..2)
         .map(|_| {
@@ -90,7 +103,12 @@ async fn a_full_queue_says_so() {
 #[tokio::test]
 async fn time_is_limited() {
     let limit = Duration::from_millis(300);
-    let router = app(&server(Options { request_timeout: limit, parallel: 1, ..Options::default() }).await);
+    let router = app(&server(Options {
+        limits: Limits { parallel: 1, ..Limits::default() },
+        request_timeout: limit,
+        ..Options::default()
+    })
+    .await);
     // A hundred answers that end only with the context take longer than that on any machine.
     let slow = json!({"prompt": "a", "logit_bias": {"0": -100}, "logprobs": 20, "n": 100});
     let answer = call(&router, "/v1/completions", slow.clone()).await;
@@ -109,7 +127,10 @@ async fn time_is_limited() {
 
 #[tokio::test]
 async fn a_long_prompt_lets_the_others_speak() {
-    let options = Options { prefill_chunk: 8, parallel: 4, ..Options::default() };
+    let options = Options {
+        limits: Limits { prefill_chunk: 8, parallel: 4, ..Limits::default() },
+        ..Options::default()
+    };
     let router = app(&server(options).await);
     let mut body = begin(&router).await;
     assert!(body.frame().await.is_some());
@@ -124,7 +145,8 @@ async fn a_long_prompt_lets_the_others_speak() {
 #[tokio::test]
 async fn kept_prefixes_stay_within_their_memory() {
     // Pages of the seeded model are 32 KiB.
-    let options = Options { prefix_memory: 400 << 10, ..Options::default() };
+    let options =
+        Options { limits: Limits { prefix_memory: 400 << 10, ..Limits::default() }, ..Options::default() };
     let router = app(&server(options).await);
     for index in 0..12 {
         call(&router, CHAT, ask(index)).await;

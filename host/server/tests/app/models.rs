@@ -54,7 +54,7 @@ async fn health_tells_when_it_is_ready() {
     let server = Server::new(vec![broken], Options::default(), ApiKeys::default()).unwrap();
     assert!(server.load().await.is_err());
     assert_eq!(get(&app(&server), "/health").await.0, 503);
-    // What the log says is not for clients.
+    // The reason is for the log, not for clients.
     let body = json!({"messages": [{"role": "user", "content": "x"}]});
     let (status, _, text) = send(&app(&server), super::support::post(CHAT, &body)).await;
     assert_eq!(status, 500);

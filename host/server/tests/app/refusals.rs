@@ -2,7 +2,7 @@
 
 use super::support::{post, refused, router, send, server};
 use axum::body::Body;
-use edgellm_server::{Options, app};
+use edgellm_server::{Limits, Options, app};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ async fn limits_of_the_server() {
     body["n"] = json!(3);
     assert_eq!(refused(&router, CHAT, body).await.1, "n");
     assert_eq!(refused(&router, "/v1/embeddings", json!({"input": ["a", "b", "c"]})).await.1, "input");
-    let small = Options { kv_memory: 1 << 16, ..Options::default() };
+    let small = Options { limits: Limits { kv_memory: 1 << 16, ..Limits::default() }, ..Options::default() };
     let body = json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 400});
     let (status, param, code) = refused(&app(&server(small).await), CHAT, body).await;
     assert_eq!((status, param.as_str(), code.as_str()), (400, "max_tokens", "request_too_large"));

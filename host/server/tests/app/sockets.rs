@@ -44,7 +44,7 @@ async fn is_well(address: SocketAddr) {
 }
 
 #[tokio::test]
-async fn slow_and_broken_requests_harm_nobody() {
+async fn slow_and_broken_requests_do_not_affect_others() {
     let options = Options { client_timeout: Duration::from_millis(300), ..Options::default() };
     let (address, end, task) = start(server(options).await).await;
     // A body that does not come.
@@ -69,7 +69,7 @@ async fn a_reader_that_stalls_loses_its_answer() {
     let server = server(options).await;
     let router = edgellm_server::app(&server);
     let (address, end, task) = start(server).await;
-    // More than all buffers on the way hold, and nobody reads.
+    // More than all buffers hold, while the client does not read.
     let body = r#"{"prompt": "a", "n": 128, "stream": true, "logprobs": 20, "max_tokens": 400, "logit_bias": {"0": -100}}"#;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(completion(body).as_bytes()).await.unwrap();
@@ -97,7 +97,7 @@ async fn the_end_waits_for_answers_under_way() {
     stream.read_to_string(&mut rest).await.unwrap();
     assert!(rest.contains("data: [DONE]"), "{rest}");
     task.await.unwrap();
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any longer");
+    assert!(TcpStream::connect(address).await.is_err(), "the socket is closed");
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use axum::Router;
 use axum::body::Body;
 use edgellm::testing::{recipes, seeded_chat_model};
-use edgellm::{CacheFormat, Model, Precision};
-use edgellm_server::{ApiKeys, ModelSource, OpenModel, Options, Server, app};
+use edgellm::{Model, SessionOptions};
+use edgellm_server::{ApiKeys, ModelSource, OpenError, OpenModel, Options, Server, app};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -15,16 +15,14 @@ pub(crate) const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m.con
 
 /// A model of this name; the same seed gives the same model.
 pub(crate) fn source(id: &str, seed: u64) -> ModelSource {
-    let open = move || {
-        let bytes =
-            seeded_chat_model(recipes()[0], seed, Some(TEMPLATE)).map_err(|error| error.to_string())?;
-        Model::from_bytes(bytes).map(OpenModel::from).map_err(|error| error.to_string())
+    let open = move || -> Result<OpenModel, OpenError> {
+        let bytes = seeded_chat_model(recipes()[0], seed, Some(TEMPLATE))?;
+        Ok(OpenModel::from(Model::from_bytes(bytes)?))
     };
     ModelSource {
         id: id.into(),
         created: 1,
-        precision: Precision::Standard,
-        kv_cache: CacheFormat::F16,
+        session: SessionOptions::default(),
         file: None,
         open: Box::new(open),
     }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// Generates, and shows text as it arrives.
 pub(super) fn generate(args: &Args, text: &str, cache: &Cache) -> Result<Report> {
-    // The engine's own check of the options, before anything is loaded.
+    // Checks the options before anything is loaded.
     let sampler = Sampler::new(args.sampling.options())?;
     let plugin = plugin::load(&args.target, &args.run, cache)?;
     let model = plugin::open(&plugin, &model::prepare(&args.model.model, args.model.format, cache)?, 0)?;

@@ -1,7 +1,7 @@
-//! `edgellm serve --target plugin`: each model's steps run in a sandbox of its own.
+//! `edgellm serve --target plugin`: every model runs in a sandbox of its own.
 //!
-//! Prompts become tokens and logits become answers here, with what the file says about its tokenizer and template; the
-//! weights are read and multiplied in the sandbox alone. A sandbox that comes to its end is replaced by a new one.
+//! This process tokenizes and samples, with the tokenizer and chat template of the model file; forward passes run in the
+//! sandbox. A sandbox that has ended is replaced.
 
 use crate::args::{RunArgs, TargetArgs};
 use crate::cache::Cache;
@@ -10,10 +10,10 @@ use crate::{model, plugin};
 use edgellm::{Compute, SessionOptions, TokenId};
 use edgellm_memory::Placement;
 use edgellm_plugin_host::{Batch, BatchRun, Error, Model, Plugin, Session};
-use edgellm_server::{OpenModel, Run, Runner, RunnerError, RunnerSession};
+use edgellm_server::{OpenError, OpenModel, Run, Runner, RunnerError, RunnerSession};
 use std::path::{Path, PathBuf};
 
-/// What opens models in sandboxes.
+/// Opens models in sandboxes.
 pub(super) struct Sandboxes {
     plugin: Plugin,
     kv_memory: u64,
@@ -29,20 +29,19 @@ impl Sandboxes {
         Ok(Sandboxes { plugin: plugin::load(args, run, cache)?, kv_memory })
     }
 
-    /// A function that opens the model file at `path`.
-    pub(super) fn opener(&self, path: &Path) -> impl Fn() -> Result<OpenModel, String> + use<> {
+    /// Creates the function that opens the model file at `path`.
+    pub(super) fn opener(&self, path: &Path) -> impl Fn() -> Result<OpenModel, OpenError> + use<> {
         let (plugin, path, kv_memory) = (self.plugin.clone(), path.to_path_buf(), self.kv_memory);
         move || {
-            let model = model::open(&path, Compute::default(), Placement::Mapped)
-                .map_err(|error| error.one_line())?;
+            let model = model::open(&path, Compute::default(), Placement::Mapped)?;
             let opened = Opened { plugin: plugin.clone(), path: path.clone(), kv_memory };
-            let sandbox = opened.sandbox().map_err(|error| error.to_string())?;
+            let sandbox = opened.sandbox()?;
             Ok(OpenModel::with_runner(model, Sandboxed { opened, sandbox, logits: Vec::new() }))
         }
     }
 }
 
-/// How to open the model anew.
+/// What it takes to open the model again.
 struct Opened {
     plugin: Plugin,
     path: PathBuf,
@@ -51,8 +50,7 @@ struct Opened {
 
 impl Opened {
     fn sandbox(&self) -> Result<(Model, Batch), RunnerError> {
-        let model = plugin::open(&self.plugin, &self.path, self.kv_memory)
-            .map_err(|error| RunnerError::remote(error.one_line()))?;
+        let model = plugin::open(&self.plugin, &self.path, self.kv_memory).map_err(RunnerError::remote)?;
         let batch = model.batch().map_err(remote)?;
         Ok((model, batch))
     }
@@ -103,7 +101,7 @@ impl Runner for Sandboxed {
     }
 }
 
-/// A session in the sandbox. What the server reckons with is counted here and not asked of the guest.
+/// A session in the sandbox. Its position and size are tracked here, so that the scheduler need not ask the guest.
 #[derive(Debug)]
 struct SandboxedSession {
     session: Session,
