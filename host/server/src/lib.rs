@@ -2,6 +2,24 @@
 //!
 //! [`app`] is the whole HTTP interface as a service, which tests call without a socket. [`listen()`] serves it on a
 //! socket, with time limits, and drains it at shutdown. One thread per model decodes all of its sequences together.
+//!
+//! ```no_run
+//! use edgellm::{Model, SessionOptions};
+//! use edgellm_server::{ApiKeys, ModelSource, Options, Server, bind, listen};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let source = ModelSource {
+//!     id: "my-model".into(),
+//!     created: 0,
+//!     session: SessionOptions::default(),
+//!     file: None,
+//!     open: Box::new(|| Ok(Model::from_bytes(std::fs::read("model.tmac2.bin")?)?.into())),
+//! };
+//! let server = Server::new(vec![source], Options::default(), ApiKeys::default())?;
+//! server.load().await.map_err(|_| "the model cannot be loaded; the log has the reason")?;
+//! listen(server, bind("127.0.0.1", 8080).await?, std::future::pending()).await;
+//! # Ok(()) }
+//! ```
 #![forbid(unsafe_code)]
 
 mod access;
