@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
-/// A limit for a machine like those that the tests are written for, in the time of this machine as it is now: a test must
-/// not fail because a machine is slow or busy. A loop that takes 50 ms there is timed. Not for wasm32, which has no clock.
+/// A limit for the machine that the tests are written for, scaled to this one at this moment: a loop that takes 50 ms there
+/// is timed, so that no limit fails because a machine is slow or busy. Not for wasm32, which has no clock.
 pub fn within(limit: Duration) -> Duration {
     let start = Instant::now();
     let sum = (0..35_000_000u64).fold(0, |sum, i| black_box(sum ^ i.wrapping_mul(0x9e37_79b9)));

@@ -22,9 +22,9 @@ def program() -> Path:
 
 
 def within(seconds: float) -> float:
-    """That many seconds of a machine like those that the limits of the tests are written for, in seconds of this machine, now.
+    """A limit for the machine that the tests are written for, scaled to this one at this moment.
 
-    A fixed piece of work that takes 50 ms there is timed: a limit must not fail because a machine is slow or busy.
+    A fixed piece of work that takes 50 ms there is timed, so that no limit fails because a machine is slow or busy.
     """
     start = time.monotonic()
     for _ in range(5):
