@@ -108,6 +108,9 @@ wasm_module() { echo "target/wasm/$1/${2//-/_}.wasm"; }
 
 # wasm_build VARIANT PACKAGES...: the packages' modules for wasm32, optimized, after find_wasm.
 #
+# Cargo chooses the features of dependencies for the packages of a call together, and compiles them anew for another choice.
+# EDGELLM_WASM_TOGETHER names packages that are always built along, so that who needs them all has one choice.
+#
 # Relaxed SIMD matters to our own crates only. So the standard library and the dependencies are built once for simd
 # and relaxed, in one folder of cargo's, and our own crates are compiled through rustc_relaxed, whose libraries cargo
 # keeps apart from plain rustc's. Not so the modules at the end, whose names bear no hash: a variant's, with cargo's
@@ -122,6 +125,10 @@ wasm_build() {
         threads) folder=threads ;;
     esac
     for package in "$@"; do packages+=(-p "$package"); done
+    # Threads are for the page only.
+    if [ "$variant" != threads ]; then
+        for package in ${EDGELLM_WASM_TOGETHER:-}; do packages+=(-p "$package"); done
+    fi
     (
         export RUSTC=$wasm_rustc CARGO_TARGET_DIR=target/wasm/cargo-$folder
         export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=$flags
