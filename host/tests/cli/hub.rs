@@ -233,7 +233,7 @@ fn refusals_say_what_to_do() {
     pull(&place, &everything("403 Forbidden", "GatedRepo")).failed_with(&["no access yet", "licence"]);
     pull(&place, &everything("404 Not Found", "")).failed_with(&[REPOSITORY, "no such repository"]);
     pull(&place, &hub(|_| Some(Reply::new("200 OK", "<html>"))))
-        .failed_with(&["not what the hub's API gives"]);
+        .failed_with(&["does not match the hub's API"]);
     let server = everything("401 Unauthorized", "GatedRepo");
     let mut command = place.command(&["pull", NAME]);
     run(command.env("HF_ENDPOINT", &server.url).env("HF_TOKEN", "wrong"))
