@@ -159,12 +159,13 @@ wasm_build() {
     )
 }
 
-# arm_cargo CPU COMMAND ARGS...: cargo for aarch64, after find_arm; programs run as on that CPU.
+# arm_cargo CPU COMMAND ARGS...: cargo for aarch64, after find_arm; programs run as on that CPU. Dependencies are not
+# optimized, because few of them run there: compiling them takes longer.
 arm_cargo() {
     local cpu=$1 command=$2
     shift 2
     (
-        export RUSTC=$arm_rustc CARGO_TARGET_DIR=target/aarch64
+        export RUSTC=$arm_rustc CARGO_TARGET_DIR=target/aarch64 CARGO_PROFILE_DEV_OPT_LEVEL=0
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -cpu $cpu -L /usr/aarch64-linux-gnu"
         "$(cargo_of "$arm_rustc")" "$command" --target "$ARM_TARGET" "$@"
