@@ -1,7 +1,7 @@
 //! JSON of `/v1/chat/completions`.
 
 use super::number::count;
-use super::object::{Object, flattened};
+use super::object::{Object, flattened, tagged};
 use super::sampling::Sampling;
 use super::usage::Usage;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ pub(crate) struct ChatRequest {
     #[schema(minimum = 0, maximum = 20)]
     pub(crate) top_logprobs: Option<u32>,
     /// Constraint on the answer.
+    #[serde(default, deserialize_with = "tagged")]
     pub(crate) response_format: Option<ResponseFormat>,
     /// Functions that the model may call.
     #[schema(value_type = Option<Vec<ToolSpec>>)]

@@ -1,9 +1,10 @@
 //! Structures that are read from JSON objects only, and errors that name the field in flattened ones.
 //!
-//! serde would also read a structure from a list of its fields in order.
+//! serde would also read a structure from a list of its fields in order, and an enum's tag from the number of the variant.
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::{Map, Value};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -30,6 +31,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// Reads an enum that is tagged by its field `type`, from an object whose `type` is text.
+pub(crate) fn tagged<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let Some(Object(fields)) = Option::<Object<Map<String, Value>>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    match fields.get("type") {
+        None | Some(Value::String(_)) => flattened(Value::Object(fields)).map(Some).map_err(D::Error::custom),
+        Some(_) => Err(D::Error::custom(format_args!("type{SEPARATOR}expected a string"))),
+    }
+}
+
 /// Stands between the path of a field and the problem in errors of [`flattened`]; serde escapes it in quoted values.
 const SEPARATOR: char = '\u{1f}';
 
@@ -46,10 +60,10 @@ pub(crate) fn flattened<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 
 /// The path of the field that is wrong, `.` for the whole object, and what is wrong with it.
 pub(crate) fn path_and_problem(error: serde_path_to_error::Error<serde_json::Error>) -> (String, String) {
-    let path = error.path().to_string();
+    let outer = error.path().to_string();
     let problem = error.into_inner().to_string();
-    match problem.split_once(SEPARATOR) {
-        Some((path, problem)) => (path.to_string(), problem.to_string()),
-        None => (path, problem),
-    }
+    let mut parts: Vec<&str> = std::iter::once(outer.as_str()).chain(problem.split(SEPARATOR)).collect();
+    let problem = parts.pop().unwrap_or_default();
+    parts.retain(|part| *part != ".");
+    (if parts.is_empty() { ".".to_string() } else { parts.join(".") }, problem.to_string())
 }

@@ -50,9 +50,15 @@ async fn fields_are_named() {
         ("tool_choice", json!("sometimes")),
         ("tool_choice", json!("required")),
         ("response_format", json!("json")),
+        ("response_format", json!(["text"])),
+        ("response_format.type", json!({})),
+        ("response_format.type", json!({"type": 0})),
+        ("response_format.type", json!({"type": null})),
+        ("response_format", json!({"type": "json_schema", "json_schema": 0})),
         ("model", json!(1)),
     ] {
-        let (status, param, _) = refused(&router, CHAT, ask(name, value.clone())).await;
+        let field = name.split('.').next().unwrap();
+        let (status, param, _) = refused(&router, CHAT, ask(field, value.clone())).await;
         assert_eq!((status, param.as_str()), (400, name), "{value}");
     }
     for (messages, param) in [
