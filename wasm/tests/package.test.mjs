@@ -41,6 +41,9 @@ test('packed, installed, type-checked, built by Vite and opened', async () => {
   const packed = createProject();
   const files = packed.files.map(({ path }) => path);
   for (const file of ['index.js', 'index.d.ts', 'README.md', 'LICENSE', 'worker.js']) assert.ok(files.includes(file), file);
+  // Nothing that an earlier version had is left in the build.
+  const scripts = (names) => names.filter((name) => /^[^/]*\.js$/.test(name)).sort();
+  assert.deepEqual(scripts(files), scripts(readdirSync(join(ROOT, 'wasm', 'package'))));
   for (const variant of ['simd', 'relaxed', 'threads']) {
     assert.ok(files.includes(`${variant}/edgellm_bg.wasm`), variant);
     const gzipped = gzipSync(readFileSync(join(PACKAGE, variant, 'edgellm_bg.wasm')), { level: 9 }).length;
