@@ -6,8 +6,8 @@ import {entry, servePage} from "./model.mjs";
 import {launch, visit} from "./visitor.mjs";
 
 const GREEDY = {temperature: 0, maxTokens: 24};
-/** Maximum time from opening the page to the first token with a stored model, in milliseconds. */
-const FIRST_TOKEN = 2000;
+/** Maximum time from opening the page to the first token with a stored model, as a multiple of what the engine takes for it. */
+const FIRST_TOKEN = 3;
 
 let browser, site, visitor, first;
 before(async () => {
@@ -98,17 +98,32 @@ test("without its server, the page loads with its model, and quickly", async () 
     });
     ask.observe(document, {subtree: true, childList: true, attributes: true});
   });
-  const times = [];
+  const [times, engine] = [[], []];
   for (let round = 0; round < 3; round++) {
     await page.reload();
     await page.waitForFunction(() => window.firstToken);
     times.push(await page.evaluate(() => Math.round(window.firstToken)));
     assert.equal(await visitor.answered(), first);
+    engine.push(await page.evaluate(engineAlone, `${entry.name}.tmac2.bin`));
   }
-  console.log(`page load to first token, model kept, server stopped: ${times.join(", ")} ms`);
-  assert.ok(Math.min(...times) < FIRST_TOKEN, `${times.join(", ")} ms to the first token`);
+  const found = `page load to first token, model kept, server stopped: ${times.join(", ")} ms; the engine alone: ${engine.join(", ")} ms`;
+  console.log(found);
+  assert.ok(Math.min(...times) < FIRST_TOKEN * Math.min(...engine), found);
   visitor.calm();
 });
+
+/** Milliseconds from the stored file to the first token, without the page around it. Runs in the page. */
+async function engineAlone(name) {
+  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("models");
+  const file = await (await folder.getFileHandle(name)).getFile();
+  const {Model} = await import("/engine/index.js");
+  const begin = performance.now();
+  const model = await Model.fromFile(file);
+  const session = await model.session();
+  await session.generate([{role: "user", content: "What is the capital of France?"}], {maxTokens: 1}).result;
+  model.close();
+  return Math.round(performance.now() - begin);
+}
 
 test("a stored model can be deleted", async () => {
   const {page} = visitor;
