@@ -3,7 +3,6 @@
 import { glue, start } from './engine.js';
 import { EdgeLlmError } from './errors.js';
 import { generate as run } from './answer.js';
-import { paced, receive } from './receive.js';
 
 let model;
 let modelBytes = 0;
@@ -13,7 +12,7 @@ let lastSession = 0;
 export async function load({ source, variant, threads, memoryLimit }, { send }) {
   const progress = (loaded, total) => send({ progress: { loaded, total } });
   await start(variant, threads, (pool) => send({ pool }));
-  const incoming = await receive(source, glue.Incoming.model(memoryLimit), progress);
+  const incoming = await glue.Incoming.model(memoryLimit).receive(source, progress);
   model = glue.Model.open(incoming, Date.now());
   const info = JSON.parse(model.info());
   modelBytes = info.fileBytes;
@@ -69,7 +68,7 @@ export async function quantize({ file, variant, memoryLimit, options }, { send }
   const read = (done, total) => send({ progress: { stage: 'read', done, total } });
   const convert = (done, total) => send({ progress: { stage: 'convert', done, total } });
   await start(variant);
-  const incoming = await receive({ file }, glue.Incoming.gguf(file.size, memoryLimit), read);
-  const quantized = glue.quantize(incoming, options, paced(convert));
-  return { ...JSON.parse(quantized.report()), file: new Blob(quantized.file) };
+  const incoming = await glue.Incoming.gguf(file.size, memoryLimit).receive(file, read);
+  const quantized = glue.quantize(incoming, options, convert);
+  return { ...JSON.parse(quantized.report()), file: quantized.file };
 }

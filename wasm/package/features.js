@@ -57,7 +57,9 @@ export async function detect() {
   const present = typeof WebAssembly === 'object';
   const simd = present && WebAssembly.validate(SIMD);
   const relaxed = simd && runs(RELAXED_DOT) && runs(RELAXED_SWIZZLE);
-  const threads = present && typeof SharedArrayBuffer === 'function' && WebAssembly.validate(THREADS);
+  // The module waits for promises with Atomics.waitAsync: every browser with relaxed SIMD has it.
+  const shared = typeof SharedArrayBuffer === 'function' && typeof Atomics.waitAsync === 'function';
+  const threads = present && shared && WebAssembly.validate(THREADS);
   const features = {
     simd,
     relaxed,

@@ -1,11 +1,11 @@
 // The package's interface; index.d.ts documents it. Everything here runs in the page and only passes messages.
 
+import { portOf } from './chunks.js';
 import { Connection } from './connection.js';
 import { EdgeLlmError } from './errors.js';
 import { detect, obstacle, usualThreads } from './features.js';
 import { Generation } from './generation.js';
 import { generateJson, json } from './options.js';
-import { portOf } from './pieces.js';
 
 export { detect, EdgeLlmError };
 
@@ -28,12 +28,12 @@ export class Model {
   }
 
   static async fromFile(file, options = {}) {
-    return load({ file }, options);
+    return load(file, options);
   }
 
   static async fromBytes(bytes, options = {}) {
     const { port, close } = portOf(bytes);
-    return load({ port }, options, [port]).finally(close);
+    return load(port, options, [port]).finally(close);
   }
 
   async session(options = {}) {

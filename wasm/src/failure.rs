@@ -16,12 +16,14 @@ pub struct Failure {
     pub code: &'static str,
     /// For people.
     pub message: String,
+    /// HTTP status of a download that the server refused.
+    pub status: Option<u16>,
 }
 
 impl Failure {
     /// A failure.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into() }
+        Failure { code, message: message.into(), status: None }
     }
 
     /// An option or argument that makes no sense.
@@ -35,6 +37,9 @@ impl From<Failure> for JsValue {
         let error = js_sys::Error::new(&failure.message);
         // A fresh object takes any property.
         let _ = Reflect::set(&error, &"code".into(), &failure.code.into());
+        if let Some(status) = failure.status {
+            let _ = Reflect::set(&error, &"status".into(), &status.into());
+        }
         error.into()
     }
 }

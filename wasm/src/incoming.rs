@@ -1,8 +1,11 @@
-//! A file that arrives in pieces and is put where it will stay.
+//! A file that arrives in chunks and is put where it will stay.
 
+use crate::progress::Progress;
+use crate::source::Source;
 use crate::{Failure, failure, memory};
 use edgellm::format::{FormatError, HEADER_BYTES, Header, MAGIC};
-use js_sys::Uint8Array;
+use js_sys::{Function, Uint8Array};
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Bytes of a model file or GGUF file on their way into linear memory. Room for all of them is made once.
@@ -32,33 +35,53 @@ impl Incoming {
         Ok(Incoming { bytes: memory::room(total, "the GGUF file")?, total: Some(total) })
     }
 
-    /// Appends a piece.
+    /// Receives all of `source`: a `File` or other `Blob`, a `MessagePort` of `chunks.js`, or `{url, request}`, what `fetch`
+    /// takes. `progress` is called with the bytes here and the bytes in all.
+    ///
+    /// # Errors
+    /// `download`, and those of [`Incoming::write`].
+    pub async fn receive(mut self, source: JsValue, progress: Function) -> Result<Incoming, Failure> {
+        let mut progress = Progress::new(progress);
+        let source = Source::open(&source).await?;
+        let here = |incoming: &Incoming| incoming.bytes.len() as u64;
+        while let Some(chunk) =
+            source.next().await.map_err(|why| source.broken(&why, here(&self), self.total))?
+        {
+            self.write(&chunk)?;
+            if let Some(total) = self.total {
+                progress.report(here(&self), total);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Appends a chunk.
     ///
     /// # Errors
     /// `not_a_model`, `gguf` or `damaged` as soon as the first bytes show it; `out_of_memory`.
-    pub fn write(&mut self, piece: &Uint8Array) -> Result<(), Failure> {
-        let (start, length) = (self.bytes.len(), piece.length() as usize);
-        let end = start as u64 + u64::from(piece.length());
+    pub fn write(&mut self, chunk: &Uint8Array) -> Result<(), Failure> {
+        let mut rest = chunk.clone();
+        if self.total.is_none() {
+            // The header alone, so that the file is here once even if it comes as one chunk.
+            let header = rest.length().min((HEADER_BYTES - self.bytes.len()) as u32);
+            self.append(&rest.subarray(0, header));
+            self.read_header()?;
+            rest = rest.subarray(header, rest.length());
+        }
+        let end = self.bytes.len() as u64 + u64::from(rest.length());
         if let Some(total) = self.total
             && end > total
         {
             return Err(FormatError::Length { expected: total, actual: end }.into());
         }
-        self.bytes.resize(start + length, 0);
-        piece.copy_to(&mut self.bytes[start..]);
-        if self.total.is_none() { self.read_header() } else { Ok(()) }
+        self.append(&rest);
+        Ok(())
     }
 
-    /// Bytes here.
-    #[wasm_bindgen(getter)]
-    pub fn loaded(&self) -> f64 {
-        self.bytes.len() as f64
-    }
-
-    /// Bytes of the whole file; 0 until known.
-    #[wasm_bindgen(getter)]
-    pub fn total(&self) -> f64 {
-        self.total.unwrap_or(0) as f64
+    fn append(&mut self, bytes: &Uint8Array) {
+        let start = self.bytes.len();
+        self.bytes.resize(start + bytes.length() as usize, 0);
+        bytes.copy_to(&mut self.bytes[start..]);
     }
 
     /// Learns the file's length from its first bytes and makes room for the rest.
@@ -71,9 +94,6 @@ impl Incoming {
             return Ok(());
         }
         let total = Header::parse(&self.bytes)?.file_length;
-        if self.bytes.len() as u64 > total {
-            return Err(FormatError::Length { expected: total, actual: self.bytes.len() as u64 }.into());
-        }
         let mut all = memory::room(total, "the model")?;
         all.extend_from_slice(&self.bytes);
         self.bytes = all;

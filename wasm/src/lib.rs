@@ -3,7 +3,8 @@
 //! This module runs in a Web Worker and may block it. Between calls the worker looks at its messages: so prompts are
 //! processed in pieces and answers token by token, and everything here returns soon.
 //!
-//! What goes in and out are bytes, numbers and JSON; what goes wrong is a [`Failure`], an `Error` with a `code`.
+//! What goes in and out are bytes, numbers and JSON; what goes wrong is a [`Failure`], an `Error` with a `code`. Files are
+//! the exception: the module fetches or reads them itself, through the browser's interfaces ([`Incoming::receive`]).
 #![deny(unsafe_code)]
 
 mod failure;
@@ -13,9 +14,11 @@ mod info;
 mod memory;
 mod model;
 mod options;
+mod progress;
 mod quantizer;
 mod random;
 mod session;
+mod source;
 mod threads;
 
 pub use failure::Failure;

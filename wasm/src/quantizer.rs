@@ -1,13 +1,14 @@
 //! GGUF to `.tmac2.bin`, inside the page.
 
+use crate::progress::Progress;
 use crate::{Failure, Incoming, failure, options};
 use edgellm_quantize::{Format, HeadFormat, QuantizeError, QuantizeOptions, Report, Source};
 use js_sys::{Array, Function, Uint8Array};
 use serde::Deserialize;
 use serde_json::json;
 use std::io::{self, Seek, SeekFrom, Write};
-use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use web_sys::Blob;
 
 /// `QuantizeOptions` of `index.d.ts`, but for what stays in JavaScript.
 #[derive(Deserialize)]
@@ -38,16 +39,16 @@ impl OptionsJson {
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Quantized {
-    file: Array,
+    file: Blob,
     name: String,
     report: Report,
 }
 
 #[wasm_bindgen]
 impl Quantized {
-    /// The file, as an array of `Uint8Array`s that belong one after the other.
+    /// The file.
     #[wasm_bindgen(getter)]
-    pub fn file(&self) -> Array {
+    pub fn file(&self) -> Blob {
         self.file.clone()
     }
 
@@ -67,23 +68,22 @@ impl Quantized {
 /// Converts a GGUF file. `progress` is called with weights done and weights in all.
 ///
 /// # Errors
-/// `not_a_model`, `damaged`, `unsupported_model`, `invalid`.
+/// `not_a_model`, `damaged`, `unsupported_model`, `invalid`, `out_of_memory`.
 #[wasm_bindgen]
-pub fn quantize(gguf: Incoming, options: &str, progress: &Function) -> Result<Quantized, Failure> {
+pub fn quantize(gguf: Incoming, options: &str, progress: Function) -> Result<Quantized, Failure> {
     let options = OptionsJson::read(options)?;
     let bytes = gguf.into_bytes()?;
     if !bytes.starts_with(b"GGUF") {
         return Err(failure::not_gguf());
     }
     let source = Source::from_gguf(&bytes)?;
-    let mut file = Pieces::default();
+    let (mut file, mut progress) = (Pieces::default(), Progress::new(progress));
     let report = edgellm_quantize::quantize(&source, &options, &mut file, &mut |step| {
-        // A page that fails to show progress is no reason to stop.
-        let _ = progress.call2(&JsValue::NULL, &(step.done as f64).into(), &(step.total as f64).into());
+        progress.report(step.done, step.total);
         std::ops::ControlFlow::Continue(())
     })
     .map_err(|error: QuantizeError| Failure::from(error))?;
-    Ok(Quantized { file: file.into_array(), name: source.name.clone(), report })
+    Ok(Quantized { file: file.into_blob()?, name: source.name.clone(), report })
 }
 
 /// A file in JavaScript's memory, so that linear memory holds only the source.
@@ -98,13 +98,15 @@ struct Pieces {
 const PIECE: u64 = 4 << 20;
 
 impl Pieces {
-    fn into_array(self) -> Array {
+    fn into_blob(self) -> Result<Blob, Failure> {
         let last = self.pieces.len().saturating_sub(1) as u64;
         let trimmed = |(index, piece): (u64, &Uint8Array)| {
             let end = if index == last { self.length - last * PIECE } else { PIECE };
             piece.subarray(0, end as u32)
         };
-        (0..).zip(&self.pieces).map(trimmed).collect()
+        let pieces: Array = (0..).zip(&self.pieces).map(trimmed).collect();
+        Blob::new_with_u8_array_sequence(&pieces)
+            .map_err(|_| Failure::new("out_of_memory", "the browser has no room for the converted file"))
     }
 }
 

@@ -100,6 +100,21 @@ test('a stream that breaks, and one of the wrong kind', async () => {
   assert.match(found[1], /^not_a_model: /);
 });
 
+test('what is no file, and a stream of something else than bytes', async () => {
+  const found = await page.evaluate(async () => {
+    const numbers = new ReadableStream({ start: (controller) => controller.enqueue(new Uint16Array(9)) });
+    const code = ({ code, message }) => `${code}: ${message}`;
+    return [
+      await edgellm.Model.fromFile('model.tmac2.bin').catch(code),
+      await edgellm.Model.fromFile(null).catch(code),
+      await edgellm.Model.fromBytes(numbers).catch(code),
+    ];
+  });
+  assert.match(found[0], /^invalid: .*File/);
+  assert.match(found[1], /^invalid: .*File/);
+  assert.match(found[2], /^download: .*Uint8Array/);
+});
+
 test('a browser without SIMD is told to update', async () => {
   const error = await page.evaluate(async () => {
     // As an engine without SIMD answers: modules with its instructions are not valid.

@@ -42,12 +42,19 @@ test('sources of every kind arrive without a second copy', async () => {
   const found = await page.evaluate(async () => {
     const blob = await (await fetch('/model.tmac2.bin')).blob();
     const bytes = new Uint8Array(await blob.arrayBuffer());
+    const oneChunk = new ReadableStream({
+      start(controller) {
+        controller.enqueue(bytes);
+        controller.close();
+      },
+    });
     const results = {};
     for (const [name, load] of Object.entries({
       blob: () => edgellm.Model.fromFile(blob),
       bytes: () => edgellm.Model.fromBytes(bytes),
       buffer: () => edgellm.Model.fromBytes(bytes.buffer),
       stream: () => edgellm.Model.fromBytes(blob.stream()),
+      'one chunk': () => edgellm.Model.fromBytes(oneChunk),
     })) {
       const model = await load();
       const { linearBytes } = await model.memory();

@@ -1,27 +1,24 @@
-// The bytes of `Model.fromBytes` on their way to the worker, piece by piece as it asks for them.
-
-import { packed } from './errors.js';
+// The bytes of `Model.fromBytes` on their way to the worker, chunk by chunk as it asks for them.
 
 /** Bytes that are copied at once, where the page holds all. */
-const PIECE = 4 << 20;
+const CHUNK = 4 << 20;
 
-/** A port that answers every message with the next piece, with nothing at the end, or with an error. */
+/** A port that answers every message with the next chunk, with nothing at the end, or with a text that says what failed. */
 export function portOf(bytes) {
-  const pieces = bytes instanceof ReadableStream ? fromStream(bytes) : fromMemory(bytes);
+  const chunks = bytes instanceof ReadableStream ? fromStream(bytes) : fromMemory(bytes);
   const { port1, port2 } = new MessageChannel();
   port1.onmessage = async () => {
     try {
-      const { value } = await pieces.next();
-      port1.postMessage({ value }, value ? [value.buffer] : []);
+      const { value } = await chunks.next();
+      port1.postMessage(value, value ? [value.buffer] : []);
     } catch (error) {
-      const message = `the stream of the model's bytes broke: ${error?.message ?? error}`;
-      port1.postMessage({ error: packed({ code: 'download', message }) });
+      port1.postMessage(String(error?.message ?? error));
     }
   };
   const close = () => {
     port1.close();
     // Whoever sends the rest may stop.
-    pieces.return().catch(() => {});
+    chunks.return().catch(() => {});
   };
   return { port: port2, close };
 }
@@ -39,5 +36,5 @@ async function* fromMemory(bytes) {
   const all = ArrayBuffer.isView(bytes)
     ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     : new Uint8Array(bytes);
-  for (let start = 0; start < all.length; start += PIECE) yield all.slice(start, start + PIECE);
+  for (let start = 0; start < all.length; start += CHUNK) yield all.slice(start, start + CHUNK);
 }
