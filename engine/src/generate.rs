@@ -20,8 +20,8 @@ use std::borrow::BorrowMut;
 
 /// An iterator over generated tokens, returned by [`Session::generate`].
 ///
-/// The texts of its tokens, concatenated, are the text of [`Generation::token_ids`], without special tokens, up to the
-/// stop string.
+/// The texts of its tokens, concatenated, are what [`Generation::token_ids`] add to the text of the prompt, without special
+/// tokens, up to the stop string.
 #[derive(Debug)]
 pub struct Generation<'a> {
     session: &'a mut Session,

@@ -1,7 +1,9 @@
 //! Small seeded models, for tests on every target.
 
+use crate::TokenId;
 use crate::config::{ModelConfig, ModelType};
 use crate::format::{Metadata, Quantization, Section, TensorEncoding, TensorEntry, WriteError, Writer};
+use crate::tokenizer::Tokenizer;
 use edgellm_kernels::layout::{Encoding, Layout, Zero};
 use edgellm_kernels::testing::{Random, random_matrix};
 use std::hint::black_box;
@@ -80,6 +82,12 @@ pub fn byte_tokenizer() -> Vec<u8> {
     .into_bytes()
 }
 
+/// A SentencePiece tokenizer with byte fallback: the part of Phi-3-mini's vocabulary that some texts need. Its BOS token is
+/// `<s>`; fixtures/sentencepiece.py wrote it.
+pub fn sentencepiece_tokenizer() -> &'static [u8] {
+    include_bytes!("../fixtures/sentencepiece.json")
+}
+
 /// The bytes of a model file with random weights: 2 layers, hidden 96, 4 heads on 2, vocabulary 256.
 ///
 /// # Errors
@@ -98,6 +106,27 @@ pub fn seeded_chat_model(
     seed: u64,
     chat_template: Option<&str>,
 ) -> Result<Vec<u8>, WriteError> {
+    model_with(recipe, seed, chat_template, &byte_tokenizer(), 256, 0)
+}
+
+/// As [`seeded_chat_model`], with [`sentencepiece_tokenizer`]. `</s>` ends an answer.
+///
+/// # Errors
+/// As [`seeded_model`].
+pub fn seeded_sentencepiece_model(seed: u64, chat_template: Option<&str>) -> Result<Vec<u8>, WriteError> {
+    let tokenizer = sentencepiece_tokenizer();
+    let vocab_size = Tokenizer::from_json(tokenizer).map_or(0, |tokenizer| tokenizer.vocab_size());
+    model_with(recipes()[0], seed, chat_template, tokenizer, vocab_size, 2)
+}
+
+fn model_with(
+    recipe: Recipe,
+    seed: u64,
+    chat_template: Option<&str>,
+    tokenizer: &[u8],
+    vocab_size: usize,
+    end: TokenId,
+) -> Result<Vec<u8>, WriteError> {
     let config = ModelConfig {
         model_type: recipe.model_type,
         hidden_size: 96,
@@ -106,7 +135,7 @@ pub fn seeded_chat_model(
         num_attention_heads: 4,
         num_key_value_heads: 2,
         head_dim: 24,
-        vocab_size: 256,
+        vocab_size,
         max_position_embeddings: if chat_template.is_some() { 2048 } else { 512 },
         rms_norm_eps: 1e-5,
         rope_theta: 10000.0,
@@ -114,7 +143,7 @@ pub fn seeded_chat_model(
         tie_word_embeddings: recipe.tied,
         attention_bias: recipe.model_type == ModelType::Qwen2,
         bos_token_id: None,
-        eos_token_ids: vec![0],
+        eos_token_ids: vec![end],
     };
     let body = |rows, cols| Layout::new(rows, cols, recipe.encoding, recipe.zero, recipe.group_size);
     let head = |rows, cols| Layout::new(rows, cols, Encoding::Bytes, Zero::Symmetric(128), 32);
@@ -125,9 +154,9 @@ pub fn seeded_chat_model(
             tensors.push((Writer::<Cursor<Vec<u8>>>::entry(name, shape, (&layout).into()), Some(layout)));
         }
     };
-    matrix("model.embed_tokens.weight", head(256, 96));
+    matrix("model.embed_tokens.weight", head(vocab_size, 96));
     if !recipe.tied {
-        matrix("lm_head.weight", head(256, 96));
+        matrix("lm_head.weight", head(vocab_size, 96));
     }
     for layer in 0..2 {
         for (name, rows, cols) in [
@@ -172,7 +201,7 @@ pub fn seeded_chat_model(
         tensors: tensors.iter().map(|(entry, _)| entry.clone()).collect(),
     };
     let mut random = Random(seed);
-    let mut writer = Writer::new(Cursor::new(Vec::new()), metadata, &byte_tokenizer())?;
+    let mut writer = Writer::new(Cursor::new(Vec::new()), metadata, tokenizer)?;
     for (entry, layout) in tensors {
         let data = match layout {
             Some(layout) => random_matrix(&layout, &mut random),

@@ -207,6 +207,11 @@ impl Tokenizer {
         self.vocab_size
     }
 
+    /// Whether nothing comes before a text after `prompt`: it is no more than the tokens that are added before a text.
+    pub(crate) fn begins_text(&self, prompt: &[TokenId]) -> bool {
+        prompt == self.surround.prefix
+    }
+
     /// Whether a token is special, such as `<|im_end|>`.
     pub fn is_special(&self, id: TokenId) -> bool {
         self.added_by_id.get(&id).is_some_and(|added| added.special)

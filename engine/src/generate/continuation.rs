@@ -21,7 +21,8 @@ pub(super) struct Continuation {
 }
 
 impl Continuation {
-    /// The text of this model's tokens without special ones, up to an end token.
+    /// The text of this model's tokens without special ones, up to an end token. It continues another text, unless
+    /// [`Continuation::after`] finds none.
     pub(super) fn new(model: &Model) -> Self {
         Continuation {
             model: model.clone(),
@@ -30,10 +31,20 @@ impl Continuation {
             stops: StopStrings::default(),
             stop_tokens: Vec::new(),
             ignore_eos: false,
-            stream: TokenStream::new(model.tokenizer(), true),
+            stream: TokenStream::continuing(true),
             token_ids: Vec::new(),
             finish_reason: None,
         }
+    }
+
+    /// Comes after the tokens of `prompt`, before the first token is added.
+    pub(super) fn after(&mut self, prompt: &[TokenId]) {
+        let tokenizer = self.model.tokenizer();
+        self.stream = if tokenizer.begins_text(prompt) {
+            TokenStream::new(tokenizer, true)
+        } else {
+            TokenStream::continuing(true)
+        };
     }
 
     /// Ends after this many tokens; with 0 it has ended before it begins.

@@ -100,10 +100,13 @@ impl<S: BorrowMut<Sampler>> Decoder<S> {
         self
     }
 
-    /// Notes the tokens of the prompt for the sampler's penalties.
+    /// Notes the tokens of the prompt, before the first step: the sampler's penalties count them, and the answer
+    /// continues their text. After nothing but the model's BOS token it begins a text, of which SentencePiece models strip
+    /// the first space.
     pub fn accept_prompt(&mut self, prompt: &[TokenId]) {
         let sampler = self.sampler.borrow_mut();
         prompt.iter().for_each(|&token| sampler.accept(token));
+        self.continuation.after(prompt);
     }
 
     /// Keeps the logits after the prompt, from which [`Session::next_token`](crate::Session::next_token) chooses the

@@ -1,3 +1,5 @@
+mod sentencepiece;
+
 use super::continuation::Continuation;
 use super::*;
 use crate::sampler::{SamplerOptions, log_probability, top_log_probabilities};

@@ -95,82 +95,86 @@ impl Decoder {
 pub(super) struct DecoderState {
     /// Bytes that may still become a character.
     held: Vec<u8>,
-    /// A token has been seen.
+    /// A token has come before.
     started: bool,
-    /// Characters stripped from the start so far; `None` once stripping is over.
-    stripped: Option<usize>,
+    /// Characters that may still be stripped, all of which are at the start of the text.
+    strippable: usize,
 }
 
 impl DecoderState {
-    pub(super) fn new(decoder: &Decoder) -> Self {
-        let stripped = matches!(decoder, Decoder::Pieces(Pieces { strip: Some(_), .. })).then_some(0);
-        DecoderState { stripped, ..Default::default() }
+    /// The start of a text.
+    pub(super) fn start(decoder: &Decoder) -> Self {
+        let strippable = decoder.strip().map_or(0, |(_, limit)| limit);
+        DecoderState { strippable, ..Default::default() }
+    }
+
+    /// The middle of a text, which other tokens began.
+    pub(super) fn middle() -> Self {
+        DecoderState { started: true, ..Default::default() }
     }
 }
 
 impl Decoder {
-    /// Appends the text that is certain after `token`.
+    /// Appends the text that is certain after `token`: every character that is complete.
     pub(super) fn push(&self, state: &mut DecoderState, token: &str, text: &mut String) {
-        match self {
-            Decoder::ByteLevel => {
-                push_byte_level(token, &mut state.held);
-                drain_utf8(&mut state.held, text);
+        self.push_bytes(token, state.started, &mut state.held);
+        state.started = true;
+        let from = text.len();
+        drain_utf8(&mut state.held, text);
+        if let Some((content, _)) = self.strip() {
+            while state.strippable > 0 && text[from..].starts_with(content) {
+                text.remove(from);
+                state.strippable -= 1;
             }
-            Decoder::Pieces(pieces) => pieces.push(state, token, text),
-            Decoder::Spaced => {
-                if state.started {
-                    text.push(' ');
-                }
-                text.push_str(token);
+            if text.len() > from {
+                state.strippable = 0;
             }
         }
-        state.started = true;
     }
 
     /// The bytes of a token in the middle of a text.
     pub(super) fn bytes(&self, token: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
+        self.push_bytes(token, true, &mut bytes);
+        bytes
+    }
+
+    /// Appends what was held back, the start of a character that did not come, as a replacement character.
+    pub(super) fn finish(&self, state: &mut DecoderState, text: &mut String) {
+        if !state.held.is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+        *state = DecoderState::start(self);
+    }
+
+    /// Appends the bytes of a token; `started` if others came before it.
+    fn push_bytes(&self, token: &str, started: bool, bytes: &mut Vec<u8>) {
         match self {
-            Decoder::ByteLevel => push_byte_level(token, &mut bytes),
+            Decoder::ByteLevel => push_byte_level(token, bytes),
             Decoder::Pieces(pieces) => {
-                let token = pieces.respell(token, true);
+                let token = pieces.respell(token, started);
                 match byte_token(&token).filter(|_| pieces.byte_fallback) {
                     Some(byte) => bytes.push(byte),
                     None => bytes.extend_from_slice(token.as_bytes()),
                 }
             }
             Decoder::Spaced => {
-                bytes.push(b' ');
+                bytes.extend(started.then_some(b' '));
                 bytes.extend_from_slice(token.as_bytes());
             }
         }
-        bytes
     }
 
-    /// Appends what was held back, as replacement characters where it is not text.
-    pub(super) fn finish(&self, state: &mut DecoderState, text: &mut String) {
+    /// The character that is stripped from the start of a text, and how many of it.
+    fn strip(&self) -> Option<(char, usize)> {
         match self {
-            Decoder::Pieces(pieces) => pieces.flush(state, text),
-            Decoder::ByteLevel if !state.held.is_empty() => text.push(char::REPLACEMENT_CHARACTER),
-            Decoder::ByteLevel | Decoder::Spaced => {}
+            Decoder::Pieces(pieces) => pieces.strip,
+            Decoder::ByteLevel | Decoder::Spaced => None,
         }
-        *state = DecoderState::new(self);
     }
 }
 
 impl Pieces {
-    fn push(&self, state: &mut DecoderState, token: &str, text: &mut String) {
-        let token = self.respell(token, state.started);
-        if self.byte_fallback
-            && let Some(byte) = byte_token(&token)
-        {
-            state.held.push(byte);
-            return;
-        }
-        self.flush(state, text);
-        self.emit(state, &token, text);
-    }
-
     /// A token with spaces written as spaces; `started` if others came before it.
     fn respell<'t>(&self, token: &'t str, started: bool) -> Cow<'t, str> {
         let mut token = Cow::Borrowed(token);
@@ -185,35 +189,6 @@ impl Pieces {
             }
         }
         token
-    }
-
-    /// A run of byte tokens is text if all of it is; else every byte becomes a replacement character.
-    fn flush(&self, state: &mut DecoderState, text: &mut String) {
-        if state.held.is_empty() {
-            return;
-        }
-        let held = std::mem::take(&mut state.held);
-        match std::str::from_utf8(&held) {
-            Ok(run) => self.emit(state, run, text),
-            Err(_) => held.iter().for_each(|_| self.emit(state, "\u{FFFD}", text)),
-        }
-        state.held = held;
-        state.held.clear();
-    }
-
-    fn emit(&self, state: &mut DecoderState, mut piece: &str, text: &mut String) {
-        if let (Some((content, limit)), Some(stripped)) = (self.strip, &mut state.stripped) {
-            while *stripped < limit
-                && let Some(rest) = piece.strip_prefix(content)
-            {
-                piece = rest;
-                *stripped += 1;
-            }
-            if !piece.is_empty() || *stripped >= limit {
-                state.stripped = None;
-            }
-        }
-        text.push_str(piece);
     }
 }
 

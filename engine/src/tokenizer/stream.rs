@@ -55,8 +55,15 @@ pub(crate) struct TokenStream {
 }
 
 impl TokenStream {
+    /// Starts a text.
     pub(crate) fn new(tokenizer: &Tokenizer, skip_special: bool) -> Self {
-        TokenStream { skip_special, state: DecoderState::new(&tokenizer.decoder) }
+        TokenStream { skip_special, state: DecoderState::start(&tokenizer.decoder) }
+    }
+
+    /// Continues a text that other tokens began. What a decoder does at the start of a text only, such as stripping a
+    /// space, it does not do here.
+    pub(crate) fn continuing(skip_special: bool) -> Self {
+        TokenStream { skip_special, state: DecoderState::middle() }
     }
 
     pub(crate) fn push(&mut self, tokenizer: &Tokenizer, id: TokenId, text: &mut String) {

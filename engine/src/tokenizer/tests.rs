@@ -1,3 +1,5 @@
+mod sentencepiece;
+
 use super::decoder::DecoderState;
 use super::*;
 use rand_pcg::Pcg32;
@@ -203,6 +205,7 @@ fn decodes_as_the_crate() {
     let mut rng = Pcg32::seed_from_u64(2);
     for json in all() {
         let (ours, theirs) = (ours(&json), theirs(&json));
+        let byte_tokens = json["decoder"].to_string().contains("ByteFallback");
         for round in 0..2000 {
             // Beyond the vocabulary too.
             let ids: Vec<TokenId> = (0..round % 12).map(|_| rng.next_u32() % 270).collect();
@@ -211,7 +214,10 @@ fn decodes_as_the_crate() {
                 let Ok(expected) = std::panic::catch_unwind(|| theirs.decode(&ids, skip).unwrap()) else {
                     continue;
                 };
-                assert_eq!(ours.decode(&ids, skip), expected, "{ids:?}");
+                // Of a run of byte tokens that is not all text, the crate keeps nothing, and this decoder what is text.
+                if !byte_tokens || !expected.contains('\u{FFFD}') {
+                    assert_eq!(ours.decode(&ids, skip), expected, "{ids:?}");
+                }
             }
         }
     }
@@ -263,7 +269,7 @@ fn bytes_that_are_no_text() {
     let mut rng = Pcg32::seed_from_u64(3);
     let stand_in = |byte: u8| {
         (0..256).find(|&id| {
-            let mut state = DecoderState::new(&tokenizer.decoder);
+            let mut state = DecoderState::start(&tokenizer.decoder);
             let mut text = String::new();
             tokenizer.decoder.push(&mut state, tokenizer.id_to_token(id).unwrap(), &mut text);
             tokenizer.decoder.finish(&mut state, &mut text);

@@ -50,8 +50,10 @@ impl Args {
             }
             (text, None) => {
                 let ids = encode(tokenizer, text.as_deref().unwrap_or_default())?;
-                let rows = ids.iter().map(|&id| format!("{id:>8}  {:?}\n", tokenizer.decode(&[id], false)));
-                output::print(&rows.collect::<String>())
+                // As in the middle of a text: at its start a token may lose its space.
+                let text = |id| tokenizer.token_bytes(id).unwrap_or_default();
+                let row = |&id| format!("{id:>8}  {:?}\n", String::from_utf8_lossy(&text(id)));
+                output::print(&ids.iter().map(row).collect::<String>())
             }
         }
     }

@@ -8,5 +8,6 @@ mod load;
 mod models;
 mod page;
 mod refusals;
+mod sentencepiece;
 mod sockets;
 mod support;
