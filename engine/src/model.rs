@@ -109,12 +109,16 @@ impl Model {
     /// # Errors
     /// [`ChatError::Template`] if it cannot be compiled.
     pub fn chat_template(&self) -> Result<Option<&ChatTemplate>, ChatError> {
-        let Some(source) = &self.metadata().chat_template else { return Ok(None) };
-        let text =
-            |id: Option<TokenId>| id.and_then(|id| self.tokenizer().id_to_token(id)).unwrap_or_default();
+        let Metadata { chat_template: Some(source), bos_token, eos_token, config, .. } = self.metadata()
+        else {
+            return Ok(None);
+        };
+        let token = |id: &TokenId| self.tokenizer().id_to_token(*id);
         let compile = || {
-            let (bos, eos) = (self.config().bos_token_id, self.config().eos_token_ids.first().copied());
-            ChatTemplate::new(source.as_str(), text(bos), text(eos))
+            // Files of older versions hold no texts.
+            let bos = bos_token.as_deref().or_else(|| config.bos_token_id.as_ref().and_then(token));
+            let eos = eos_token.as_deref().or_else(|| config.eos_token_ids.first().and_then(token));
+            ChatTemplate::new(source.as_str(), bos.unwrap_or_default(), eos.unwrap_or_default())
         };
         self.0.chat_template.get_or_init(compile).as_ref().map(Some).map_err(ChatError::clone)
     }
@@ -222,5 +226,25 @@ impl Weights {
             })
             .collect::<Result<_, FormatError>>()?;
         Ok(Weights { embed_tokens, layers, norm: vector("model.norm.weight".into(), hidden)?, lm_head })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{recipes, seeded_chat_model, seeded_sentencepiece_model};
+
+    /// Files of older versions, which seeded models are like.
+    #[test]
+    fn templates_of_files_without_texts_get_those_of_the_ids() {
+        let template = Some("[{{ bos_token }}]({{ eos_token }})");
+        let render = |bytes| {
+            let model = Model::from_bytes(bytes).unwrap();
+            assert_eq!((&model.metadata().bos_token, &model.metadata().eos_token), (&None, &None));
+            model.chat_template().unwrap().unwrap().render(&[], false).unwrap()
+        };
+        assert_eq!(render(seeded_sentencepiece_model(1, template).unwrap()), "[](</s>)");
+        // The token of the byte 0.
+        assert_eq!(render(seeded_chat_model(recipes()[0], 1, template).unwrap()), "[](\u{100})");
     }
 }

@@ -189,6 +189,8 @@ fn model_with(
         name: "seeded".to_string(),
         config,
         chat_template: chat_template.map(str::to_string),
+        bos_token: None,
+        eos_token: None,
         quantization: Quantization {
             format: format!("{:?}", recipe.encoding),
             group_size: recipe.group_size,

@@ -92,6 +92,8 @@ pub fn quantize<W: Write + Seek>(
         name: source.name.clone(),
         config: source.config.clone(),
         chat_template: source.chat_template.clone(),
+        bos_token: Some(source.bos_token.clone()),
+        eos_token: Some(source.eos_token.clone()),
         quantization: Quantization {
             format: options.format.name().to_string(),
             group_size: options.group_size.unwrap_or(options.format.default_group_size()),

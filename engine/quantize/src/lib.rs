@@ -40,6 +40,6 @@ mod warnings;
 
 pub use convert::quantize;
 pub use error::QuantizeError;
-pub use options::{Format, HeadFormat, QuantizeOptions, UnknownFormat};
+pub use options::{Format, HeadFormat, QuantizeOptions, RULES_VERSION, UnknownFormat};
 pub use report::{Method, Progress, Report, TensorReport};
 pub use source::{Source, SourceTensor};

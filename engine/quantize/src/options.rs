@@ -126,6 +126,10 @@ impl FromStr for HeadFormat {
     }
 }
 
+/// Version of the conversion's rules: it goes up when the same source and options give another model file. A cache of model
+/// files keeps it with each, and converts again what was converted by other rules.
+pub const RULES_VERSION: u32 = 2;
+
 /// How to convert a model.
 #[derive(Clone, Debug)]
 pub struct QuantizeOptions {

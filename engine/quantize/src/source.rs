@@ -5,6 +5,7 @@ mod files;
 mod gguf_config;
 mod gguf_names;
 mod hf_config;
+mod template_tokens;
 mod tensor;
 
 pub use tensor::SourceTensor;
@@ -14,6 +15,7 @@ use crate::gguf::Gguf;
 use crate::tokenizer;
 use edgellm::config::ModelConfig;
 use std::collections::{BTreeMap, HashMap};
+use template_tokens::TemplateTokens;
 
 /// A model to convert: its configuration, its tokenizer, and its weights as slices of the source's bytes.
 #[derive(Clone, Debug)]
@@ -26,6 +28,10 @@ pub struct Source<'a> {
     pub tokenizer: Vec<u8>,
     /// Jinja template that renders messages as a prompt.
     pub chat_template: Option<String>,
+    /// Text of the BOS token in that template, empty if there is none.
+    pub bos_token: String,
+    /// Text of the EOS token in that template, empty if there is none.
+    pub eos_token: String,
     /// Format and tensor types, such as "GGUF: 210 Q4_1, 61 F32, 1 Q8_0".
     pub description: String,
     tensors: Vec<SourceTensor<'a>>,
@@ -50,12 +56,13 @@ impl<'a> Source<'a> {
             Some(_) => gguf.string("general.name")?.to_string(),
         };
         let found = gguf_names::tensors(&gguf, &config)?;
-        Self::assemble("GGUF", name, config, tokenizer, chat_template, found)
+        let tokens = TemplateTokens::from_gguf(&gguf, &table)?;
+        Self::assemble("GGUF", name, config, tokenizer, chat_template, tokens, found)
     }
 
     /// Reads the files of a Hugging Face directory, by name. Required are `config.json`, `tokenizer.json` and
     /// `model.safetensors` (or `model.safetensors.index.json` and the files that it names); `generation_config.json`,
-    /// `tokenizer_config.json` and `chat_template.jinja` are used if present.
+    /// `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja` are used if present.
     ///
     /// # Errors
     /// [`QuantizeError`] if a file is missing or damaged, or the model is not supported.
@@ -68,8 +75,9 @@ impl<'a> Source<'a> {
         config.attention_bias = found.contains_key("model.layers.0.self_attn.q_proj.bias");
         end_tokens::from_files(&files, &tokenizer, &mut config)?;
         let chat_template = files.chat_template()?;
+        let tokens = TemplateTokens::from_files(&files, &tokenizer)?;
         let name = name.unwrap_or_else(|| "unnamed".to_string());
-        Self::assemble("safetensors", name, config, tokenizer, chat_template, found)
+        Self::assemble("safetensors", name, config, tokenizer, chat_template, tokens, found)
     }
 
     /// The tensors in the order of the model file.
@@ -84,6 +92,7 @@ impl<'a> Source<'a> {
         mut config: ModelConfig,
         tokenizer: Vec<u8>,
         chat_template: Option<String>,
+        tokens: TemplateTokens,
         mut found: HashMap<String, SourceTensor<'a>>,
     ) -> Result<Self, QuantizeError> {
         if let (Some(head), Some(embedding)) = (found.get(LM_HEAD), found.get(EMBEDDING)) {
@@ -115,7 +124,8 @@ impl<'a> Source<'a> {
         types.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let types: Vec<_> = types.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
         let description = format!("{format}: {}", types.join(", "));
-        Ok(Source { name, config, tokenizer, chat_template, description, tensors })
+        let TemplateTokens { bos: bos_token, eos: eos_token } = tokens;
+        Ok(Source { name, config, tokenizer, chat_template, bos_token, eos_token, description, tensors })
     }
 }
 

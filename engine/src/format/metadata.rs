@@ -14,6 +14,14 @@ pub struct Metadata {
     /// Jinja template that turns messages into a prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat_template: Option<String>,
+    /// Text of the BOS token in chat templates, empty if they have none. `None` in files of older versions, whose templates
+    /// get the token of `config.bos_token_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bos_token: Option<String>,
+    /// Text of the EOS token in chat templates, empty if they have none. `None` in files of older versions, whose templates
+    /// get the first token of `config.eos_token_ids`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eos_token: Option<String>,
     /// How the weights were quantized.
     pub quantization: Quantization,
     /// Section that holds a Hugging Face `tokenizer.json`.

@@ -30,6 +30,8 @@ fn metadata(tensors: Vec<super::TensorEntry>) -> Metadata {
             eos_token_ids: vec![2],
         },
         chat_template: None,
+        bos_token: None,
+        eos_token: None,
         quantization: Quantization {
             format: "bitnet".to_string(),
             group_size: 0,

@@ -1,9 +1,12 @@
 use crate::gguf::GgmlType;
 use crate::report::Method;
 use crate::testing::{CONFIG_JSON, shard, tiny_gguf, tiny_tensors};
-use crate::{Format, HeadFormat, QuantizeError, QuantizeOptions, Source, quantize};
-use edgellm::format::{ModelFile, TensorData};
+use crate::{Format, HeadFormat, QuantizeError, QuantizeOptions, RULES_VERSION, Source, quantize};
+use edgellm::Model;
+use edgellm::format::{Metadata, ModelFile, TensorData};
 use safetensors::Dtype;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{self, Cursor, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
@@ -126,6 +129,71 @@ fn every_format_rounds_every_source_type_about_as_well_as_its_bits_allow() {
     let options = QuantizeOptions { group_size: Some(48), ..QuantizeOptions::new(Format::Int4) };
     let error = quantize(&source, &options, Cursor::new(Vec::new()), &mut |_| ControlFlow::Continue(()));
     assert!(matches!(error, Err(QuantizeError::GroupSize { .. })));
+}
+
+/// JSON with sorted keys.
+fn sorted(json: &Value) -> String {
+    match json {
+        Value::Object(fields) => {
+            let fields: BTreeMap<&String, String> =
+                fields.iter().map(|(name, value)| (name, sorted(value))).collect();
+            fields.iter().map(|(name, value)| format!("{name}={value};")).collect()
+        }
+        Value::Array(values) => values.iter().map(|value| sorted(value) + ",").collect(),
+        other => other.to_string(),
+    }
+}
+
+/// Caches of model files rely on it. It does not see changes in what no two small models use.
+#[test]
+fn the_version_of_the_rules_goes_up_when_they_change() {
+    let gguf = tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0);
+    let from_gguf = Source::from_gguf(&gguf).unwrap();
+    let weights = shard(&tiny_tensors(), Dtype::BF16);
+    let files: [(&str, &[u8]); 4] = [
+        ("config.json", CONFIG_JSON.as_bytes()),
+        ("tokenizer.json", &from_gguf.tokenizer),
+        (
+            "tokenizer_config.json",
+            br#"{"eos_token": "<|im_end|>", "chat_template": "x", "add_bos_token": true}"#,
+        ),
+        ("model.safetensors", &weights),
+    ];
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for source in [&from_gguf, &Source::from_files(&files).unwrap()] {
+        let (file, _) = convert(source, &QuantizeOptions::new(Format::Int4));
+        let model = ModelFile::parse(&file).unwrap();
+        let tokenizer = sorted(&serde_json::from_slice(model.tokenizer(&file)).unwrap());
+        let Metadata { name, config, chat_template, bos_token, eos_token, tensors, .. } = model.metadata();
+        let tensors: Vec<_> = tensors.iter().map(|t| (&t.name, t.encoding, t.section.crc32)).collect();
+        let text = format!("{name} {config:?} {chat_template:?} {bos_token:?} {eos_token:?} {tensors:?}");
+        for byte in text.bytes().chain(tokenizer.bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    assert_eq!(
+        (RULES_VERSION, hash),
+        (2, 0x23d3_7d8f_fa4a_08b2),
+        "the conversion gives another file: raise RULES_VERSION once between two releases, and write {hash:#018x} here"
+    );
+}
+
+#[test]
+fn templates_get_the_texts_that_the_source_names() {
+    let gguf = tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0);
+    let mut source = Source::from_gguf(&gguf).unwrap();
+    source.chat_template = Some("[{{ bos_token }}]({{ eos_token }})".to_string());
+    let render = |source: &Source<'_>| {
+        let (file, _) = convert(source, &QuantizeOptions::new(Format::Int4));
+        let model = Model::from_bytes(file).unwrap();
+        model.chat_template().unwrap().unwrap().render(&[], false).unwrap()
+    };
+    // No BOS token is added to a text, and the first end token is <|endoftext|>.
+    assert_eq!((source.config.bos_token_id, source.config.eos_token_ids[0]), (None, 0));
+    assert_eq!(render(&source), "[<|im_start|>](<|im_end|>)");
+    (source.bos_token, source.eos_token) = (String::new(), "<｜end▁of▁sentence｜>".to_string());
+    source.config.bos_token_id = Some(1);
+    assert_eq!(render(&source), "[](<｜end▁of▁sentence｜>)");
 }
 
 /// A disk of limited size.

@@ -80,12 +80,12 @@ impl<'a> TokenTable<'a> {
         self.ids.get(text).copied()
     }
 
-    pub(super) fn text(&self, id: u32) -> Option<&'a str> {
+    pub(crate) fn text(&self, id: u32) -> Option<&'a str> {
         self.tokens.get(id as usize).copied()
     }
 
     /// The id in metadata key `key`, if it is in the vocabulary.
-    pub(super) fn named(&self, gguf: &Gguf<'_>, key: &str) -> Result<Option<u32>, QuantizeError> {
+    pub(crate) fn named(&self, gguf: &Gguf<'_>, key: &str) -> Result<Option<u32>, QuantizeError> {
         if gguf.get(key).is_none() {
             return Ok(None);
         }
