@@ -3,8 +3,9 @@
 //! ```text
 //! <cache>/models/NAME/source/                 the download, complete and verified
 //! <cache>/models/NAME/partial/                an incomplete download
-//! <cache>/models/NAME/NAME-int4.tmac2.bin     a model file converted from it
-//! <cache>/files/STEM-KEY-int4.tmac2.bin       a model file converted from a file elsewhere
+//! <cache>/models/NAME/NAME-v2-int4.tmac2.bin  a model file converted from it, by version 2 of the rules
+//! <cache>/files/STEM-PATH-STATE-int4.tmac2.bin
+//!                                             a model file converted from a file elsewhere (model/key.rs)
 //! <cache>/plugin/                             machine code of components
 //! <cache>/locks/                              one file per model, locked by the process that changes it
 //! <cache>/chat-history.txt                    lines typed into `edgellm chat`

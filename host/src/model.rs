@@ -2,6 +2,7 @@
 
 mod convert;
 mod input;
+mod key;
 mod locate;
 mod open;
 mod verify;

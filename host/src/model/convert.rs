@@ -1,6 +1,7 @@
 //! Converting sources to model files.
 
 use super::input::Input;
+use super::key::Key;
 use super::verify::is_current;
 use crate::atomic_file::{self, AtomicFile};
 use crate::cache::{self, Cache};
@@ -17,34 +18,38 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Conversion {
     /// A GGUF file or a Hugging Face directory.
     pub(crate) source: PathBuf,
-    /// The model file to write.
-    pub(crate) output: PathBuf,
+    /// The directory of the model file.
+    pub(crate) folder: PathBuf,
     pub(crate) options: QuantizeOptions,
-    /// What the cache calls the model, and its lock.
-    pub(crate) key: String,
+    /// What the cache calls the source and its state.
+    pub(crate) key: Key,
     /// The model's name, if it is one of the catalogue.
     pub(crate) name: Option<&'static str>,
 }
 
-/// Converts a source, unless another process does so while this one waits for the lock. Returns the model file's path.
+/// Converts a source, unless another process does so while this one waits for the lock, and removes what that replaces.
+/// Returns the model file's path.
 ///
 /// # Errors
 /// If the source cannot be converted, or the cache cannot be written to.
 pub(crate) fn convert(conversion: Conversion, cache: &Cache) -> Result<PathBuf> {
-    let Conversion { source, output, options, key, name } = conversion;
-    let _lock = cache.lock(&key)?;
+    let Conversion { source, folder, options, key, name } = conversion;
+    let _lock = cache.lock(key.source())?;
+    // The source may have changed while this process waited, and another one have converted it.
+    let key = key.renewed()?;
+    let output = folder.join(key.file_name(options.format));
     if !is_current(&output) {
-        let folder = output.parent().unwrap_or(cache.root());
-        cache::create_folder(folder)?;
+        cache::create_folder(&folder)?;
         if folder != cache.files() {
             // That directory is shared by models with locks of their own.
-            atomic_file::sweep(folder);
+            atomic_file::sweep(&folder);
         }
         progress::note(&format!("converting {} to {}, once", source.display(), options.format));
         let report = convert_file(&source, &output, &options, name)?;
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }
+        key.remove_replaced(&folder);
     }
     Ok(output)
 }

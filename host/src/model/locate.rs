@@ -2,15 +2,14 @@
 
 use super::convert::Conversion;
 use super::input::Input;
+use super::key::Key;
 use super::verify::is_current;
-use crate::cache::{Cache, MODEL_SUFFIX};
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::{catalogue, fetch};
 use edgellm_quantize::{Format, QuantizeOptions};
-use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 /// A model on this machine.
 pub(crate) enum Located {
@@ -28,12 +27,13 @@ pub(crate) enum Located {
 pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Result<Located> {
     if let Some(entry) = catalogue::find(model) {
         let options = options(format);
-        let output = cache.model(&entry.name).join(output_name(&entry.name, &options));
+        let (folder, key) = (cache.model(&entry.name), Key::of_catalogue(&entry.name));
+        let output = folder.join(key.file_name(options.format));
         if is_current(&output) {
             return Ok(Located::ModelFile(output));
         }
-        let (source, key) = (fetch::ensure(entry, cache)?, entry.name.clone());
-        return Ok(Located::Source(Conversion { source, output, options, key, name: Some(&entry.name) }));
+        let source = fetch::ensure(entry, cache)?;
+        return Ok(Located::Source(Conversion { source, folder, options, key, name: Some(&entry.name) }));
     }
     let path = Path::new(model);
     if !path.exists() {
@@ -60,17 +60,14 @@ fn source(path: &Path, options: QuantizeOptions, cache: &Cache) -> Result<Locate
     let resolved = fs::canonicalize(path).map_err(Error::file("resolve", path))?;
     let name = owner(&resolved, cache);
     let (key, folder) = match name {
-        Some(name) => (name.to_string(), cache.model(name)),
-        None => {
-            let stem = resolved.file_stem().unwrap_or_default().to_string_lossy();
-            (format!("{stem}-{}", fingerprint(&resolved)?), cache.files())
-        }
+        Some(name) => (Key::of_catalogue(name), cache.model(name)),
+        None => (Key::of_path(&resolved)?, cache.files()),
     };
-    let output = folder.join(output_name(&key, &options));
+    let output = folder.join(key.file_name(options.format));
     if is_current(&output) {
         return Ok(Located::ModelFile(output));
     }
-    Ok(Located::Source(Conversion { source: path.to_path_buf(), output, options, key, name }))
+    Ok(Located::Source(Conversion { source: path.to_path_buf(), folder, options, key, name }))
 }
 
 fn options(format: Option<Format>) -> QuantizeOptions {
@@ -79,36 +76,10 @@ fn options(format: Option<Format>) -> QuantizeOptions {
     options
 }
 
-fn output_name(stem: &str, options: &QuantizeOptions) -> String {
-    format!("{stem}-{}{MODEL_SUFFIX}", options.format)
-}
-
 /// The model of the catalogue whose download `path` is, or is part of.
 fn owner(path: &Path, cache: &Cache) -> Option<&'static str> {
     let root = fs::canonicalize(cache.root()).ok()?;
     let mut parts = path.strip_prefix(root.join("models")).ok()?.iter();
     let entry = catalogue::find(parts.next()?.to_str()?)?;
     (parts.next()? == "source").then_some(entry.name.as_str())
-}
-
-/// Eight hexadecimal digits that depend on path, length and modification time of the file, or of all files in the
-/// directory.
-fn fingerprint(path: &Path) -> Result<String> {
-    let mut hasher = Sha256::new();
-    let mut add = |path: &Path| -> Result<()> {
-        let found = fs::metadata(path).map_err(Error::file("read", path))?;
-        let modified = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        hasher.update(path.as_os_str().as_encoded_bytes());
-        hasher.update(found.len().to_le_bytes());
-        hasher.update(modified.map_or(0, |time| time.as_nanos()).to_le_bytes());
-        Ok(())
-    };
-    add(path)?;
-    if path.is_dir() {
-        let entries = fs::read_dir(path).map_err(Error::file("read", path))?;
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        files.sort();
-        files.iter().filter(|file| file.is_file()).try_for_each(|file| add(file))?;
-    }
-    Ok(hasher.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect())
 }

@@ -3,6 +3,7 @@
 use crate::program::{Outcome, Place, names, run};
 use crate::server::{Reply, Request, Server};
 use edgellm::testing::within;
+use edgellm_quantize::RULES_VERSION;
 use serde_json::json;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -300,8 +301,18 @@ fn an_interrupted_process_leaves_what_the_next_one_can_use() {
     assert_complete(&place);
 }
 
-/// A checkpoint of a very small Llama with byte tokens.
-fn tiny_checkpoint() -> Vec<u8> {
+/// `config.json` of a very small Llama with byte tokens.
+pub(crate) fn tiny_config() -> String {
+    json!({
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 257, "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true,
+    })
+    .to_string()
+}
+
+/// Its checkpoint. The embedding comes first.
+pub(crate) fn tiny_checkpoint() -> Vec<u8> {
     let layer = |name: &str| format!("model.layers.0.{name}.weight");
     let tensors = [
         ("model.embed_tokens.weight".to_string(), vec![257, 64]),
@@ -332,12 +343,7 @@ fn tiny_checkpoint() -> Vec<u8> {
 
 #[test]
 fn a_name_is_downloaded_and_converted_on_first_use() {
-    let config = json!({
-        "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 257, "max_position_embeddings": 128,
-        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true,
-    });
-    let (config, tokenizer) = (config.to_string(), edgellm::testing::byte_tokenizer());
+    let (config, tokenizer) = (tiny_config(), edgellm::testing::byte_tokenizer());
     let server = Server::start(move |request| {
         let small = [("config.json", config.as_bytes()), ("tokenizer.json", &tokenizer[..])];
         serve_repository(request, &tiny_checkpoint(), &small)
@@ -358,11 +364,18 @@ fn a_name_is_downloaded_and_converted_on_first_use() {
     assert_eq!(ids(&first), ids(&second));
     generate(&["--format", "int8"]);
     assert_eq!(server.requests().len(), requests, "another format is converted from the same download");
-    let int = |bits: u8| format!("{NAME}-int{bits}.tmac2.bin");
-    assert_eq!(names(&model_folder(&place)), [int(4), int(8), "source".to_string()]);
+    let int = |bits: u8| format!("{NAME}-v{RULES_VERSION}-int{bits}.tmac2.bin");
+    let made = [int(4), int(8), "source".to_string()];
+    assert_eq!(names(&model_folder(&place)), made);
     // A model file of another version is converted again.
     fs::write(model_folder(&place).join(int(4)), "TMAC2BIN of old").unwrap();
     assert_eq!(ids(&generate(&[])), ids(&first));
+    // So is what was converted by other rules, which then goes.
+    let old = model_folder(&place).join(format!("{NAME}-int4.tmac2.bin"));
+    fs::rename(model_folder(&place).join(int(4)), old).unwrap();
+    let again = generate(&[]);
+    assert!(again.stderr.contains("converting") && !again.stderr.contains("downloading"), "{again:#?}");
+    assert_eq!(names(&model_folder(&place)), made);
     place.run(&["rm", NAME]).succeeded();
     assert!(!model_folder(&place).exists());
 }

@@ -7,3 +7,4 @@ mod pip;
 mod program;
 mod real_model;
 mod server;
+mod stale;
