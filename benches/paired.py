@@ -39,16 +39,16 @@ def build(tree):
 
 
 def sizes(tree):
-    """Bytes of the program, stripped, and of the page's relaxed module, as rustc leaves it and gzipped."""
+    """Bytes of libraries, of the program, stripped, and of the page's relaxed module, as rustc leaves it and gzipped."""
     stripped = ROOT / "target/paired-stripped"
     run("strip", "-o", stripped, tree / "target/release/edgellm")
     module = (tree / "target/wasm/relaxed/edgellm_wasm.wasm").read_bytes()
-    kernels = sum(path.stat().st_size for path in (tree / "target/release").glob("libedgellm_kernels*.rlib"))
-    engine = (tree / "target/release/libedgellm.rlib").stat().st_size
-    return {
+    libraries = {}
+    for name in ("edgellm", "edgellm_kernels", "edgellm_kernels_native", "edgellm_quantize"):
+        built = (tree / "target/release/deps").glob(f"lib{name}-*.rlib")
+        libraries[f"lib{name}"] = max(built, key=lambda path: path.stat().st_mtime).stat().st_size
+    return libraries | {
         "program": stripped.stat().st_size,
-        "engine library": engine,
-        "kernels' libraries": kernels,
         "page's module": len(module),
         "page's module, gzipped": len(gzip.compress(module, 9)),
     }
