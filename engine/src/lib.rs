@@ -39,6 +39,7 @@ mod error;
 pub mod format;
 mod forward;
 pub mod generate;
+pub mod json;
 pub mod linear;
 mod model;
 mod rope;

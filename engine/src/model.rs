@@ -103,22 +103,21 @@ impl Model {
         &self.0.tokenizer
     }
 
-    /// The model's chat template, `None` if the file has none. It is compiled on the first call and shared by all
+    /// The model's chat template, `None` if the file has none or an empty one. It is compiled on the first call and shared by all
     /// clones of the model.
     ///
     /// # Errors
     /// [`ChatError::Template`] if it cannot be compiled.
     pub fn chat_template(&self) -> Result<Option<&ChatTemplate>, ChatError> {
-        let Metadata { chat_template: Some(source), bos_token, eos_token, config, .. } = self.metadata()
-        else {
-            return Ok(None);
-        };
+        let Metadata { chat_template, bos_token, eos_token, config, .. } = self.metadata();
+        let source = chat_template.as_deref().filter(|source| !source.trim().is_empty());
+        let Some(source) = source else { return Ok(None) };
         let token = |id: &TokenId| self.tokenizer().id_to_token(*id);
         let compile = || {
             // Files of older versions hold no texts.
             let bos = bos_token.as_deref().or_else(|| config.bos_token_id.as_ref().and_then(token));
             let eos = eos_token.as_deref().or_else(|| config.eos_token_ids.first().and_then(token));
-            ChatTemplate::new(source.as_str(), bos.unwrap_or_default(), eos.unwrap_or_default())
+            ChatTemplate::new(source, bos.unwrap_or_default(), eos.unwrap_or_default())
         };
         self.0.chat_template.get_or_init(compile).as_ref().map(Some).map_err(ChatError::clone)
     }

@@ -19,7 +19,7 @@ pub(crate) use stream::TokenStream;
 use crate::TokenId;
 use bpe::{Bpe, Scratch};
 use decoder::Decoder;
-use file::{AddedTokenFile, NORMALIZERS, PRE_TOKENIZERS, Surround, TokenizerFile, component};
+use file::{AddedTokenFile, NORMALIZERS, PRE_TOKENIZERS, Surround, TokenizerFile, component, unreadable};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use tokenizers::models::TrainerWrapper;
@@ -87,7 +87,7 @@ impl Tokenizer {
     /// [`TokenizerError::File`] if it is malformed or not of a BPE model.
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
         let file: TokenizerFile =
-            serde_json::from_slice(json).map_err(|e| TokenizerError::File(e.to_string()))?;
+            serde_json::from_slice(json).map_err(|e| TokenizerError::File(unreadable(json, &e)))?;
         Self::from_file(file).map_err(TokenizerError::File)
     }
 

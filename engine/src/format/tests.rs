@@ -255,3 +255,14 @@ fn tensors_other_than_announced_are_refused() {
     assert!(writer.tensor("norm", fill(12)).is_ok());
     assert!(section(writer.tensor("norm", fill(12))));
 }
+
+#[test]
+fn metadata_that_no_reader_would_take_is_not_written() {
+    let mut metadata = metadata(Vec::new());
+    metadata.chat_template = Some("x".repeat(usize::try_from(super::MAX_METADATA_BYTES).unwrap()));
+    let error = Writer::new(Cursor::new(Vec::new()), metadata, b"{}").unwrap_err();
+    assert!(
+        matches!(error, WriteError::MetadataLength { length } if length > super::MAX_METADATA_BYTES),
+        "{error}"
+    );
+}

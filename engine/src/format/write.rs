@@ -1,7 +1,8 @@
 //! Writing a model file, section after section, without holding it in memory.
 
 use super::{
-    ALIGNMENT, HEADER_BYTES, MAGIC, Metadata, Section, TensorEncoding, TensorEntry, TensorError, VERSION,
+    ALIGNMENT, HEADER_BYTES, MAGIC, MAX_METADATA_BYTES, Metadata, Section, TensorEncoding, TensorEntry,
+    TensorError, VERSION,
 };
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -14,6 +15,14 @@ pub enum WriteError {
     /// The metadata does not serialize.
     #[error("cannot write the metadata: {0}")]
     Json(#[from] serde_json::Error),
+    /// The metadata is longer than readers allow.
+    #[error(
+        "the metadata would take {length} bytes, more than the {MAX_METADATA_BYTES} allowed: shorten the chat template"
+    )]
+    MetadataLength {
+        /// Bytes of metadata.
+        length: u64,
+    },
     /// The caller wrote other sections than it announced.
     #[error("tensor {name}: {problem}")]
     Section {
@@ -73,6 +82,9 @@ impl<W: Write + Seek> Writer<W> {
         let room = serde_json::to_vec(&metadata)?.len() as u64;
         let data_start = (HEADER_BYTES as u64 + room).next_multiple_of(ALIGNMENT);
         let room = data_start - HEADER_BYTES as u64;
+        if room > MAX_METADATA_BYTES {
+            return Err(WriteError::MetadataLength { length: room });
+        }
         out.seek(SeekFrom::Start(0))?;
         // A file that ends here has no magic, so nobody can take it for a whole one.
         pad(&mut out, data_start)?;

@@ -1,6 +1,7 @@
 //! Byte-pair encoding: neighbours are merged, the lowest rank first.
 
 use super::vocabulary::{Append, Vocabulary};
+use crate::json::or_default;
 use ahash::AHashMap;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
@@ -25,8 +26,16 @@ pub(super) struct ModelFile {
     ignore_merges: Option<bool>,
     #[serde(default)]
     vocab: Option<Vocabulary>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     merges: Merges,
+}
+
+/// Refuses models of another type.
+pub(super) fn check_type(model: Option<&str>) -> Result<(), String> {
+    match model {
+        Some("BPE") | None => Ok(()),
+        Some(other) => Err(format!("its model is {other}; only BPE is supported")),
+    }
 }
 
 /// (left, right) to (rank, merged).
@@ -50,10 +59,7 @@ impl Bpe {
     /// # Errors
     /// A message that says what is wrong.
     pub(super) fn new(file: ModelFile) -> Result<Self, String> {
-        match file.model_type.as_deref() {
-            Some("BPE") | None => {}
-            Some(other) => return Err(format!("its model is {other}; only BPE is supported")),
-        }
+        check_type(file.model_type.as_deref())?;
         let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         if set(&file.continuing_subword_prefix) || set(&file.end_of_word_suffix) {
             return Err("it marks word parts by a prefix or suffix, which is not supported".into());

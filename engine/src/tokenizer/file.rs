@@ -1,6 +1,7 @@
 //! The parts of a Hugging Face `tokenizer.json` besides its model.
 
-use super::bpe::ModelFile;
+use super::bpe::{ModelFile, check_type};
+use crate::json::or_default;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use tokenizers::AddedToken;
 /// A tokenizer.json as written. Truncation and padding, which concern training, are ignored.
 #[derive(Deserialize)]
 pub(super) struct TokenizerFile {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) added_tokens: Vec<AddedTokenFile>,
     #[serde(default)]
     pub(super) normalizer: Value,
@@ -20,6 +21,21 @@ pub(super) struct TokenizerFile {
     #[serde(default)]
     pub(super) decoder: Value,
     pub(super) model: ModelFile,
+}
+
+/// Why a file cannot be read: that its model is of another type, whose fields have other types, or serde's reason.
+pub(super) fn unreadable(json: &[u8], error: &serde_json::Error) -> String {
+    #[derive(Deserialize)]
+    struct Typed {
+        model: Type,
+    }
+    #[derive(Deserialize)]
+    struct Type {
+        r#type: Option<String>,
+    }
+    let typed = serde_json::from_slice::<Typed>(json).ok();
+    let model = typed.and_then(|typed| typed.model.r#type);
+    check_type(model.as_deref()).err().unwrap_or_else(|| error.to_string())
 }
 
 /// A token that is recognised in the text before the model sees it.
