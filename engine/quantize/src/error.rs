@@ -27,6 +27,26 @@ pub enum QuantizeError {
         /// The parser's message.
         problem: String,
     },
+    /// A file is something else than its name says.
+    #[error("{file} is {found}: {advice}")]
+    Mistaken {
+        /// File name.
+        file: String,
+        /// What it is.
+        found: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A file ends too early.
+    #[error("{file} ends too early, at byte {length}{}: it is truncated, download it again", of(*expected))]
+    Truncated {
+        /// File name.
+        file: String,
+        /// Its length.
+        length: u64,
+        /// The length that it should have, where that can be told.
+        expected: Option<u64>,
+    },
     /// A file is missing in the Hugging Face directory.
     #[error("the model directory has no {file}: {advice}")]
     MissingFile {
@@ -48,6 +68,12 @@ pub enum QuantizeError {
     /// A number in the configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A GGUF file does not say how text is split into words.
+    #[error(
+        "the GGUF file lacks tokenizer.ggml.pre, without which text is split into the wrong words: it was made by an old \
+         program, so download a newer file, or convert the original model's Hugging Face directory"
+    )]
+    NoPreTokenizer,
     /// A tensor is missing.
     #[error("tensor {name} is missing from the model: is the download complete?")]
     MissingTensor {
@@ -92,8 +118,8 @@ pub enum QuantizeError {
         /// The weight.
         value: f32,
     },
-    /// The tokenizer cannot be rebuilt or loaded.
-    #[error("the model's tokenizer cannot be used: {problem}")]
+    /// The tokenizer cannot be rebuilt, or the engine cannot run it.
+    #[error("the model's tokenizer cannot be used: {problem}; choose another file or another model")]
     Tokenizer {
         /// What is wrong.
         problem: String,
@@ -116,4 +142,8 @@ impl QuantizeError {
     pub(crate) fn json(file: &str, problem: impl ToString) -> Self {
         QuantizeError::Json { file: file.to_string(), problem: problem.to_string() }
     }
+}
+
+fn of(expected: Option<u64>) -> String {
+    expected.map_or_else(String::new, |expected| format!(" of {expected}"))
 }

@@ -4,6 +4,7 @@
 //! arithmetic and allocates only in proportion to the bytes present, so a file that lies about its counts costs nothing.
 
 mod cursor;
+mod split;
 mod types;
 mod value;
 
@@ -63,8 +64,21 @@ pub enum GgufError {
         /// Key or tensor name.
         name: String,
     },
+    /// A part of a split file is missing.
+    #[error(
+        "part {part} of {count} of this split model is missing: put all parts into one directory, under the names that they \
+         were published with, or merge them with `llama-gguf-split --merge`"
+    )]
+    Part {
+        /// The part, from 1 on.
+        part: u64,
+        /// Number of parts.
+        count: u64,
+    },
     /// A metadata key is missing.
-    #[error("the GGUF file has no metadata key {key}")]
+    #[error(
+        "the GGUF file has no metadata key {key}: it is incomplete or no language model, so use another file"
+    )]
     MissingKey {
         /// Key.
         key: String,
@@ -136,7 +150,7 @@ pub struct GgufTensor<'a> {
 }
 
 /// A parsed GGUF file over borrowed bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gguf<'a> {
     metadata: HashMap<&'a str, Value<'a>>,
     tensors: Vec<GgufTensor<'a>>,
@@ -223,12 +237,19 @@ impl<'a> Gguf<'a> {
         self.metadata.get(key)
     }
 
-    /// The value of `key` as an unsigned integer.
+    /// The value of `key` as an unsigned integer, which may also be written as a float, or once for each layer.
     ///
     /// # Errors
     /// [`GgufError`] if it is missing or not an unsigned integer.
     pub fn u64(&self, key: &str) -> Result<u64, GgufError> {
-        self.typed(key, "a non-negative integer", Value::as_u64)
+        self.typed(key, "a non-negative integer, the same for all layers", |value| match value {
+            Value::Array(layers) => {
+                let mut layers = layers.iter();
+                let first = layers.next()?.as_u64()?;
+                layers.all(|layer| layer.as_u64() == Some(first)).then_some(first)
+            }
+            value => value.as_u64(),
+        })
     }
 
     /// The value of `key` as a number.

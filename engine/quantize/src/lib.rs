@@ -21,6 +21,7 @@
 //!
 //! - [`Source`]: a published model; [`Source::from_gguf`], [`Source::from_files`].
 //! - [`quantize`]: the conversion, 32 rows at a time.
+//! - [`mistaken_model`]: what a file is that is no model.
 //! - [`gguf`], [`dequantize`]: the parts, usable on their own.
 #![forbid(unsafe_code)]
 
@@ -29,7 +30,9 @@ pub mod dequantize;
 mod error;
 pub mod gguf;
 mod lossless;
+mod mistaken;
 mod options;
+mod parts;
 mod report;
 mod round;
 mod source;
@@ -40,6 +43,8 @@ mod warnings;
 
 pub use convert::quantize;
 pub use error::QuantizeError;
+pub use mistaken::{Mistaken, mistaken, mistaken_model};
 pub use options::{Format, HeadFormat, QuantizeOptions, RULES_VERSION, UnknownFormat};
+pub use parts::Parts;
 pub use report::{Method, Progress, Report, TensorReport};
 pub use source::{Source, SourceTensor};

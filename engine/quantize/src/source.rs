@@ -5,13 +5,15 @@ mod files;
 mod gguf_config;
 mod gguf_names;
 mod hf_config;
+mod hf_names;
+mod safetensors_file;
 mod template_tokens;
 mod tensor;
 
 pub use tensor::SourceTensor;
 
 use crate::QuantizeError;
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Value};
 use crate::tokenizer;
 use edgellm::config::ModelConfig;
 use std::collections::{BTreeMap, HashMap};
@@ -41,28 +43,36 @@ impl<'a> Source<'a> {
     /// Reads a GGUF file.
     ///
     /// # Errors
-    /// [`QuantizeError`] if the file is damaged or the model is not supported.
+    /// [`QuantizeError`] if the file is damaged or one of several parts, or the model is not supported.
     pub fn from_gguf(bytes: &'a [u8]) -> Result<Self, QuantizeError> {
-        let gguf = Gguf::parse(bytes)?;
+        Self::from_gguf_parts(&[bytes])
+    }
+
+    /// Reads the parts of a split GGUF file, in any order.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] if a part is damaged or missing, or the model is not supported.
+    pub fn from_gguf_parts(parts: &[&'a [u8]]) -> Result<Self, QuantizeError> {
+        let gguf = Gguf::join(parts.iter().map(|bytes| Gguf::parse(bytes)).collect::<Result<_, _>>()?)?;
+        let model_type = gguf_config::model_type(&gguf)?;
         let table = tokenizer::TokenTable::read(&gguf)?;
-        let config = gguf_config::read(&gguf, &table)?;
+        let config = gguf_config::read(&gguf, &table, model_type)?;
         let tokenizer = tokenizer::rebuild(&gguf, &table)?;
         let chat_template = match gguf.get("tokenizer.chat_template") {
             None => None,
             Some(_) => Some(gguf.string("tokenizer.chat_template")?.to_string()),
         };
-        let name = match gguf.get("general.name") {
-            None => "unnamed".to_string(),
-            Some(_) => gguf.string("general.name")?.to_string(),
-        };
+        let chat_template = chat_template.filter(|template| !template.trim().is_empty());
+        let name = gguf.get("general.name").and_then(Value::as_str).filter(|name| !name.is_empty());
         let found = gguf_names::tensors(&gguf, &config)?;
         let tokens = TemplateTokens::from_gguf(&gguf, &table)?;
+        let name = name.unwrap_or(UNNAMED).to_string();
         Self::assemble("GGUF", name, config, tokenizer, chat_template, tokens, found)
     }
 
     /// Reads the files of a Hugging Face directory, by name. Required are `config.json`, `tokenizer.json` and
-    /// `model.safetensors` (or `model.safetensors.index.json` and the files that it names); `generation_config.json`,
-    /// `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja` are used if present.
+    /// `model.safetensors`, or the files into which it was split; `generation_config.json`, `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `chat_template.jinja` are used if present.
     ///
     /// # Errors
     /// [`QuantizeError`] if a file is missing or damaged, or the model is not supported.
@@ -71,12 +81,12 @@ impl<'a> Source<'a> {
         let tokenizer = files.get("tokenizer.json", files::TOKENIZER_ADVICE)?.to_vec();
         tokenizer::check(&tokenizer)?;
         let (mut config, name) = hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
-        let found = files.tensors()?;
+        let found = hf_names::canonical(files.tensors()?);
         config.attention_bias = found.contains_key("model.layers.0.self_attn.q_proj.bias");
         end_tokens::from_files(&files, &tokenizer, &mut config)?;
         let chat_template = files.chat_template()?;
         let tokens = TemplateTokens::from_files(&files, &tokenizer)?;
-        let name = name.unwrap_or_else(|| "unnamed".to_string());
+        let name = name.unwrap_or_else(|| UNNAMED.to_string());
         Self::assemble("safetensors", name, config, tokenizer, chat_template, tokens, found)
     }
 
@@ -95,14 +105,7 @@ impl<'a> Source<'a> {
         tokens: TemplateTokens,
         mut found: HashMap<String, SourceTensor<'a>>,
     ) -> Result<Self, QuantizeError> {
-        if let (Some(head), Some(embedding)) = (found.get(LM_HEAD), found.get(EMBEDDING)) {
-            config.tie_word_embeddings |= head.same_as(embedding);
-        } else {
-            config.tie_word_embeddings = true;
-        }
-        if config.tie_word_embeddings {
-            found.remove(LM_HEAD);
-        }
+        tie(&mut config, &mut found);
         config.validate()?;
         let mut types = BTreeMap::new();
         let mut tensors = Vec::new();
@@ -129,8 +132,29 @@ impl<'a> Source<'a> {
     }
 }
 
+/// The name of a model that has none.
+const UNNAMED: &str = "unnamed";
 pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 pub(crate) const LM_HEAD: &str = "lm_head.weight";
+
+/// Decides from the tensors whether the LM head is the embedding. What the configuration says counts only where they leave
+/// it open: files hold a tied head twice, or under the name of the head alone, and heads of their own in spite of it.
+fn tie<'a>(config: &mut ModelConfig, found: &mut HashMap<String, SourceTensor<'a>>) {
+    match (found.remove(LM_HEAD), found.get(EMBEDDING)) {
+        (Some(head), Some(embedding)) => {
+            config.tie_word_embeddings = head.same_as(embedding);
+            if !config.tie_word_embeddings {
+                found.insert(LM_HEAD.to_string(), head);
+            }
+        }
+        (Some(head), None) if config.tie_word_embeddings => {
+            found.insert(EMBEDDING.to_string(), head.renamed(EMBEDDING.to_string()));
+        }
+        // The embedding is missing, and will be missed.
+        (Some(_), None) => {}
+        (None, _) => config.tie_word_embeddings = true,
+    }
+}
 
 /// Names and shapes of a model's tensors, in the order in which a forward pass needs them.
 fn tensor_shapes(config: &ModelConfig) -> Vec<(String, [usize; 2])> {

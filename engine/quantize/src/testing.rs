@@ -64,6 +64,11 @@ pub(crate) const VOCAB: usize = 262;
 
 /// Metadata of a one-layer model with a byte-level tokenizer.
 pub(crate) fn metadata(architecture: &str) -> Builder {
+    metadata_without(architecture, &[])
+}
+
+/// The same without these keys.
+pub(crate) fn metadata_without(architecture: &str, skipped: &'static [&'static str]) -> Builder {
     let key = |name: &str| format!("{architecture}.{name}");
     let mut tokens: Vec<String> =
         ["<|endoftext|>", "<|im_start|>", "<|im_end|>"].into_iter().map(String::from).collect();
@@ -72,6 +77,7 @@ pub(crate) fn metadata(architecture: &str) -> Builder {
     let mut types = vec![1; VOCAB];
     types[..3].fill(3);
     Builder::default()
+        .skipping(skipped)
         .string("general.architecture", architecture)
         .string("general.name", "Tiny")
         .u32(&key("block_count"), 1)
@@ -90,6 +96,7 @@ pub(crate) fn metadata(architecture: &str) -> Builder {
         .u32("tokenizer.ggml.bos_token_id", 1)
         .u32("tokenizer.ggml.eos_token_id", 2)
         .string("tokenizer.chat_template", "{{ messages }}")
+        .skipping(&[])
 }
 
 /// The tensors of that model, its layer of one type.

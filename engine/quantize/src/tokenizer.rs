@@ -9,6 +9,8 @@ pub(crate) use table::{TokenTable, ends_an_answer};
 
 use crate::QuantizeError;
 use crate::gguf::Gguf;
+use edgellm::tokenizer::{Tokenizer, TokenizerError};
+use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -75,12 +77,18 @@ pub(crate) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>
     Ok(json)
 }
 
-/// Checks that a `tokenizer.json` loads.
+/// Checks that the engine runs a `tokenizer.json`.
 pub(crate) fn check(json: &[u8]) -> Result<(), QuantizeError> {
-    match tokenizers::Tokenizer::from_bytes(json) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(QuantizeError::Tokenizer { problem: format!("tokenizer.json: {error}") }),
+    let Err(error) = Tokenizer::from_json(json) else { return Ok(()) };
+    if serde_json::from_slice::<IgnoredAny>(json).is_err_and(|error| error.is_eof()) {
+        let file = "tokenizer.json".to_string();
+        return Err(QuantizeError::Truncated { file, length: json.len() as u64, expected: None });
     }
+    let problem = match error {
+        TokenizerError::File(problem) => problem,
+        other => other.to_string(),
+    };
+    Err(QuantizeError::Tokenizer { problem })
 }
 
 /// A post-processor that prepends `begin` to a text, in Hugging Face's form.

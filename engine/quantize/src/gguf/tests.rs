@@ -3,6 +3,7 @@ use super::{GgmlType, Gguf, GgufError, Value};
 /// Writes GGUF files for tests.
 #[derive(Clone, Default)]
 pub(crate) struct Builder {
+    skipped: &'static [&'static str],
     keys: Vec<u8>,
     key_count: u64,
     directory: Vec<u8>,
@@ -16,11 +17,28 @@ fn string(text: &str) -> Vec<u8> {
 
 impl Builder {
     fn key(mut self, key: &str, number: u32, value: &[u8]) -> Self {
+        if self.skipped.contains(&key) {
+            return self;
+        }
         self.keys.extend(string(key));
         self.keys.extend(number.to_le_bytes());
         self.keys.extend(value);
         self.key_count += 1;
         self
+    }
+
+    /// From now on these keys are not written.
+    pub(crate) fn skipping(mut self, keys: &'static [&'static str]) -> Self {
+        self.skipped = keys;
+        self
+    }
+
+    pub(crate) fn i32(self, key: &str, value: i32) -> Self {
+        self.key(key, 5, &value.to_le_bytes())
+    }
+
+    pub(crate) fn u16(self, key: &str, value: u16) -> Self {
+        self.key(key, 2, &value.to_le_bytes())
     }
 
     pub(crate) fn u32(self, key: &str, value: u32) -> Self {
@@ -212,4 +230,69 @@ fn other_versions_and_files_are_named() {
     assert!(matches!(error, GgufError::Version { found: 0x0300_0000 }), "{error}");
     assert!(matches!(Gguf::parse(b"PK\x03\x04"), Err(GgufError::Magic { .. })));
     assert!(matches!(Gguf::parse(b"GG"), Err(GgufError::Magic { .. })));
+}
+
+#[test]
+fn numbers_are_read_however_they_are_written() {
+    let layers = |values: &[i32]| Builder::default().i32s("layers", values).build();
+    let (same, different, none) = (layers(&[3, 3, 3]), layers(&[3, 4]), layers(&[]));
+    assert_eq!(Gguf::parse(&same).unwrap().u64("layers"), Ok(3));
+    for file in [&different, &none] {
+        let error = Gguf::parse(file).unwrap().u64("layers").unwrap_err();
+        assert!(error.to_string().contains("layers is an array"), "{error}");
+    }
+    let file = Builder::default()
+        .f32("whole", 4096.0)
+        .f32("half", 0.5)
+        .f32("negative", -1.0)
+        .u32("one", 1)
+        .u32("two", 2)
+        .bool("true", true)
+        .build();
+    let gguf = Gguf::parse(&file).unwrap();
+    assert_eq!(gguf.u64("whole"), Ok(4096));
+    assert!(gguf.u64("half").is_err() && gguf.u64("negative").is_err() && gguf.u64("true").is_err());
+    let bool = |key| gguf.get(key).and_then(Value::as_bool);
+    assert_eq!((bool("one"), bool("two"), bool("true")), (Some(true), None, Some(true)));
+}
+
+/// A part with two tensors, of which the first is called `first`.
+fn part(number: u16, count: u16, first: &str) -> Vec<u8> {
+    Builder::default()
+        .u16("split.no", number)
+        .u16("split.count", count)
+        .i32("split.tensors.count", 2 * i32::from(count))
+        .tensor(first, &[8], GgmlType::F32, &[1; 32])
+        .tensor(&format!("{first}.bias"), &[8], GgmlType::F32, &[2; 32])
+        .build()
+}
+
+#[test]
+fn parts_are_joined_in_their_order() {
+    let files = [part(0, 3, "a"), part(1, 3, "b"), part(2, 3, "c")];
+    let join = |order: &[usize]| {
+        Gguf::join(order.iter().map(|&index| Gguf::parse(&files[index]).unwrap()).collect())
+    };
+    let whole = join(&[2, 0, 1]).unwrap();
+    let names: Vec<_> = whole.tensors().iter().map(|tensor| tensor.name).collect();
+    assert_eq!(names, ["a", "a.bias", "b", "b.bias", "c", "c.bias"]);
+    assert_eq!(whole.tensor("c.bias").unwrap().data, [2; 32]);
+    assert_eq!(join(&[0, 2]), Err(GgufError::Part { part: 2, count: 3 }));
+    assert_eq!(join(&[1]), Err(GgufError::Part { part: 1, count: 3 }));
+    assert_eq!(join(&[0, 1, 1]), Err(GgufError::Part { part: 3, count: 3 }));
+    assert_eq!(join(&[]), Err(GgufError::Part { part: 1, count: 1 }));
+    assert!(matches!(join(&[0, 1, 2, 2]), Err(GgufError::WrongValue { .. })));
+}
+
+#[test]
+fn parts_of_other_files_are_refused() {
+    fn join(files: &[Vec<u8>]) -> Result<Gguf<'_>, GgufError> {
+        Gguf::join(files.iter().map(|file| Gguf::parse(file).unwrap()).collect())
+    }
+    assert!(matches!(join(&[part(0, 2, "a"), part(1, 2, "a")]), Err(GgufError::Duplicate { .. })));
+    assert_eq!(join(&[part(0, 2, "a"), part(1, 3, "b")]), Err(GgufError::Part { part: 1, count: 3 }));
+    let short = Builder::default().u16("split.count", 1).i32("split.tensors.count", 4).build();
+    let error = join(&[short]).map(drop).unwrap_err().to_string();
+    assert!(error.contains("split.tensors.count is 4"), "{error}");
+    assert!(join(&[sample()]).is_ok(), "a file that was not split");
 }

@@ -85,11 +85,17 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// As a non-negative integer.
+    /// As a non-negative integer, which may be written as a float.
     pub fn as_u64(&self) -> Option<u64> {
+        /// Up to here a float identifies an integer.
+        const EXACT: f64 = (1_u64 << 53) as f64;
         match *self {
             Value::Unsigned(value) => Some(value),
             Value::Signed(value) => u64::try_from(value).ok(),
+            Value::F32(_) | Value::F64(_) => {
+                let value = self.as_f64()?;
+                (value.fract() == 0.0 && (0.0..=EXACT).contains(&value)).then_some(value as u64)
+            }
             _ => None,
         }
     }
@@ -106,10 +112,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// As a boolean.
+    /// As a boolean, which may be written as 0 or 1.
     pub fn as_bool(&self) -> Option<bool> {
         match *self {
             Value::Bool(value) => Some(value),
+            Value::Unsigned(0) | Value::Signed(0) => Some(false),
+            Value::Unsigned(1) | Value::Signed(1) => Some(true),
             _ => None,
         }
     }

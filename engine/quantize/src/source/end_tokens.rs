@@ -4,16 +4,27 @@ use super::files::Files;
 use crate::QuantizeError;
 use crate::tokenizer::ends_an_answer;
 use edgellm::config::ModelConfig;
+use edgellm::json::{Whole, or_default};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// One token id or several.
+/// One token id or several. Null and negative ones are none.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Ids {
-    One(u32),
-    Several(Vec<u32>),
+    One(Whole),
+    Several(Vec<Option<Whole>>),
+}
+
+impl Ids {
+    fn ids(&self) -> impl Iterator<Item = u32> {
+        let ids: Vec<Whole> = match self {
+            Ids::One(id) => vec![*id],
+            Ids::Several(ids) => ids.iter().flatten().copied().collect(),
+        };
+        ids.into_iter().filter_map(|Whole(id)| u32::try_from(id).ok())
+    }
 }
 
 /// `config.json` and `generation_config.json`.
@@ -33,7 +44,7 @@ struct TokenizerConfig {
 
 #[derive(Deserialize)]
 struct Tokenizer {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     added_tokens: Vec<AddedToken>,
     #[serde(default)]
     post_processor: Value,
@@ -47,34 +58,22 @@ struct AddedToken {
     special: bool,
 }
 
-fn read<T: for<'de> Deserialize<'de>>(file: &str, bytes: &[u8]) -> Result<T, QuantizeError> {
-    serde_json::from_slice(bytes).map_err(|error| QuantizeError::json(file, error))
-}
-
 /// Sets `bos_token_id`, if the tokenizer prepends one to a text, and `eos_token_ids`.
 pub(super) fn from_files(
     files: &Files<'_, '_>,
     tokenizer: &[u8],
     config: &mut ModelConfig,
 ) -> Result<(), QuantizeError> {
-    let tokenizer: Tokenizer = read("tokenizer.json", tokenizer)?;
-    let tokenizer_config: TokenizerConfig = match files.find("tokenizer_config.json") {
-        Some(bytes) => read("tokenizer_config.json", bytes)?,
-        None => TokenizerConfig::default(),
-    };
+    // Not as a tree: it may be large.
+    let tokenizer: Tokenizer =
+        serde_json::from_slice(tokenizer).map_err(|error| QuantizeError::json("tokenizer.json", error))?;
+    let tokenizer_config: TokenizerConfig = files.json("tokenizer_config.json")?.unwrap_or_default();
     let mut ends = BTreeSet::new();
     let mut begin = None;
     for file in ["config.json", "generation_config.json"] {
-        let Some(bytes) = files.find(file) else { continue };
-        let found: Config = read(file, bytes)?;
-        match found.eos_token_id {
-            Some(Ids::One(id)) => ends.extend([id]),
-            Some(Ids::Several(ids)) => ends.extend(ids),
-            None => {}
-        }
-        if let Some(Ids::One(id)) = found.bos_token_id {
-            begin = begin.or(Some(id));
-        }
+        let Some(found) = files.json::<Config>(file)? else { continue };
+        ends.extend(found.eos_token_id.iter().flat_map(Ids::ids));
+        begin = begin.or_else(|| found.bos_token_id.as_ref()?.ids().next());
     }
     let end_text = match &tokenizer_config.eos_token {
         Value::String(text) => Some(text.as_str()),

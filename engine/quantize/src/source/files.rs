@@ -1,10 +1,11 @@
 //! The files of a Hugging Face directory.
 
-use super::SourceTensor;
+use super::{SourceTensor, safetensors_file};
 use crate::QuantizeError;
-use crate::gguf::GgmlType;
-use safetensors::{Dtype, SafeTensors};
+use crate::mistaken::mistaken;
+use edgellm::json;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(super) const CONFIG_ADVICE: &str = "give a folder as downloaded from Hugging Face, or a .gguf file";
@@ -12,7 +13,6 @@ pub(super) const TOKENIZER_ADVICE: &str = "download it too; where a model has on
      AutoTokenizer(...).save_pretrained(...)";
 const WEIGHTS_ADVICE: &str =
     "download model.safetensors, or all of its shards; PyTorch .bin files are not read";
-const ELEMENT_ADVICE: &str = "use the unquantized checkpoint";
 
 /// Files by name.
 pub(super) struct Files<'f, 'a> {
@@ -44,7 +44,6 @@ struct NamedTemplate {
 
 #[derive(Deserialize)]
 struct TokenizerConfig {
-    #[serde(default)]
     chat_template: Option<Templates>,
 }
 
@@ -53,87 +52,79 @@ impl<'f, 'a> Files<'f, 'a> {
         Files { files }
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<&'a [u8]> {
-        self.files.iter().find(|(file, _)| *file == name).map(|(_, bytes)| *bytes)
+    /// The contents of a file, if there is one and it is what its name says.
+    pub(super) fn find(&self, name: &str) -> Result<Option<&'a [u8]>, QuantizeError> {
+        let Some((_, bytes)) = self.files.iter().find(|(file, _)| *file == name) else { return Ok(None) };
+        match mistaken(bytes) {
+            Some(other) => {
+                let (file, found, advice) = (name.to_string(), other.found, other.advice);
+                Err(QuantizeError::Mistaken { file, found, advice })
+            }
+            None => Ok(Some(bytes)),
+        }
     }
 
     pub(super) fn get(&self, name: &str, advice: &'static str) -> Result<&'a [u8], QuantizeError> {
-        self.find(name).ok_or_else(|| QuantizeError::MissingFile { file: name.to_string(), advice })
+        self.find(name)?.ok_or_else(|| QuantizeError::MissingFile { file: name.to_string(), advice })
+    }
+
+    /// The contents of a JSON file, if there is one.
+    pub(super) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, QuantizeError> {
+        self.find(name)?.map(|bytes| read_json(name, bytes)).transpose()
     }
 
     /// The tensors of all shards.
     pub(super) fn tensors(&self) -> Result<HashMap<String, SourceTensor<'a>>, QuantizeError> {
-        let mut found = HashMap::new();
-        let Some(index) = self.find(INDEX) else {
-            read_shard(SINGLE, self.get(SINGLE, WEIGHTS_ADVICE)?, &mut found)?;
-            return Ok(found);
-        };
-        let index: Index =
-            serde_json::from_slice(index).map_err(|error| QuantizeError::json(INDEX, error))?;
-        let shards: BTreeSet<&String> = index.weight_map.values().collect();
-        for shard in shards {
-            read_shard(shard, self.get(shard, WEIGHTS_ADVICE)?, &mut found)?;
+        let mut weights = safetensors_file::Weights::default();
+        for shard in self.shards()? {
+            weights.add(&shard, self.get(&shard, WEIGHTS_ADVICE)?)?;
         }
-        Ok(found)
+        Ok(weights.tensors())
     }
 
-    /// The chat template: from its own file, or the default one in `tokenizer_config.json`.
+    /// The files with the weights: one, those that an index lists, or those whose names are numbered.
+    fn shards(&self) -> Result<BTreeSet<String>, QuantizeError> {
+        if self.files.iter().any(|(name, _)| *name == SINGLE) {
+            return Ok(BTreeSet::from([SINGLE.to_string()]));
+        }
+        if let Some(index) = self.json::<Index>(INDEX)? {
+            return Ok(index.weight_map.into_values().collect());
+        }
+        let numbered = self.files.iter().find_map(|(name, _)| {
+            let parts = crate::parts::Parts::of(name.strip_suffix(".safetensors")?)?;
+            Some(parts.names().map(|part| format!("{part}.safetensors")).collect())
+        });
+        Ok(numbered.unwrap_or_else(|| BTreeSet::from([SINGLE.to_string()])))
+    }
+
+    /// The chat template: from its own file, or the default one in `tokenizer_config.json`. An empty one is none.
     pub(super) fn chat_template(&self) -> Result<Option<String>, QuantizeError> {
         const FILE: &str = "chat_template.jinja";
-        if let Some(bytes) = self.find(FILE) {
+        let own = self.files.iter().any(|(name, bytes)| *name == FILE && !bytes.trim_ascii().is_empty());
+        if own && let Some(bytes) = self.find(FILE)? {
             let text = std::str::from_utf8(bytes).map_err(|error| QuantizeError::json(FILE, error))?;
             return Ok(Some(text.to_string()));
         }
-        const CONFIG: &str = "tokenizer_config.json";
-        let Some(bytes) = self.find(CONFIG) else { return Ok(None) };
-        let config: TokenizerConfig =
-            serde_json::from_slice(bytes).map_err(|error| QuantizeError::json(CONFIG, error))?;
-        Ok(match config.chat_template {
+        let config: Option<TokenizerConfig> = self.json("tokenizer_config.json")?;
+        let template = match config.and_then(|config| config.chat_template) {
             None => None,
             Some(Templates::One(template)) => Some(template),
             Some(Templates::Named(mut named)) => {
                 let default = named.iter().position(|one| one.name == "default").unwrap_or(0);
                 (default < named.len()).then(|| named.swap_remove(default).template)
             }
-        })
+        };
+        Ok(template.filter(|template| !template.trim().is_empty()))
     }
 }
 
-/// Adds the tensors of one file.
-fn read_shard<'a>(
-    file: &str,
-    bytes: &'a [u8],
-    found: &mut HashMap<String, SourceTensor<'a>>,
-) -> Result<(), QuantizeError> {
-    let wrong = |problem: String| QuantizeError::Safetensors { file: file.to_string(), problem };
-    let shard = SafeTensors::deserialize(bytes).map_err(|error| wrong(error.to_string()))?;
-    for (name, view) in shard.iter() {
-        // Constants that old checkpoints contain.
-        if name.ends_with("rotary_emb.inv_freq") {
-            continue;
+/// Reads a JSON file.
+pub(super) fn read_json<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, QuantizeError> {
+    json::read(bytes).map_err(|error| {
+        if error.is_cut_off() {
+            let (file, length) = (file.to_string(), bytes.len() as u64);
+            return QuantizeError::Truncated { file, length, expected: None };
         }
-        let ggml_type = match view.dtype() {
-            Dtype::F32 => GgmlType::F32,
-            Dtype::F16 => GgmlType::F16,
-            Dtype::BF16 => GgmlType::BF16,
-            other => {
-                return Err(QuantizeError::TensorType {
-                    name: name.to_string(),
-                    found: format!("{other:?}"),
-                    advice: ELEMENT_ADVICE,
-                });
-            }
-        };
-        let shape = match *view.shape() {
-            [length] => [1, length],
-            [rows, cols] => [rows, cols],
-            _ => return Err(QuantizeError::UnexpectedTensor { name: name.to_string() }),
-        };
-        let tensor = SourceTensor::new(name.to_string(), shape, ggml_type, view.data())
-            .ok_or_else(|| wrong(format!("tensor {name} is not as long as its shape")))?;
-        if found.insert(name.to_string(), tensor).is_some() {
-            return Err(wrong(format!("tensor {name} is in two files")));
-        }
-    }
-    Ok(())
+        QuantizeError::json(file, error)
+    })
 }

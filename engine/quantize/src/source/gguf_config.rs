@@ -2,9 +2,11 @@
 
 use crate::QuantizeError;
 use crate::dequantize::dequantize;
-use crate::gguf::{Gguf, GgufError};
+use crate::gguf::{Gguf, GgufError, Value};
 use crate::tokenizer::TokenTable;
 use edgellm::config::{ModelConfig, ModelType, RopeScaling};
+
+const ARCHITECTURE: &str = "general.architecture";
 
 /// The metadata keys of one architecture.
 struct Keys<'g, 'a> {
@@ -40,20 +42,32 @@ impl Keys<'_, '_> {
     }
 }
 
-/// Reads the configuration.
-pub(super) fn read(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<ModelConfig, QuantizeError> {
-    let architecture = gguf.string("general.architecture")?;
-    let model_type = match architecture {
-        "llama" => ModelType::Llama,
-        "qwen2" => ModelType::Qwen2,
-        other => {
-            return Err(QuantizeError::Unsupported {
-                what: "general.architecture",
-                found: other.to_string(),
-                supported: "llama, qwen2",
-            });
-        }
+/// The family of the model.
+///
+/// # Errors
+/// If the file holds something else, or a family that is not supported.
+pub(super) fn model_type(gguf: &Gguf<'_>) -> Result<ModelType, QuantizeError> {
+    let refuse = |what, found: &str, supported| {
+        Err(QuantizeError::Unsupported { what, found: found.to_string(), supported })
     };
+    let kind = gguf.get("general.type").and_then(Value::as_str).unwrap_or("model");
+    if kind != "model" {
+        return refuse("general.type", kind, "model: give the file of the language model itself");
+    }
+    match gguf.string(ARCHITECTURE)? {
+        "llama" => Ok(ModelType::Llama),
+        "qwen2" => Ok(ModelType::Qwen2),
+        other => refuse(ARCHITECTURE, other, "llama, qwen2"),
+    }
+}
+
+/// Reads the configuration of a model of this family.
+pub(super) fn read(
+    gguf: &Gguf<'_>,
+    table: &TokenTable<'_>,
+    model_type: ModelType,
+) -> Result<ModelConfig, QuantizeError> {
+    let architecture = gguf.string(ARCHITECTURE)?;
     let keys = Keys { gguf, architecture };
     let experts = keys.number_or("expert_count", 0)?;
     if experts > 0 {

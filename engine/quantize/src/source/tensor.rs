@@ -28,6 +28,12 @@ impl<'a> SourceTensor<'a> {
         Some(SourceTensor { name, shape, ggml_type, data, row_bytes, rotary_pairs: None })
     }
 
+    /// The same tensor under another name.
+    pub(super) fn renamed(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
     /// Declares that, in the file, each head's `head_dim` rows alternate between the halves that a rotary embedding
     /// rotates together, as llama.cpp stores q and k of Llama models.
     pub(super) fn with_rotary_pairs(mut self, head_dim: usize) -> Self {

@@ -1,3 +1,6 @@
+mod files;
+mod json;
+
 use super::{Source, hf_config};
 use crate::QuantizeError;
 use crate::gguf::GgmlType;

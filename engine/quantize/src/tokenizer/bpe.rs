@@ -8,7 +8,8 @@ use serde_json::json;
 
 pub(super) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>, QuantizeError> {
     let wrong = |problem: String| QuantizeError::Tokenizer { problem };
-    let splitting = pre_tokenizer::splitting(gguf.string("tokenizer.ggml.pre")?)?;
+    let name = table.pre_tokenizer(gguf).ok_or(QuantizeError::NoPreTokenizer)?;
+    let splitting = pre_tokenizer::splitting(name)?;
     let mut merges = Vec::new();
     for (rank, merge) in gguf.array("tokenizer.ggml.merges")?.iter().enumerate() {
         let pair = merge.as_str().and_then(|merge| {

@@ -84,6 +84,22 @@ impl<'a> TokenTable<'a> {
         self.tokens.get(id as usize).copied()
     }
 
+    /// The name of the pre-tokenizer. Files of early 2024 lack it; then it is that of the published vocabulary which this one
+    /// is, and no other: text that is split in another way than in training gives other tokens.
+    pub(super) fn pre_tokenizer(&self, gguf: &Gguf<'a>) -> Option<&'a str> {
+        const KNOWN: [(&str, [(u32, &str); 2]); 2] = [
+            ("qwen2", [(151_643, "<|endoftext|>"), (151_644, "<|im_start|>")]),
+            ("llama-bpe", [(128_000, "<|begin_of_text|>"), (128_001, "<|end_of_text|>")]),
+        ];
+        match gguf.get("tokenizer.ggml.pre").and_then(Value::as_str) {
+            Some(name) if !name.is_empty() => Some(name),
+            _ => KNOWN
+                .iter()
+                .find(|(_, tokens)| tokens.iter().all(|&(id, text)| self.text(id) == Some(text)))
+                .map(|&(name, _)| name),
+        }
+    }
+
     /// The id in metadata key `key`, if it is in the vocabulary.
     pub(crate) fn named(&self, gguf: &Gguf<'_>, key: &str) -> Result<Option<u32>, QuantizeError> {
         if gguf.get(key).is_none() {
@@ -95,7 +111,7 @@ impl<'a> TokenTable<'a> {
     }
 
     /// The token that begins a text, if any, and those that end an answer.
-    pub(crate) fn ends(&self, gguf: &Gguf<'_>) -> Result<(Option<u32>, Vec<u32>), QuantizeError> {
+    pub(crate) fn ends(&self, gguf: &Gguf<'a>) -> Result<(Option<u32>, Vec<u32>), QuantizeError> {
         let mut ends = BTreeSet::new();
         for key in ["eos", "eot", "eom"] {
             ends.extend(self.named(gguf, &format!("tokenizer.ggml.{key}_token_id"))?);
@@ -110,13 +126,12 @@ impl<'a> TokenTable<'a> {
 
     /// The token that begins a text. If the file does not say whether there is one, llama.cpp's rule for the kind of
     /// tokenizer applies.
-    pub(super) fn begin(&self, gguf: &Gguf<'_>) -> Result<Option<u32>, QuantizeError> {
+    pub(super) fn begin(&self, gguf: &Gguf<'a>) -> Result<Option<u32>, QuantizeError> {
         let add = match gguf.get("tokenizer.ggml.add_bos_token").and_then(Value::as_bool) {
             Some(add) => add,
             None => {
-                let text = |key| gguf.get(key).and_then(Value::as_str);
-                text("tokenizer.ggml.model") == Some("llama")
-                    || matches!(text("tokenizer.ggml.pre"), Some("llama-bpe" | "llama3" | "llama-v3"))
+                gguf.get("tokenizer.ggml.model").and_then(Value::as_str) == Some("llama")
+                    || matches!(self.pre_tokenizer(gguf), Some("llama-bpe" | "llama3" | "llama-v3"))
             }
         };
         if add { self.named(gguf, "tokenizer.ggml.bos_token_id") } else { Ok(None) }

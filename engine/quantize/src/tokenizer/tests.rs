@@ -1,7 +1,7 @@
 use crate::QuantizeError;
 use crate::gguf::tests::Builder;
 use crate::gguf::{GgmlType, Gguf};
-use crate::testing::{metadata, tiny_gguf};
+use crate::testing::{metadata, metadata_without, tiny_gguf};
 use crate::tokenizer::{TokenTable, rebuild};
 use tokenizers::Tokenizer;
 
@@ -77,4 +77,43 @@ fn unknown_kinds_and_wrong_lists_are_errors() {
         .strings("tokenizer.ggml.merges", &["a b".to_string()])
         .build();
     assert!(matches!(tokenizer(&merge), Err(QuantizeError::Tokenizer { .. })), "merge of no tokens");
+}
+
+#[test]
+fn a_missing_pre_tokenizer_is_told_and_not_guessed() {
+    let with = metadata_without("llama", &["tokenizer.ggml.pre"]);
+    for file in [with.clone().build(), with.string("tokenizer.ggml.pre", "").build()] {
+        let error = tokenizer(&file).unwrap_err();
+        assert!(matches!(error, QuantizeError::NoPreTokenizer), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("tokenizer.ggml.pre") && error.contains("newer file"), "{error}");
+    }
+}
+
+#[test]
+fn published_vocabularies_are_known_without_it() {
+    // Name, marks of the vocabulary, whether a text begins with a token.
+    for (name, first, marks, begins) in [
+        ("qwen2", 151_643, ["<|endoftext|>", "<|im_start|>"], false),
+        ("llama-bpe", 128_000, ["<|begin_of_text|>", "<|end_of_text|>"], true),
+    ] {
+        let mut tokens: Vec<String> = (0..first).map(|id| format!("t{id}")).collect();
+        tokens.extend(marks.map(String::from));
+        let mut types = vec![1; tokens.len()];
+        types[first..].fill(3);
+        let file = |tokens: &[String]| {
+            let file = Builder::default().string("tokenizer.ggml.model", "gpt2");
+            let file =
+                file.strings("tokenizer.ggml.tokens", tokens).i32s("tokenizer.ggml.token_type", &types);
+            let file = file.strings("tokenizer.ggml.merges", &[]);
+            file.u32("tokenizer.ggml.bos_token_id", u32::try_from(first).unwrap()).build()
+        };
+        let known = file(&tokens);
+        let gguf = Gguf::parse(&known).unwrap();
+        let table = TokenTable::read(&gguf).unwrap();
+        assert_eq!(table.pre_tokenizer(&gguf), Some(name));
+        assert_eq!(table.begin(&gguf).unwrap().is_some(), begins, "{name}");
+        tokens[first + 1] = "another".to_string();
+        assert!(matches!(tokenizer(&file(&tokens)), Err(QuantizeError::NoPreTokenizer)));
+    }
 }
