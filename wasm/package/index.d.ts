@@ -166,13 +166,13 @@ export interface ChatMessage {
 }
 
 export interface GenerateOptions {
-  /** Maximum tokens of the answer; default until the context is full. */
+  /** Maximum tokens of the answer; default, or with -1, until the context is full. */
   maxTokens?: number;
   /** Stop strings: the answer ends before any of them. */
   stop?: string | string[];
   /** Sampling temperature; 0 is greedy. Default 0.8. */
   temperature?: number;
-  /** Sample from the K most likely tokens; 0 disables it. Default 40. */
+  /** Sample from the K most likely tokens; 0 or -1 disables it. Default 40. */
   topK?: number;
   /** Sample from the most likely tokens whose probabilities add up to this. Default 0.95. */
   topP?: number;

@@ -13,10 +13,11 @@ export function json(options) {
 }
 
 /** `GenerateOptions` without what stays in the page. */
-export function generateJson({ signal, onPrefill, stop = [], logitBias = {}, ...options }) {
+export function generateJson({ signal, onPrefill, stop, logitBias, ...options }) {
   const bias = ([id, value]) => {
     if (value === -Infinity) return [Number(id), null];
     return [Number(id), value];
   };
-  return json({ ...options, stop: [stop].flat(), logitBias: Object.entries(logitBias).map(bias) });
+  // Null is as good as nothing, as everywhere.
+  return json({ ...options, stop: [stop ?? []].flat(), logitBias: Object.entries(logitBias ?? {}).map(bias) });
 }

@@ -61,7 +61,7 @@ impl Model {
             let message = "this model has no chat template: pass text instead of messages";
             return Err(Failure::new("chat_template", message));
         };
-        let messages: Vec<Message> = serde_json::from_str(messages)
+        let messages: Vec<Message> = edgellm::json::read(messages.as_bytes())
             .map_err(|error| Failure::invalid(format!("messages need a role and a content: {error}")))?;
         Ok(template.render(&messages, true)?)
     }

@@ -1,6 +1,7 @@
 //! Options as JSON: the names of `index.d.ts`, the defaults of the engine.
 
 use crate::Failure;
+use edgellm::json;
 use edgellm::sampler::SamplerOptions;
 use edgellm::{CacheFormat, Precision, SessionOptions, TokenId};
 use serde::Deserialize;
@@ -8,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 /// Reads options; what they do not name is as the engine has it.
 pub(crate) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, Failure> {
-    serde_json::from_str(json).map_err(|error| Failure::invalid(format!("an option is wrong: {error}")))
+    json::read(json.as_bytes()).map_err(|error| Failure::invalid(format!("an option is wrong: {error}")))
 }
 
 #[derive(Deserialize)]
@@ -57,9 +58,11 @@ pub(crate) fn session(json: &str) -> Result<SessionOptions, Failure> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct GenerateOptions {
+    #[serde(deserialize_with = "json::limit")]
     pub(crate) max_tokens: Option<usize>,
     pub(crate) stop: Vec<String>,
     temperature: Option<f32>,
+    #[serde(deserialize_with = "json::limit_or_zero")]
     top_k: Option<usize>,
     top_p: Option<f32>,
     min_p: Option<f32>,

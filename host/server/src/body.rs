@@ -4,6 +4,7 @@ use crate::api::object::{Object, path_and_problem};
 use crate::error::ApiError;
 use crate::server::Server;
 use axum::extract::{FromRequest, Request};
+use edgellm::json;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -42,27 +43,15 @@ impl Body {
     /// # Errors
     /// 400, with the name of the field that is wrong.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        let mut json = serde_json::Deserializer::from_slice(&self.0);
-        let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let (path, problem) = path_and_problem(error);
-            match missing(&problem).map(|field| (path.as_str(), field)) {
-                Some((".", field)) => ApiError::field(field, problem.as_str()),
-                Some((path, field)) => ApiError::field(format!("{path}.{field}"), problem.as_str()),
-                None if path == "." => {
-                    ApiError::request(format!("the body is not the expected JSON: {problem}"))
-                }
-                None => ApiError::field(path.as_str(), format!("{path}: {problem}")),
+        let Object(value) = json::read(&self.0).map_err(|error| {
+            let (path, problem) = path_and_problem(&error);
+            if path.is_empty() {
+                return ApiError::request(format!("the body is not the expected JSON: {problem}"));
             }
+            ApiError::field(path.as_str(), format!("{path}: {problem}"))
         })?;
-        json.end()
-            .map_err(|error| ApiError::request(format!("the body has more text after its JSON: {error}")))?;
         Ok(value)
     }
-}
-
-/// The field that is missing, by the words of serde's error.
-fn missing(problem: &str) -> Option<&str> {
-    problem.strip_prefix("missing field `")?.split('`').next()
 }
 
 #[cfg(test)]
@@ -93,7 +82,6 @@ mod tests {
         assert_eq!(wrong::<ChatBody>(r#"{"messages": [{"role": "user"}, {}], "n": 1}"#), "messages[1].role");
         assert_eq!(wrong::<ChatBody>(r#"{"n": -1, "messages": []}"#), "n");
         assert_eq!(wrong::<ChatBody>(r#"{"messages": [], "stream_options": [true]}"#), "stream_options");
-        assert_eq!(wrong::<ChatBody>(r#"{"messages": [], "n": 1, "n": 2}"#), "none");
         assert_eq!(wrong::<ChatBody>("[]"), "none");
         assert_eq!(wrong::<CompletionBody>(r#"{"prompt": "", "logprobs": -1}"#), "logprobs");
         assert_eq!(wrong::<CompletionBody>(r#"{"prompt": "", "logit_bias": {"1": "x"}}"#), "logit_bias.1");
@@ -112,6 +100,26 @@ mod tests {
         assert!(
             Body(br#"{"temperature": null, "unknown": [{}], "n": 2}"#.to_vec()).parse::<Sampling>().is_ok()
         );
+    }
+
+    #[test]
+    fn bodies_are_read_as_clients_write_them() {
+        let body = Body(
+            br#"{"messages": [{"role": "assistant", "content": null, "name": null, "tool_calls": null}], "n": 1, "n": 2.0,
+                "max_tokens": -1, "top_k": -1, "seed": -1, "stop": null, "stream_options": {"include_usage": null},
+                "repetition_penalty": 1.1, "repeat_penalty": 1.2, "tools": null, "unknown": {"a": null}}"#
+                .to_vec(),
+        );
+        let ChatBody { chat, sampling } = body.parse().unwrap();
+        assert!(chat.tools.is_none() && chat.messages[0].0.content.is_none());
+        assert_eq!(
+            (sampling.n, sampling.limit().0, sampling.top_k, sampling.seed),
+            (Some(2), None, Some(0), None)
+        );
+        assert_eq!(sampling.options(0, 0).repetition_penalty, 1.1);
+        let other = Body(br#"{"prompt": "a", "repeat_penalty": 1.2, "repetition_penalty": null}"#.to_vec());
+        let CompletionBody { sampling, .. } = other.parse().unwrap();
+        assert_eq!(sampling.options(0, 0).repetition_penalty, 1.2);
     }
 
     #[test]

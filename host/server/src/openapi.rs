@@ -49,6 +49,10 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let text = json!({"type": "string", "minLength": 1});
     sampling["stop"]["oneOf"] =
         json!([{"type": "null"}, text, {"type": "array", "items": text, "maxItems": 16}]);
+    // From 1, or -1 for none.
+    for limit in ["max_tokens", "max_completion_tokens"] {
+        sampling[limit]["not"] = json!({"const": 0});
+    }
     sampling["logit_bias"]["propertyNames"] = json!({"pattern": "^[0-9]{1,9}$"});
     sampling["logit_bias"]["additionalProperties"] =
         json!({"type": "number", "minimum": -100, "maximum": 100});

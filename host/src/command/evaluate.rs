@@ -101,7 +101,7 @@ impl Args {
         let questions: Option<Vec<Question>> =
             self.questions.as_deref().map(|path| self.lines(path)).transpose()?;
         let path = model::prepare(&self.model.model, self.model.format, cache)?;
-        let model = model::open(&path, compute(&self.run)?, self.run.weights)?;
+        let model = model::open(&path, compute(&self.run)?, self.run.weights, cache)?;
         let (bytes, sha256) = checksum::sha256_file(&path)?;
         let mut report = Report {
             schema: "edgellm-evaluation/1",
@@ -216,7 +216,7 @@ impl Args {
         lines
             .take(self.limit.unwrap_or(usize::MAX))
             .map(|(index, line)| {
-                serde_json::from_str(line)
+                edgellm::json::read(line.as_bytes())
                     .map_err(|error| Error::Text(format!("{}, line {}: {error}", path.display(), index + 1)))
             })
             .collect()

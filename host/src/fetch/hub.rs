@@ -7,7 +7,9 @@ use super::http::{Client, RemoteFile};
 use crate::checksum::{Checksum, Hasher, hash_file};
 use crate::error::{Error, Result};
 use crate::progress;
+use edgellm::json;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::time::Duration;
 use ureq::http::{HeaderMap, StatusCode};
@@ -52,10 +54,11 @@ struct TreeEntry {
     lfs: Option<Lfs>,
 }
 
+/// The hub calls the checksum `oid` here and `sha256` there.
 #[derive(Deserialize)]
 struct Lfs {
-    #[serde(alias = "sha256")]
-    oid: String,
+    oid: Option<String>,
+    sha256: Option<String>,
     size: u64,
 }
 
@@ -66,7 +69,10 @@ impl TreeEntry {
 
     fn checksum(&self) -> Checksum {
         match &self.lfs {
-            Some(lfs) => Checksum::Sha256(lfs.oid.trim_start_matches("sha256:").to_lowercase()),
+            Some(lfs) => {
+                let sum = lfs.sha256.as_ref().or(lfs.oid.as_ref()).map_or("", String::as_str);
+                Checksum::Sha256(sum.trim_start_matches("sha256:").to_lowercase())
+            }
             None => Checksum::GitBlob(self.oid.to_lowercase()),
         }
     }
@@ -164,8 +170,8 @@ fn passing(status: StatusCode) -> bool {
     )
 }
 
-fn parse<'a, T: Deserialize<'a>>(url: &str, body: &'a str) -> Result<T> {
-    serde_json::from_str(body).map_err(|error| Error::Server {
+fn parse<T: DeserializeOwned>(url: &str, body: &str) -> Result<T> {
+    json::read(body.as_bytes()).map_err(|error| Error::Server {
         url: url.to_string(),
         problem: format!("the response does not match the hub's API ({error})"),
     })
@@ -252,8 +258,9 @@ mod tests {
         for text in [
             r#"{"type":"file","path":"a","size":1,"oid":"x","lfs":{"oid":"AB","size":7,"pointerSize":1}}"#,
             r#"{"type":"file","path":"a","size":1,"oid":"x","lfs":{"sha256":"sha256:ab","size":7}}"#,
+            r#"{"type":"file","path":"a","size":null,"oid":null,"lfs":{"sha256":"ab","oid":"sha256:ab","size":7.0}}"#,
         ] {
-            let entry: TreeEntry = serde_json::from_str(text).unwrap();
+            let entry: TreeEntry = json::read(text.as_bytes()).unwrap();
             assert_eq!((entry.length(), entry.checksum()), (7, Checksum::Sha256("ab".into())));
         }
     }

@@ -1,7 +1,9 @@
-//! Structures that are read from JSON objects only, and errors that name the field in flattened ones.
+//! Structures inside of others: from JSON objects only, and errors that name the field in flattened ones.
 //!
-//! serde would also read a structure from a list of its fields in order, and an enum's tag from the number of the variant.
+//! serde would also read a structure from a list of its fields in order, where it buffers an enumeration's values, and an
+//! enumeration's tag from the number of the variant.
 
+use edgellm::json::{self, JsonError};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -27,7 +29,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(Object)
             }
         }
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+        deserializer.deserialize_struct("", &[], ObjectVisitor(PhantomData))
     }
 }
 
@@ -47,23 +49,21 @@ pub(crate) fn tagged<'de, T: DeserializeOwned, D: Deserializer<'de>>(
 /// Stands between the path of a field and the problem in errors of [`flattened`]; serde escapes it in quoted values.
 const SEPARATOR: char = '\u{1f}';
 
-/// Reads a flattened structure such that errors name the field. serde buffers flattened fields, and their paths are
-/// lost to the reader of the whole body. So the text of the error carries the path, for [`path_and_problem`].
-pub(crate) fn flattened<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+/// Reads a flattened structure as liberally as others, and such that errors name the field. serde hands its fields out of a
+/// buffer, and has lost the path by then. So the text of the error carries the path, for [`path_and_problem`].
+pub(crate) fn flattened<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        D::Error::custom(format_args!("{path}{SEPARATOR}{}", error.into_inner()))
-    })
+    let fields = Value::Object(Map::deserialize(deserializer)?);
+    json::from_value(&fields)
+        .map_err(|error| D::Error::custom(format_args!("{}{SEPARATOR}{}", error.path(), error.problem())))
 }
 
-/// The path of the field that is wrong, `.` for the whole object, and what is wrong with it.
-pub(crate) fn path_and_problem(error: serde_path_to_error::Error<serde_json::Error>) -> (String, String) {
-    let outer = error.path().to_string();
-    let problem = error.into_inner().to_string();
-    let mut parts: Vec<&str> = std::iter::once(outer.as_str()).chain(problem.split(SEPARATOR)).collect();
+/// The path of the field that is wrong, empty for the whole object, and what is wrong with it.
+pub(crate) fn path_and_problem(error: &JsonError) -> (String, &str) {
+    let mut parts: Vec<&str> =
+        std::iter::once(error.path()).chain(error.problem().split(SEPARATOR)).collect();
     let problem = parts.pop().unwrap_or_default();
-    parts.retain(|part| *part != ".");
-    (if parts.is_empty() { ".".to_string() } else { parts.join(".") }, problem.to_string())
+    parts.retain(|part| !part.is_empty());
+    (parts.join("."), problem)
 }

@@ -1,6 +1,6 @@
 //! Fields that chat and plain completions share.
 
-use super::number::{count, whole};
+use super::number::{candidates, count, limit, seed};
 use super::object::Object;
 use crate::error::ApiError;
 use edgellm::TokenId;
@@ -18,26 +18,26 @@ pub(crate) struct Sampling {
     /// Sample from the most likely tokens whose probabilities add up to this. Default 0.95.
     #[schema(minimum = 0, maximum = 1)]
     pub(crate) top_p: Option<f64>,
-    /// Sample from this many of the most likely tokens; 0 disables. Default 40.
-    #[serde(default, deserialize_with = "count")]
-    #[schema(minimum = 0, maximum = 1000000)]
+    /// Sample from this many of the most likely tokens; 0 or -1 disables. Default 40.
+    #[serde(default, deserialize_with = "candidates")]
+    #[schema(minimum = -1, maximum = 1000000)]
     pub(crate) top_k: Option<u32>,
     /// Exclude tokens whose probability is below this times that of the most likely one. Default 0.05.
     #[schema(minimum = 0, maximum = 1)]
     pub(crate) min_p: Option<f64>,
-    /// Tokens of the answer, at most; by default as many as the context has room for.
-    #[serde(default, deserialize_with = "count")]
-    #[schema(minimum = 1)]
+    /// Tokens of the answer, at most; by default, or with -1, as many as the context has room for.
+    #[serde(default, deserialize_with = "limit")]
+    #[schema(minimum = -1)]
     pub(crate) max_tokens: Option<u32>,
     /// The newer name of `max_tokens`, which takes precedence.
-    #[serde(default, deserialize_with = "count")]
-    #[schema(minimum = 1)]
+    #[serde(default, deserialize_with = "limit")]
+    #[schema(minimum = -1)]
     pub(crate) max_completion_tokens: Option<u32>,
     /// Stop strings: the answer ends before any of them. At most 16, none empty.
     #[schema(value_type = Option<OneOrMany>)]
     pub(crate) stop: Option<OneOrMany>,
-    /// The same seed gives the same answer; by default the seed is random.
-    #[serde(default, deserialize_with = "whole")]
+    /// The same seed gives the same answer; by default, or with -1, the seed is random.
+    #[serde(default, deserialize_with = "seed")]
     pub(crate) seed: Option<i64>,
     /// Number of choices.
     #[serde(default, deserialize_with = "count")]
@@ -50,9 +50,11 @@ pub(crate) struct Sampling {
     #[schema(minimum = -2, maximum = 2)]
     pub(crate) frequency_penalty: Option<f64>,
     /// Divides the logits of recent tokens; 1 disables.
-    #[serde(alias = "repeat_penalty")]
     #[schema(minimum = 0.01, maximum = 100)]
     pub(crate) repetition_penalty: Option<f64>,
+    /// llama.cpp's name of `repetition_penalty`, which counts where both are given.
+    #[schema(minimum = 0.01, maximum = 100)]
+    pub(crate) repeat_penalty: Option<f64>,
     /// Added to the logits of tokens, by token id; -100 forbids a token.
     pub(crate) logit_bias: Option<BTreeMap<String, f64>>,
     /// Answer as server-sent events, token by token.
@@ -107,6 +109,7 @@ impl Sampling {
         check("presence_penalty", within(self.presence_penalty, -2.0, 2.0), "in -2..=2")?;
         check("frequency_penalty", within(self.frequency_penalty, -2.0, 2.0), "in -2..=2")?;
         check("repetition_penalty", within(self.repetition_penalty, 0.01, 100.0), "in 0.01..=100")?;
+        check("repeat_penalty", within(self.repeat_penalty, 0.01, 100.0), "in 0.01..=100")?;
         check("max_tokens", self.max_tokens != Some(0), "at least 1")?;
         check("max_completion_tokens", self.max_completion_tokens != Some(0), "at least 1")?;
         let most = max_choices.min(128);
@@ -161,7 +164,10 @@ impl Sampling {
             top_k: self.top_k.map_or(defaults.top_k, |k| k as usize),
             top_p: or(self.top_p, defaults.top_p),
             min_p: or(self.min_p, defaults.min_p),
-            repetition_penalty: or(self.repetition_penalty, defaults.repetition_penalty),
+            repetition_penalty: or(
+                self.repetition_penalty.or(self.repeat_penalty),
+                defaults.repetition_penalty,
+            ),
             presence_penalty: or(self.presence_penalty, defaults.presence_penalty),
             frequency_penalty: or(self.frequency_penalty, defaults.frequency_penalty),
             logit_bias: biases.filter_map(|(id, &by)| Some((id.parse().ok()?, bias(by)))).collect(),

@@ -1,6 +1,8 @@
 //! `/v1/completions`, `/tokenize` and `/detokenize`.
 
-use super::support::{call, router, stream};
+use super::support::{call, router, send, stream};
+use axum::body::Body;
+use http::Request;
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/completions";
@@ -25,6 +27,30 @@ async fn prompts_of_all_kinds() {
     let pieces = stream(&router, PATH, echo).await;
     let joined: String = pieces.iter().filter_map(|piece| piece["choices"][0]["text"].as_str()).collect();
     assert_eq!(joined, echoed["choices"][0]["text"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn bodies_as_clients_write_them() {
+    let router = router().await;
+    let plain =
+        json!({"prompt": [97, 98], "max_tokens": 4, "seed": 3, "repetition_penalty": 1.5, "top_k": 0});
+    let expected = call(&router, PATH, plain).await["choices"].clone();
+    for body in [
+        r#"{"prompt": [97.0, 98], "max_tokens": 4.0, "seed": 3, "repetition_penalty": 1.5, "repeat_penalty": 1, "top_k": -1}"#,
+        r#"{"prompt": "x", "prompt": "ab", "max_tokens": 4, "seed": 2, "seed": 3, "repeat_penalty": 1.5, "top_k": 0,
+            "stop": null, "echo": null, "logprobs": null, "json_schema": null, "stream_options": {"include_usage": null}}"#,
+        "\u{feff}{\"prompt\": \"ab\", \"max_completion_tokens\": 4, \"max_tokens\": -1, \"seed\": 3, \"top_k\": -1,
+            \"repeat_penalty\": 1.5, \"repetition_penalty\": null, \"unknown\": [NaN, {\"a\": null}]}",
+    ] {
+        let (status, _, text) = send(&router, Request::post(PATH).body(Body::from(body)).unwrap()).await;
+        assert_eq!(status, 200, "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["choices"], expected, "{body}");
+    }
+    // Without a limit: as many as the context has room for.
+    let unlimited = json!({"prompt": "ab", "max_tokens": -1, "temperature": 0, "seed": -1});
+    let tokens = call(&router, PATH, unlimited).await["usage"]["completion_tokens"].as_u64().unwrap();
+    let usual = call(&router, PATH, json!({"prompt": "ab", "temperature": 0})).await;
+    assert_eq!(usual["usage"]["completion_tokens"], tokens);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Requests.
 
 use edgellm::chat::Message;
+use edgellm::json::{self, JsonError};
 use edgellm::sampler::SamplerOptions;
 use serde::Deserialize;
+use serde_json::Value;
 use std::io::Read as _;
 use wasip2::http::types::IncomingRequest;
 
@@ -28,53 +30,59 @@ impl From<edgellm_component::Error> for Refusal {
     }
 }
 
-/// The supported fields of a chat completion. Others are refused rather than ignored: `edgellm serve` supports more.
+/// Fields that would change the answer, and that only `edgellm serve` supports. All others have no effect.
+const UNSUPPORTED: [&str; 10] = [
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "response_format",
+    "json_schema",
+    "grammar",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+];
+
+/// The supported fields of a chat completion.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ChatRequest {
-    #[serde(default)]
     pub(crate) model: Option<String>,
     pub(crate) messages: Vec<ChatMessage>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::limit")]
     max_tokens: Option<usize>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::limit")]
     max_completion_tokens: Option<usize>,
-    #[serde(default)]
     temperature: Option<f32>,
-    #[serde(default)]
     top_p: Option<f32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::limit_or_zero")]
+    top_k: Option<usize>,
+    min_p: Option<f32>,
     presence_penalty: Option<f32>,
-    #[serde(default)]
     frequency_penalty: Option<f32>,
-    #[serde(default)]
+    repetition_penalty: Option<f32>,
+    /// llama.cpp's name of `repetition_penalty`.
+    repeat_penalty: Option<f32>,
     seed: Option<i64>,
-    #[serde(default)]
     stop: Option<Stop>,
     #[serde(default)]
     pub(crate) stream: bool,
-    #[serde(default)]
     stream_options: Option<StreamOptions>,
     /// Number of answers; only 1 is supported.
-    #[serde(default)]
     n: Option<u32>,
-    /// The end user, which is ignored.
-    #[serde(default, rename = "user")]
-    _user: Option<String>,
 }
 
 /// A message with text.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ChatMessage {
     role: String,
     content: String,
-    #[serde(default, rename = "name")]
-    _name: Option<String>,
+    /// Not supported.
+    #[serde(default)]
+    tool_calls: Value,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
@@ -87,10 +95,35 @@ enum Stop {
     Several(Vec<String>),
 }
 
+/// Whether a value asks for nothing, as `[]`, `false` and `{"type": "text"}` do.
+fn is_idle(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text == "none" || text == "auto",
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty() || fields.get("type").is_some_and(|kind| kind == "text"),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Bool(true) => false,
+    }
+}
+
 impl ChatRequest {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Refusal> {
-        let request: Self = serde_json::from_slice(body)
-            .map_err(|error| Refusal::new(400, format!("the body is invalid: {error}")))?;
+        let invalid = |error: JsonError| Refusal::new(400, format!("the body is invalid: {error}"));
+        let fields = Value::Object(json::read(body).map_err(invalid)?);
+        let refuse = |name: &str| {
+            let message = format!("{name} is not supported here: leave it out, or use `edgellm serve`");
+            Err(Refusal::new(400, message))
+        };
+        if let Some(name) =
+            UNSUPPORTED.iter().find(|name| fields.get(name).is_some_and(|value| !is_idle(value)))
+        {
+            return refuse(name);
+        }
+        let request: Self = json::from_value(&fields).map_err(invalid)?;
+        if !request.messages.iter().all(|message| is_idle(&message.tool_calls)) {
+            return refuse("tool_calls");
+        }
         match request.n {
             None | Some(1) => Ok(request),
             Some(n) => Err(Refusal::new(
@@ -109,10 +142,17 @@ impl ChatRequest {
         let default = SamplerOptions::default();
         SamplerOptions {
             temperature: self.temperature.unwrap_or(default.temperature),
+            top_k: self.top_k.unwrap_or(default.top_k),
             top_p: self.top_p.unwrap_or(default.top_p),
+            min_p: self.min_p.unwrap_or(default.min_p),
+            repetition_penalty: self
+                .repetition_penalty
+                .or(self.repeat_penalty)
+                .unwrap_or(default.repetition_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(default.presence_penalty),
             frequency_penalty: self.frequency_penalty.unwrap_or(default.frequency_penalty),
-            seed: self.seed.map_or(default.seed, |seed| seed as u64),
+            // Clients write -1 for any seed.
+            seed: self.seed.filter(|&seed| seed != -1).map_or(default.seed, |seed| seed as u64),
             ..default
         }
     }
@@ -169,11 +209,34 @@ mod tests {
     }
 
     #[test]
-    fn what_it_does_not_know_is_refused_by_name() {
-        let refusal = ChatRequest::parse(br#"{"messages": [], "tools": []}"#).unwrap_err();
-        assert_eq!(refusal.status, 400);
-        assert!(refusal.message.contains("tools"), "{}", refusal.message);
-        let refusal = ChatRequest::parse(br#"{"messages": [], "n": 2}"#).unwrap_err();
-        assert!(refusal.message.contains("n must be 1"), "{}", refusal.message);
+    fn requests_are_read_as_clients_write_them() {
+        let body =
+            br#"{"messages": [{"role": "user", "content": "Hi", "name": null, "tool_calls": null}], "n": 1.0,
+            "max_tokens": -1, "top_k": -1, "seed": -1, "stop": null, "stream": null, "stream_options": null,
+            "repetition_penalty": 1.5, "repeat_penalty": 2, "temperature": 1, "temperature": 0, "tools": [],
+            "logprobs": false, "response_format": {"type": "text"}, "metadata": {"a": "b"}, "store": true}"#;
+        let request = ChatRequest::parse(body).unwrap();
+        let sampler = request.sampler();
+        assert_eq!((request.max_tokens(), sampler.top_k, sampler.seed), (None, 0, 0));
+        assert_eq!((sampler.repetition_penalty, sampler.temperature), (1.5, 0.0));
+    }
+
+    #[test]
+    fn what_would_change_the_answer_is_refused_by_name() {
+        let of = |field: &str| {
+            ChatRequest::parse(format!("{{\"messages\": [], {field}}}").as_bytes()).unwrap_err()
+        };
+        for (field, name) in [
+            (r#""tools": [{"type": "function"}]"#, "tools"),
+            (r#""response_format": {"type": "json_object"}"#, "response_format"),
+            (r#""logprobs": true"#, "logprobs"),
+            (r#""n": 2"#, "n must be 1"),
+            (r#""messages": [{"role": "user"}]"#, "messages[0].content"),
+            (r#""messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]"#, "tool_calls"),
+        ] {
+            let refusal = of(field);
+            assert_eq!(refusal.status, 400);
+            assert!(refusal.message.contains(name), "{}", refusal.message);
+        }
     }
 }
