@@ -22,6 +22,15 @@ pub(crate) enum Error {
     /// A source cannot be converted.
     #[error("{}: {source}", path.display())]
     Convert { path: PathBuf, source: edgellm_quantize::QuantizeError },
+    /// A source was converted, but the engine does not open the result.
+    #[error(
+        "{}: the converted model cannot be opened ({source}), so it was not kept: choose another file or another model",
+        path.display()
+    )]
+    Unusable { path: PathBuf, source: edgellm::Error },
+    /// A model file of the cache cannot be used, and was removed.
+    #[error("{}: {source}; it was removed from the cache: run this again, to convert the model anew", path.display())]
+    Discarded { path: PathBuf, source: edgellm::Error },
     /// The conversion could not be written.
     #[error("cannot write {}: {source}{}", path.display(), advice_for_write(source))]
     Write { path: PathBuf, source: edgellm::format::WriteError },
@@ -118,6 +127,9 @@ fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             ": free some space, or choose another directory (EDGELLM_HOME moves the cache)"
+        }
+        io::ErrorKind::InvalidData if source.to_string().contains("UTF-8") => {
+            ": convert it to UTF-8, for example with iconv"
         }
         _ => "",
     }

@@ -12,11 +12,12 @@ pub(crate) use convert::convert_file;
 use crate::args::{ModelArgs, RunArgs};
 use crate::cache::Cache;
 use crate::compute::compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use edgellm::{Compute, Model};
 use edgellm_memory::Placement;
 use edgellm_quantize::Format;
 use locate::Located;
+use std::fs;
 use std::path::{Path, PathBuf};
 use verify::verify;
 
@@ -32,22 +33,35 @@ pub(crate) fn prepare(model: &str, format: Option<Format>, cache: &Cache) -> Res
     }
 }
 
-/// Opens the model file at `path` and verifies all of it.
+/// Opens the model file at `path` and verifies all of it. A damaged file of the cache is removed, so that the next run makes
+/// it anew.
 ///
 /// # Errors
 /// If it is missing or damaged.
-pub(crate) fn open(path: &Path, compute: Compute, placement: Placement) -> Result<Model> {
-    open::open(verify(path, placement)?, compute)
+pub(crate) fn open(path: &Path, compute: Compute, placement: Placement, cache: &Cache) -> Result<Model> {
+    let model = verify(path, placement).and_then(|file| open::open(file, compute));
+    model.map_err(|error| discard(error, cache))
 }
 
 /// As [`open`], and describes where the weights are and why.
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) fn open_described(path: &Path, placement: Placement) -> Result<(Model, String)> {
-    let file = verify(path, placement)?;
+pub(crate) fn open_described(path: &Path, placement: Placement, cache: &Cache) -> Result<(Model, String)> {
+    let file = verify(path, placement).map_err(|error| discard(error, cache))?;
     let description = file.bytes.to_string();
-    Ok((open::open(file, Compute::default())?, description))
+    let model = open::open(file, Compute::default()).map_err(|error| discard(error, cache))?;
+    Ok((model, description))
+}
+
+/// Removes the model file of an error from the cache, if it is there.
+fn discard(error: Error, cache: &Cache) -> Error {
+    match error {
+        Error::Model { path, source } if path.starts_with(cache.root()) && fs::remove_file(&path).is_ok() => {
+            Error::Discarded { path, source }
+        }
+        error => error,
+    }
 }
 
 /// All four steps, as the command line asks for.
@@ -57,5 +71,5 @@ pub(crate) fn open_described(path: &Path, placement: Placement) -> Result<(Model
 pub(crate) fn load(model: &ModelArgs, run: &RunArgs, cache: &Cache) -> Result<Model> {
     // First, so that a wrong kernel name costs no download.
     let compute = compute(run)?;
-    open(&prepare(&model.model, model.format, cache)?, compute, run.weights)
+    open(&prepare(&model.model, model.format, cache)?, compute, run.weights, cache)
 }

@@ -1,6 +1,7 @@
 //! From messages or text to the tokens of a prompt.
 
 use crate::error::Result;
+use crate::progress;
 use edgellm::chat::{ChatTemplate, DateTime, Message};
 use edgellm::{Model, TokenId};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,6 +14,20 @@ pub(crate) fn template(model: &Model) -> Result<Option<ChatTemplate>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = DateTime::from_unix(i64::try_from(now).unwrap_or(0));
     Ok(model.chat_template()?.map(|template| template.with_date(now)))
+}
+
+/// The text that came through a pipe. Bytes that are not UTF-8 become U+FFFD, with a note that says so.
+pub(crate) fn decode(bytes: &[u8]) -> String {
+    // Some programs begin every file with it.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    if let Err(error) = std::str::from_utf8(bytes) {
+        let (at, byte) = (error.valid_up_to(), bytes.get(error.valid_up_to()).copied().unwrap_or_default());
+        progress::note(&format!(
+            "the input is not UTF-8 (byte {byte:#04x} at offset {at}), so some characters became U+FFFD: convert it, for example \
+             with iconv"
+        ));
+    }
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The prompt for the assistant's next message.

@@ -5,7 +5,7 @@ use edgellm::chat::ChatError;
 use edgellm::format::FormatError;
 use edgellm::sampler::SamplerError;
 use edgellm::tokenizer::TokenizerError;
-use edgellm_quantize::QuantizeError;
+use edgellm_quantize::{Mistaken, QuantizeError, mistaken, mistaken_model};
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 
@@ -44,20 +44,29 @@ impl From<Failure> for JsValue {
     }
 }
 
-/// A file that begins with other bytes than it should.
+/// A file that begins with other bytes than it should; `found` is what has been read of it.
 pub(crate) fn foreign(found: &[u8]) -> Failure {
     if found.starts_with(b"GGUF") {
         let message = "this is a GGUF file: convert it to .tmac2.bin first (quantize does it, in the page)";
         return Failure::new("gguf", message);
     }
-    let message = "this is not a model file: it does not begin as .tmac2.bin files do. \
-                   Was something else chosen, or a web page saved in its place?";
+    let message = match mistaken(found) {
+        Some(Mistaken { found, advice }) => format!("this is not a model file but {found}: {advice}"),
+        None => {
+            "this is not a model file: it does not begin as .tmac2.bin files do. Was another file chosen?"
+                .to_string()
+        }
+    };
     Failure::new("not_a_model", message)
 }
 
 /// A file to convert that is no GGUF file.
-pub(crate) fn not_gguf() -> Failure {
-    Failure::new("not_a_model", "this is not a GGUF file: only those can be converted in the page")
+pub(crate) fn not_gguf(found: &[u8]) -> Failure {
+    let message = match mistaken_model(found) {
+        Some(Mistaken { found, advice }) => format!("this is not a GGUF file but {found}: {advice}"),
+        None => "this is not a GGUF file: only those can be converted in the page".to_string(),
+    };
+    Failure::new("not_a_model", message)
 }
 
 impl From<FormatError> for Failure {
@@ -109,6 +118,7 @@ impl From<QuantizeError> for Failure {
             QuantizeError::Unsupported { .. }
             | QuantizeError::UnexpectedTensor { .. }
             | QuantizeError::TensorType { .. }
+            | QuantizeError::NoPreTokenizer
             | QuantizeError::Tokenizer { .. } => "unsupported_model",
             QuantizeError::GroupSize { .. } => "invalid",
             _ => "damaged",

@@ -88,7 +88,7 @@ impl Incoming {
     fn read_header(&mut self) -> Result<(), Failure> {
         let magic = &self.bytes[..self.bytes.len().min(MAGIC.len())];
         if !MAGIC.starts_with(magic) {
-            return Err(failure::foreign(magic));
+            return Err(failure::foreign(&self.bytes));
         }
         if self.bytes.len() < HEADER_BYTES {
             return Ok(());

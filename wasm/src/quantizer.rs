@@ -74,7 +74,7 @@ pub fn quantize(gguf: Incoming, options: &str, progress: Function) -> Result<Qua
     let options = OptionsJson::read(options)?;
     let bytes = gguf.into_bytes()?;
     if !bytes.starts_with(b"GGUF") {
-        return Err(failure::not_gguf());
+        return Err(failure::not_gguf(&bytes));
     }
     let source = Source::from_gguf(&bytes)?;
     let (mut file, mut progress) = (Pieces::default(), Progress::new(progress));

@@ -56,7 +56,7 @@ const load = (url, options) =>
 for (const [url, code, message] of [
   ['/empty', 'not_a_model', /not a model file/],
   ['/text', 'not_a_model', /not a model file/],
-  ['/page', 'not_a_model', /web page saved in its place/],
+  ['/page', 'not_a_model', /not a model file but a web page/],
   ['/model.gguf', 'gguf', /convert it/],
   ['/half', 'damaged', /bytes long where it should be/],
   ['/longer', 'damaged', /bytes long where it should be/],

@@ -1,8 +1,10 @@
 //! `edgellm chat`: a conversation in the terminal.
 
+mod lines;
+
 use crate::args::{ModelArgs, RunArgs, SamplingArgs};
 use crate::atomic_file;
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::interrupt::Listening;
 use crate::model;
@@ -12,8 +14,7 @@ use crate::prompt;
 use edgellm::chat::{ChatTemplate, Message};
 use edgellm::sampler::Sampler;
 use edgellm::{Model, Session, TokenId};
-use rustyline::config::Configurer as _;
-use rustyline::error::ReadlineError;
+use lines::{Line, Lines};
 use std::path::Path;
 
 /// Chat with a model
@@ -23,7 +24,8 @@ Examples:
   edgellm chat --model smollm2-135m-instruct
   edgellm chat --model qwen2.5-coder-0.5b-instruct --system \"You answer with code only.\" --temperature 0
 
-In the chat, /help lists the commands. Ctrl-C stops an answer; Ctrl-D or /exit ends the chat.")]
+In the chat, /help lists the commands. Ctrl-C stops an answer; Ctrl-D or /exit ends the chat. Questions may also be
+piped in, one a line.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -73,29 +75,20 @@ impl Args {
             turns: Vec::new(),
             cached: Vec::new(),
         };
-        let terminal = |source| Error::Stream { action: "use the terminal", source };
-        let readline_failed = |error: ReadlineError| terminal(std::io::Error::other(error));
-        let mut editor = rustyline::DefaultEditor::new().map_err(readline_failed)?;
-        editor.set_auto_add_history(true);
-        let history = cache.chat_history();
-        // A missing or unreadable history does not prevent a chat.
-        let _ = editor.load_history(&history);
+        let mut lines = Lines::new(cache)?;
         note("/help lists the commands, Ctrl-D ends the chat");
         loop {
-            match editor.readline("> ") {
-                Ok(line) => {
+            match lines.next()? {
+                Line::Text(line) => {
                     if !chat.line(line.trim())? {
                         break;
                     }
                 }
-                Err(ReadlineError::Interrupted) => note("(Ctrl-D or /exit ends the chat)"),
-                Err(ReadlineError::Eof) => break,
-                Err(error) => return Err(readline_failed(error)),
+                Line::Interrupted => note("(Ctrl-D or /exit ends the chat)"),
+                Line::End => break,
             }
         }
-        if cache::create_folder(cache.root()).is_ok() {
-            let _ = editor.save_history(&history);
-        }
+        lines.save();
         Ok(())
     }
 }

@@ -177,7 +177,7 @@ fn read_prompt(prompt: &str) -> Result<String> {
     std::io::stdin()
         .read_to_end(&mut bytes)
         .map_err(|source| Error::Stream { action: "read the prompt from the standard input", source })?;
-    let text = String::from_utf8_lossy(&bytes);
+    let text = prompt::decode(&bytes);
     // The trailing newline comes from the pipe and is not part of the prompt.
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_string())
 }

@@ -34,7 +34,7 @@ impl Args {
     /// Prints the description.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let path = model::prepare(&self.model.model, self.model.format, cache)?;
-        let (model, weights) = model::open_described(&path, Placement::Auto)?;
+        let (model, weights) = model::open_described(&path, Placement::Auto, cache)?;
         let metadata = model.metadata();
         if self.json {
             let mut object = json!(metadata);

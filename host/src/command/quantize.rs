@@ -51,7 +51,7 @@ impl Args {
         options.group_size = self.group_size;
         options.head = self.head;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
-        let report = model::convert_file(&self.input, &self.output, &options, None)?;
+        let report = model::convert_file(&self.input, &self.output, &options, None, || {})?;
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }

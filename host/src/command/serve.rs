@@ -224,11 +224,11 @@ impl Args {
     fn opener(&self, cache: &Cache) -> Result<Opener> {
         match self.target.target {
             Target::Native => {
-                let (compute, placement) = (compute(&self.run)?, self.run.weights);
+                let (compute, placement, cache) = (compute(&self.run)?, self.run.weights, cache.clone());
                 Ok(Box::new(move |path| {
-                    let (path, compute) = (path.to_path_buf(), compute.clone());
+                    let (path, compute, cache) = (path.to_path_buf(), compute.clone(), cache.clone());
                     Box::new(move || {
-                        let model = model::open(&path, compute.clone(), placement);
+                        let model = model::open(&path, compute.clone(), placement, &cache);
                         Ok(OpenModel::from(model?))
                     })
                 }))
@@ -240,10 +240,7 @@ impl Args {
                 Ok(Box::new(move |path| Box::new(sandboxes.opener(path))))
             }
             #[cfg(not(feature = "plugin"))]
-            Target::Plugin => {
-                let _ = cache;
-                Err(Error::Usage(crate::args::NO_PLUGIN.to_string()))
-            }
+            Target::Plugin => Err(Error::Usage(crate::args::NO_PLUGIN.to_string())),
         }
     }
 

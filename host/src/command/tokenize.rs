@@ -40,7 +40,7 @@ impl Args {
     /// Prints the tokens.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let path = model::prepare(&self.model.model, self.model.format, cache)?;
-        let model = model::open(&path, Compute::default(), Placement::Mapped)?;
+        let model = model::open(&path, Compute::default(), Placement::Mapped, cache)?;
         let tokenizer = model.tokenizer();
         match (&self.text, &self.file) {
             (_, Some(file)) => lines(tokenizer, file),

@@ -1,14 +1,15 @@
 //! Converting sources to model files.
 
-use super::input::Input;
+use super::input::{self, Input};
 use super::key::Key;
 use super::verify::is_current;
 use crate::atomic_file::{self, AtomicFile};
 use crate::cache::{self, Cache};
 use crate::error::{Error, Result};
 use crate::progress;
+use edgellm::Model;
 use edgellm::format::Header;
-use edgellm_memory::PageWriter;
+use edgellm_memory::{MappedFile, PageWriter};
 use edgellm_quantize::{QuantizeError, QuantizeOptions, Report, Source};
 use std::io::Write as _;
 use std::ops::ControlFlow;
@@ -44,8 +45,9 @@ pub(crate) fn convert(conversion: Conversion, cache: &Cache) -> Result<PathBuf> 
             // That directory is shared by models with locks of their own.
             atomic_file::sweep(&folder);
         }
-        progress::note(&format!("converting {} to {}, once", source.display(), options.format));
-        let report = convert_file(&source, &output, &options, name)?;
+        let begin =
+            || progress::note(&format!("converting {} to {}, once", source.display(), options.format));
+        let report = convert_file(&source, &output, &options, name, begin)?;
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }
@@ -55,7 +57,7 @@ pub(crate) fn convert(conversion: Conversion, cache: &Cache) -> Result<PathBuf> 
 }
 
 /// Converts the model at `input` to `output`, which appears only when it is complete. The model gets `name` if it is
-/// given, else the source's own name, else the file's.
+/// given, else the source's own name, else the file's. `begin` is called once nothing but the weights is left to read.
 ///
 /// # Errors
 /// If the input is not a model that can be converted, or the output cannot be written.
@@ -64,12 +66,16 @@ pub(crate) fn convert_file(
     output: &Path,
     options: &QuantizeOptions,
     name: Option<&str>,
+    begin: impl FnOnce(),
 ) -> Result<Report> {
     let failed = |source| Error::Convert { path: input.to_path_buf(), source };
-    let opened = Input::open(input)?;
+    let opened = Input::open(&input::whole(input))?;
     let files: Vec<(&str, &[u8])>;
     let mut source = match &opened {
-        Input::Gguf(gguf) => Source::from_gguf(gguf.as_ref()).map_err(failed)?,
+        Input::Gguf(parts) => {
+            let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+            Source::from_gguf_parts(&parts).map_err(failed)?
+        }
         Input::Folder(folder) => {
             files = folder.iter().map(|(name, file)| (name.as_str(), file.as_ref())).collect();
             Source::from_files(&files).map_err(failed)?
@@ -98,6 +104,7 @@ pub(crate) fn convert_file(
         source.name = stem.to_string_lossy().into_owned();
     }
     let mut file = AtomicFile::create(output)?;
+    begin();
     let bar = progress::share(1, &format!("converting to {}", options.format));
     let mut writer = PageWriter::new(file.file()).map_err(Error::file("write", output))?;
     let report = edgellm_quantize::quantize(&source, options, &mut writer, &mut |progress| {
@@ -111,6 +118,9 @@ pub(crate) fn convert_file(
     })?;
     writer.flush().map_err(Error::file("write", output))?;
     drop(writer);
+    let written = MappedFile::new(file.file()).map_err(Error::file("map", output))?;
+    // What the engine does not open is not kept.
+    Model::from_bytes(written).map_err(|source| Error::Unusable { path: input.to_path_buf(), source })?;
     file.commit()?;
     Ok(report)
 }

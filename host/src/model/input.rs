@@ -3,26 +3,29 @@
 use crate::error::{Error, Result};
 use crate::mmap;
 use edgellm_memory::MappedFile;
+use edgellm_quantize::{Mistaken, Parts, mistaken_model};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// First bytes of a GGUF file.
 const GGUF_MAGIC: &[u8] = b"GGUF";
 /// Endings of the files of a Hugging Face directory that conversion reads.
 const FOLDER_FILES: [&str; 3] = [".json", ".safetensors", ".jinja"];
+/// The file that makes a directory one of Hugging Face's.
+const CONFIG: &str = "config.json";
 
 /// A model as found on the disk.
 pub(crate) enum Input {
     /// Anything else: presumably a model file. Opening it will tell.
     ModelFile(MappedFile),
-    /// A GGUF file.
-    Gguf(MappedFile),
+    /// A GGUF file, or the parts of a split one that are there.
+    Gguf(Vec<MappedFile>),
     /// A Hugging Face directory: names and contents.
     Folder(Vec<(String, MappedFile)>),
 }
 
 impl Input {
-    /// Inspects `path`.
+    /// Inspects `path`, which [`whole`] has returned.
     ///
     /// # Errors
     /// If it does not exist or cannot be a model.
@@ -31,12 +34,58 @@ impl Input {
             return open_folder(path).map(Input::Folder);
         }
         let file = mmap::map(path)?;
-        if file.as_ref().starts_with(GGUF_MAGIC) { Ok(Input::Gguf(file)) } else { Ok(Input::ModelFile(file)) }
+        if file.as_ref().starts_with(GGUF_MAGIC) {
+            let others = parts(path).into_iter().filter(|part| part != path);
+            let others = others.map(|part| gguf(&part)).collect::<Result<Vec<_>>>()?;
+            return Ok(Input::Gguf([file].into_iter().chain(others).collect()));
+        }
+        match mistaken_model(file.as_ref()) {
+            Some(Mistaken { found, advice }) => {
+                Err(Error::WrongKind { path: path.to_path_buf(), found, advice })
+            }
+            None => Ok(Input::ModelFile(file)),
+        }
     }
 }
 
+/// A part of a split GGUF file.
+fn gguf(path: &Path) -> Result<MappedFile> {
+    let file = mmap::map(path)?;
+    if file.as_ref().starts_with(GGUF_MAGIC) {
+        return Ok(file);
+    }
+    let unknown = Mistaken { found: "not a GGUF file", advice: "download it again" };
+    let Mistaken { found, advice } = mistaken_model(file.as_ref()).unwrap_or(unknown);
+    Err(Error::WrongKind { path: path.to_path_buf(), found, advice })
+}
+
+/// The path that stands for the whole model of which `path` is a part: the directory of a file with weights or settings, the
+/// first part of a split GGUF file, else the path itself.
+pub(crate) fn whole(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if FOLDER_FILES.iter().any(|ending| name.ends_with(ending)) && path.is_file() {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if folder.join(CONFIG).is_file() {
+            return folder.to_path_buf();
+        }
+    }
+    parts(path).into_iter().next().unwrap_or_else(|| path.to_path_buf())
+}
+
+/// The files that a split GGUF file consists of, as far as they are there; none if its name is not one of a part.
+pub(crate) fn parts(path: &Path) -> Vec<PathBuf> {
+    // Before links are followed: the hub's client keeps files under other names, and links to them.
+    let stem = path.extension().is_some_and(|ending| ending == "gguf").then(|| path.file_stem()).flatten();
+    let Some(parts) = stem.and_then(|stem| Parts::of(stem.to_str()?)) else { return Vec::new() };
+    let files = parts.names().map(|name| path.with_file_name(format!("{name}.gguf")));
+    files.filter(|file| file.is_file()).collect()
+}
+
 fn open_folder(path: &Path) -> Result<Vec<(String, MappedFile)>> {
-    if !path.join("config.json").is_file() {
+    if !path.join(CONFIG).is_file() {
         let advice = "give a .tmac2.bin or .gguf file, or a Hugging Face directory, which has a config.json";
         return Err(Error::WrongKind { path: path.to_path_buf(), found: "a directory", advice });
     }

@@ -15,8 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) struct Key {
     source: String,
     state: String,
-    /// A source outside the cache.
-    path: Option<PathBuf>,
+    /// A source outside the cache, and the files into which it is split.
+    path: Option<(PathBuf, Vec<PathBuf>)>,
 }
 
 impl Key {
@@ -25,15 +25,16 @@ impl Key {
         Key { source: name.to_string(), state: format!("v{RULES_VERSION}"), path: None }
     }
 
-    /// Of a file or directory in its present state.
+    /// Of a file or directory in its present state; `parts` are the files of a split one.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(crate) fn of_path(path: &Path) -> Result<Self> {
+    pub(crate) fn of_path(path: &Path, parts: Vec<PathBuf>) -> Result<Self> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let source =
             format!("{stem}-{}", digits(Sha256::new().chain_update(path.as_os_str().as_encoded_bytes())));
-        Ok(Key { source, state: digits(state(path)?), path: Some(path.to_path_buf()) })
+        let state = digits(state(path, &parts)?);
+        Ok(Key { source, state, path: Some((path.to_path_buf(), parts)) })
     }
 
     /// The same source in its present state.
@@ -41,7 +42,10 @@ impl Key {
     /// # Errors
     /// If it cannot be read any longer.
     pub(crate) fn renewed(&self) -> Result<Self> {
-        self.path.as_deref().map_or_else(|| Ok(self.clone()), Key::of_path)
+        match &self.path {
+            Some((path, parts)) => Key::of_path(path, parts.clone()),
+            None => Ok(self.clone()),
+        }
     }
 
     /// The name of the source, and of its lock.
@@ -78,8 +82,8 @@ impl Key {
     }
 }
 
-/// What the conversion of a file, or of the files in a directory, depends on.
-fn state(path: &Path) -> Result<Sha256> {
+/// What the conversion of a file and its other parts, or of the files in a directory, depends on.
+fn state(path: &Path, parts: &[PathBuf]) -> Result<Sha256> {
     let mut hasher = Sha256::new().chain_update(RULES_VERSION.to_le_bytes());
     let mut add = |path: &Path| -> Result<()> {
         let found = fs::metadata(path).map_err(Error::file("read", path))?;
@@ -96,6 +100,7 @@ fn state(path: &Path) -> Result<Sha256> {
         files.iter().filter(|file| file.is_file()).try_for_each(|file| add(file))?;
     } else {
         add(path)?;
+        parts.iter().try_for_each(|part| add(part))?;
     }
     Ok(hasher)
 }
@@ -157,7 +162,7 @@ mod tests {
             file
         };
         write("model.gguf", "one");
-        let first = Key::of_path(&path).unwrap();
+        let first = Key::of_path(&path, Vec::new()).unwrap();
         assert_eq!(first.renewed().unwrap(), first);
         fs::rename(write("other", "two"), &path).unwrap();
         let second = first.renewed().unwrap();
@@ -171,7 +176,7 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(25));
         write("model.gguf", "six");
         assert_ne!(second.renewed().unwrap().state, second.state, "the change time is another");
-        let elsewhere = Key::of_path(&write("model", "two")).unwrap();
+        let elsewhere = Key::of_path(&write("model", "two"), Vec::new()).unwrap();
         assert!(!elsewhere.replaces(&second.file_name(Format::Int8)), "another source of the same name");
         fs::remove_file(&path).unwrap();
         assert!(second.renewed().is_err());
@@ -183,7 +188,7 @@ mod tests {
         let path = folder.path().join("model");
         fs::create_dir(&path).unwrap();
         fs::write(path.join("config.json"), "{}").unwrap();
-        let first = Key::of_path(&path).unwrap();
+        let first = Key::of_path(&path, Vec::new()).unwrap();
         assert_eq!(first.renewed().unwrap(), first);
         fs::write(path.join("tokenizer.json"), "{}").unwrap();
         assert!(first.renewed().unwrap().replaces(&first.file_name(Format::Int4)));

@@ -1,7 +1,7 @@
 //! What the words after `--model` mean: a model file, or a source to convert.
 
 use super::convert::Conversion;
-use super::input::Input;
+use super::input::{self, Input};
 use super::key::Key;
 use super::verify::is_current;
 use crate::cache::Cache;
@@ -45,13 +45,14 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
             catalogue::unknown(model)
         });
     }
-    match (Input::open(path)?, format) {
-        (Input::ModelFile(_), None) => Ok(Located::ModelFile(path.to_path_buf())),
+    let path = input::whole(path);
+    match (Input::open(&path)?, format) {
+        (Input::ModelFile(_), None) => Ok(Located::ModelFile(path)),
         (Input::ModelFile(_), Some(format)) => Err(Error::Usage(format!(
             "{model} is already converted, so --format {format} cannot apply: \
              leave out --format, or give the source of the model"
         ))),
-        (Input::Gguf(_) | Input::Folder(_), format) => source(path, options(format), cache),
+        (Input::Gguf(_) | Input::Folder(_), format) => source(&path, options(format), cache),
     }
 }
 
@@ -61,7 +62,7 @@ fn source(path: &Path, options: QuantizeOptions, cache: &Cache) -> Result<Locate
     let name = owner(&resolved, cache);
     let (key, folder) = match name {
         Some(name) => (Key::of_catalogue(name), cache.model(name)),
-        None => (Key::of_path(&resolved)?, cache.files()),
+        None => (Key::of_path(&resolved, input::parts(path))?, cache.files()),
     };
     let output = folder.join(key.file_name(options.format));
     if is_current(&output) {

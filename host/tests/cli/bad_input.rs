@@ -72,7 +72,7 @@ fn damaged_model_files() {
         bytes
     };
     let cases: [(&str, Vec<u8>, &[&str]); 12] = [
-        ("empty", Vec::new(), &["not a .tmac2.bin file"]),
+        ("empty", Vec::new(), &["is empty", "download it again"]),
         ("half a magic", good[..5].to_vec(), &["not a .tmac2.bin file"]),
         ("half a header", good[..20].to_vec(), &["20 bytes long"]),
         ("truncated metadata", good[..200].to_vec(), &["200 bytes long", "again"]),
@@ -192,8 +192,8 @@ fn sources_that_lie() {
         println!("{case}: {}", outcome.stderr);
         outcome.failed_in_one_line(&["in.gguf"]);
         if bytes.starts_with(b"GGUF") {
-            // On first use the conversion is announced, then fails the same way.
-            place.run(&["generate", "--model", "in.gguf", "--prompt", "a"]).failed_with(&["in.gguf"]);
+            // On first use it fails the same way, before a conversion is announced.
+            place.run(&["generate", "--model", "in.gguf", "--prompt", "a"]).failed_in_one_line(&["in.gguf"]);
             assert_eq!(names(&place.cache().join("files")), [""; 0], "{case}");
         }
     }

@@ -7,4 +7,5 @@ mod pip;
 mod program;
 mod real_model;
 mod server;
+mod sources;
 mod stale;

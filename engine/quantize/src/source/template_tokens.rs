@@ -32,10 +32,7 @@ impl TemplateTokens {
     /// its id.
     pub(super) fn from_files(files: &Files<'_, '_>, tokenizer: &[u8]) -> Result<Self, QuantizeError> {
         let read = |names: [&str; 2]| -> Result<Vec<Value>, QuantizeError> {
-            let read = |(name, bytes)| {
-                serde_json::from_slice(bytes).map_err(|error| QuantizeError::json(name, error))
-            };
-            names.into_iter().filter_map(|name| Some((name, files.find(name)?))).map(read).collect()
+            names.into_iter().filter_map(|name| files.json(name).transpose()).collect()
         };
         let names = read(["tokenizer_config.json", "special_tokens_map.json"])?;
         let ids = read(["config.json", "generation_config.json"])?;

@@ -98,7 +98,7 @@ impl MeasureArgs {
         let run = RunArgs::with_kernel(self.kernel.take());
         let name = self.model.take().unwrap_or_default();
         let path = model::prepare(&name, self.format, cache)?;
-        let model = model::open(&path, compute(&run)?, run.weights)?;
+        let model = model::open(&path, compute(&run)?, run.weights, cache)?;
         let gguf = self.gguf(&name, cache)?;
         let root = source_tree();
         let python =

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Sandboxes {
     plugin: Plugin,
     kv_memory: u64,
+    cache: Cache,
 }
 
 impl Sandboxes {
@@ -26,14 +27,15 @@ impl Sandboxes {
         kv_memory: u64,
         cache: &Cache,
     ) -> error::Result<Self> {
-        Ok(Sandboxes { plugin: plugin::load(args, run, cache)?, kv_memory })
+        Ok(Sandboxes { plugin: plugin::load(args, run, cache)?, kv_memory, cache: cache.clone() })
     }
 
     /// Creates the function that opens the model file at `path`.
     pub(super) fn opener(&self, path: &Path) -> impl Fn() -> Result<OpenModel, OpenError> + use<> {
         let (plugin, path, kv_memory) = (self.plugin.clone(), path.to_path_buf(), self.kv_memory);
+        let cache = self.cache.clone();
         move || {
-            let model = model::open(&path, Compute::default(), Placement::Mapped)?;
+            let model = model::open(&path, Compute::default(), Placement::Mapped, &cache)?;
             let opened = Opened { plugin: plugin.clone(), path: path.clone(), kv_memory };
             let sandbox = opened.sandbox()?;
             Ok(OpenModel::with_runner(model, Sandboxed { opened, sandbox, logits: Vec::new() }))
