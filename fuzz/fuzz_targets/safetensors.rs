@@ -16,7 +16,10 @@ fuzz_target!(|data: &[u8]| {
     let mut files = vec![("config.json", CONFIG), ("tokenizer.json", TOKENIZER), ("model.safetensors", WEIGHTS)];
     match which % 8 {
         0 => files[0].1 = data,
-        1 => files.push(("model.safetensors.index.json", data)),
+        1 => {
+            files[2].0 = "a.safetensors";
+            files.push(("model.safetensors.index.json", data));
+        }
         2 => files.push(("tokenizer_config.json", data)),
         3 => files.push(("generation_config.json", data)),
         _ => files[2].1 = data,

@@ -195,10 +195,12 @@ describe('with a model', () => {
 
   test('the same seed gives the same text, another one another', async () => {
     const [one, same, other] = await page.evaluate(async (messages) => {
-      const session = await model.session();
+      const session = await model.session({ contextLength: null });
       const texts = [];
-      for (const seed of [1, 1, 2]) {
-        const options = { seed, temperature: 1.5, topK: 0, maxTokens: 12, ignoreEos: true };
+      // -1 is none, and null is as good as nothing.
+      for (const [seed, none] of [[1, 0], [1, -1], [2, 0]]) {
+        const nothing = none ? { stop: null, logitBias: null, topP: null, tempo: null } : {};
+        const options = { seed, temperature: 1.5, topK: none, maxTokens: 12, ignoreEos: true, ...nothing };
         texts.push((await session.generate(messages, options).result).text);
       }
       session.close();

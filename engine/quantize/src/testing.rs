@@ -189,7 +189,7 @@ fn fuzz_seeds() {
     write("folder/tokenizer.json", &source.tokenizer);
     write("folder/model.safetensors", &weights);
     write("seeds/safetensors/config", &[&[0], CONFIG_JSON.as_bytes()].concat());
-    write("seeds/safetensors/index", b"\x01{\"weight_map\": {\"model.norm.weight\": \"model.safetensors\"}}");
+    write("seeds/safetensors/index", b"\x01{\"weight_map\": {\"model.norm.weight\": \"a.safetensors\"}}");
     write(
         "seeds/safetensors/tokenizer_config",
         b"\x02{\"eos_token\": \"<|im_end|>\", \"chat_template\": \"x\"}",
