@@ -9,8 +9,7 @@ mod probability;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use probability::LogProbabilities;
-pub use probability::{log_probability, top_log_probabilities};
+pub use probability::{LogProbabilities, log_probability, top_log_probabilities};
 
 use crate::TokenId;
 use candidates::Candidates;

@@ -154,6 +154,11 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// Adds the model's special tokens around those of a text, as [`Tokenizer::encode`] does with `add_special`.
+    pub fn surround(&self, ids: &[TokenId]) -> Vec<TokenId> {
+        [self.surround.prefix.as_slice(), ids, &self.surround.suffix].concat()
+    }
+
     fn encode_into(
         &self,
         text: &str,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import openai
 
-from process import MODEL, ROOT, Server, run_tests, within
+from process import MODEL, ROOT, Server, program, run_tests, within
 
 WEATHER = {
     "type": "function",
@@ -144,6 +144,51 @@ def embeddings_and_models() -> None:
         assert api.models.retrieve(MODEL).id == MODEL
 
 
+def scoring() -> None:
+    """Scores through the API, as lm-evaluation-harness computes them, are those of `edgellm evaluate`."""
+    items = [
+        ("The capital of France is", [" Paris", " London", " a kind of bread"], 0),
+        ("Question: What do bees make?\nAnswer:", [" milk", " honey", " iron"], 1),
+        ("She opened the umbrella because it", [" was raining.", " was on the moon.", " sang loudly."], 0),
+        ("Water freezes at", [" 100 degrees Celsius", " 0 degrees Celsius"], 1),
+        ("Two plus two is", [" five", " seven", " four"], 2),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "facts.jsonl"
+        names = ("context", "choices", "label")
+        path.write_text("".join(json.dumps(dict(zip(names, item, strict=True))) + "\n" for item in items))
+        command = [program(), "evaluate", "--model", MODEL, "--task", path, "--json"]
+        evaluated = subprocess.run(command, check=True, capture_output=True, text=True)
+        expected = json.loads(evaluated.stdout)["tasks"]["facts"]
+    right = {"acc": 0, "acc_norm": 0}
+    with Server() as server:
+        api = client(server)
+
+        def tokens(text: str) -> list[int]:
+            return server.post("/tokenize", {"content": text})["tokens"]
+
+        for context, choices, label in items:
+            known = len(tokens(context))
+            answer = api.completions.create(
+                model=MODEL,
+                prompt=[tokens(context + choice) for choice in choices],
+                max_tokens=1,
+                temperature=0,
+                logprobs=1,
+                echo=True,
+            )
+            likelihoods = [sum(choice.logprobs.token_logprobs[known:-1]) for choice in answer.choices]
+            by_length = [sum_ / len(text.strip()) for sum_, text in zip(likelihoods, choices, strict=True)]
+            right["acc"] += likelihoods.index(max(likelihoods)) == label
+            right["acc_norm"] += by_length.index(max(by_length)) == label
+        for metric, count in right.items():
+            assert math.isclose(count / len(items), expected[metric]["value"]), (metric, count, expected)
+        assert right["acc"] >= 3, right
+        plain = server.post("/tokenize", {"content": "<|im_end|>", "parse_special": False, "with_pieces": True})
+        assert len(plain["tokens"]) > 1 and len(tokens("<|im_end|>")) == 1, plain
+        assert "".join(token["piece"] for token in plain["tokens"]) == "<|im_end|>", plain
+
+
 def errors() -> None:
     def refused(kind, call):
         try:
@@ -227,6 +272,7 @@ if __name__ == "__main__":
             "tools": tools,
             "schemas": schemas,
             "embeddings_and_models": embeddings_and_models,
+            "scoring": scoring,
             "errors": errors,
             "langchain": langchain,
             "llm_tool": llm_tool,

@@ -35,8 +35,15 @@ def within(seconds: float) -> float:
 class Server:
     """A server on a free port, stopped at the end of the block: `with Server("--queue", "4") as server`."""
 
-    def __init__(self, *options: str, model: str = MODEL, stderr=None, environment: dict | None = None):
-        command = [program(), "serve", "--model", model, "--port", "0", *options]
+    def __init__(
+        self,
+        *options: str,
+        model: str = MODEL,
+        stderr=None,
+        environment: dict | None = None,
+        edgellm: Path | str | None = None,
+    ):
+        command = [edgellm or program(), "serve", "--model", model, "--port", "0", *options]
         self.log: list[str] = []
         self.process = subprocess.Popen(
             command,

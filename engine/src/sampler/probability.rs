@@ -27,15 +27,23 @@ pub fn top_log_probabilities(logits: &[f32], count: usize) -> Vec<(TokenId, f32)
 }
 
 /// Turns one row of logits into logarithms of probabilities.
+///
+/// ```
+/// use edgellm::sampler::LogProbabilities;
+///
+/// let logits = [1.0, 3.0, 1.0];
+/// let probabilities = LogProbabilities::new(&logits).unwrap();
+/// assert_eq!(probabilities.of(logits[1]), Some(probabilities.top(&logits, 1)[0].1));
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LogProbabilities {
+pub struct LogProbabilities {
     largest: f64,
     log_sum: f64,
 }
 
 impl LogProbabilities {
     /// `None` if no probabilities can be computed from these logits.
-    pub(crate) fn new(logits: &[f32]) -> Option<Self> {
+    pub fn new(logits: &[f32]) -> Option<Self> {
         let largest = f64::from(*logits.get(argmax(logits) as usize)?);
         let sum: f64 =
             logits.iter().filter(|l| !l.is_nan()).map(|&l| libm::exp(f64::from(l) - largest)).sum();
@@ -43,13 +51,13 @@ impl LogProbabilities {
     }
 
     /// The log probability of a token with this logit.
-    pub(crate) fn of(&self, logit: f32) -> Option<f32> {
+    pub fn of(&self, logit: f32) -> Option<f32> {
         let log = (f64::from(logit) - self.largest - self.log_sum) as f32;
         (!log.is_nan()).then_some(log)
     }
 
     /// The `count` most likely tokens of the same `logits` with their log probabilities, the most likely first.
-    pub(crate) fn top(&self, logits: &[f32], count: usize) -> Vec<(TokenId, f32)> {
+    pub fn top(&self, logits: &[f32], count: usize) -> Vec<(TokenId, f32)> {
         if count == 0 {
             return Vec::new();
         }

@@ -56,6 +56,18 @@ fn pieces() -> Value {
     })
 }
 
+#[test]
+fn plain_text_can_be_surrounded() {
+    let tokenizer = Tokenizer::from_json(pieces().to_string().as_bytes()).unwrap();
+    assert_eq!(
+        tokenizer.surround(&tokenizer.encode_plain("abc").unwrap()),
+        tokenizer.encode("abc", true).unwrap()
+    );
+    let spelled = tokenizer.surround(&tokenizer.encode_plain("</s>").unwrap());
+    assert_eq!(spelled[0], 1);
+    assert!(!spelled.contains(&2) && spelled.len() > 2, "{spelled:?}");
+}
+
 fn metaspace() -> Value {
     let mut json = pieces();
     json["normalizer"] = Value::Null;

@@ -3,6 +3,7 @@
 mod builder;
 mod chat;
 mod completion;
+mod echo;
 mod format;
 mod spelling;
 mod stream;
@@ -11,6 +12,7 @@ mod tally;
 pub(crate) use builder::AnswerBuilder;
 pub(crate) use chat::ChatFormat;
 pub(crate) use completion::CompletionFormat;
+pub(crate) use echo::Echo;
 pub(crate) use format::Format;
 pub(crate) use stream::EventStream;
 pub(crate) use tally::Tally;

@@ -1,13 +1,17 @@
 //! Request bodies: read within limits, with errors that name the field.
 
+use crate::api::fields::{self, Fields};
 use crate::api::object::{Object, path_and_problem};
 use crate::error::ApiError;
 use crate::server::Server;
 use axum::extract::{FromRequest, Request};
-use edgellm::json;
-use http::StatusCode;
+use edgellm::json::{self, JsonError};
+use flate2::read::MultiGzDecoder;
+use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::io::Read as _;
 
 /// The bytes of a request body.
 #[derive(Debug)]
@@ -18,6 +22,7 @@ impl FromRequest<Server> for Body {
 
     async fn from_request(request: Request, server: &Server) -> Result<Self, ApiError> {
         let options = server.options();
+        let gzip = is_gzip(request.headers())?;
         let body = Limited::new(request.into_body(), options.max_body);
         let collected = tokio::time::timeout(options.client_timeout, body.collect()).await;
         match collected {
@@ -26,31 +31,88 @@ impl FromRequest<Server> for Body {
                 "body_timeout",
                 "the request body did not arrive in time",
             )),
-            Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(ApiError::refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("the request body is longer than {} bytes", options.max_body),
-            )),
+            Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                Err(too_large(options.max_body))
+            }
             Ok(Err(error)) => Err(ApiError::request(format!("the request body cannot be read: {error}"))),
+            Ok(Ok(collected)) if gzip => unzip(&collected.to_bytes(), options.max_body).map(Body),
             Ok(Ok(collected)) => Ok(Body(collected.to_bytes().to_vec())),
         }
     }
 }
 
+fn too_large(most: usize) -> ApiError {
+    let message = format!("the request body is longer than {most} bytes");
+    ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+}
+
+/// Whether the body is compressed.
+///
+/// # Errors
+/// 415 for encodings other than gzip.
+fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let names = encodings.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let mut names = names.map(<[u8]>::trim_ascii).filter(|name| !name.eq_ignore_ascii_case(b"identity"));
+    match (names.next(), names.next()) {
+        (None, _) => Ok(false),
+        (Some(name), None) if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => {
+            Ok(true)
+        }
+        _ => Err(ApiError::refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_encoding",
+            "request bodies may be compressed with gzip only: send this one as it is, or with Content-Encoding: gzip",
+        )),
+    }
+}
+
+/// The body that a gzip file holds.
+///
+/// # Errors
+/// 400 if it is none, 413 if the body has more than `most` bytes.
+fn unzip(file: &[u8], most: usize) -> Result<Vec<u8>, ApiError> {
+    let mut body = Vec::new();
+    let read = MultiGzDecoder::new(file).take(most as u64 + 1).read_to_end(&mut body);
+    read.map_err(|_| ApiError::request("the request body is not the gzip that its Content-Encoding says"))?;
+    if body.len() > most { Err(too_large(most)) } else { Ok(body) }
+}
+
 impl Body {
-    /// Reads the fields of `T`; others are ignored.
+    /// Reads the request of an endpoint. Fields without a verdict are ignored.
     ///
     /// # Errors
-    /// 400, with the name of the field that is wrong.
-    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        let Object(value) = json::read(&self.0).map_err(|error| {
-            let (path, problem) = path_and_problem(&error);
-            if path.is_empty() {
-                return ApiError::request(format!("the body is not the expected JSON: {problem}"));
-            }
-            ApiError::field(path.as_str(), format!("{path}: {problem}"))
-        })?;
-        Ok(value)
+    /// 400, with the name of the field that is wrong, or that asks for what the server cannot do.
+    pub(crate) fn read<T: DeserializeOwned + Fields>(&self) -> Result<T, ApiError> {
+        let (request, fields) = self.parse()?;
+        fields::check::<T>(&fields)?;
+        Ok(request)
+    }
+
+    /// Reads the fields of `T`, and all fields as they are.
+    fn parse<T: DeserializeOwned>(&self) -> Result<(T, Value), ApiError> {
+        let fields: Value = json::read(&self.0).map_err(|error| wrong(&error))?;
+        let Object(request) = json::from_value(&fields).map_err(|error| wrong(&error))?;
+        Ok((request, fields))
+    }
+}
+
+/// 400 for a body that is not the JSON of a request.
+fn wrong(error: &JsonError) -> ApiError {
+    let (path, problem) = path_and_problem(error);
+    if error.is_cut_off() {
+        ApiError::request(format!("the body is not complete JSON: {problem}"))
+    } else if path.is_empty() {
+        ApiError::request(format!("the body is not the expected JSON: {problem}"))
+    } else {
+        ApiError::field(path.as_str(), format!("{path}: {problem}"))
+    }
+}
+
+#[cfg(test)]
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Body(text.into_bytes())
     }
 }
 
@@ -96,6 +158,9 @@ mod tests {
             "response_format"
         );
         assert_eq!(wrong::<Sampling>("{} {}"), "none");
+        assert_eq!(wrong::<ChatBody>("{"), "none");
+        assert_eq!(wrong::<ChatBody>(r#"{"messages": [{"role": "us"#), "none");
+        assert_eq!(wrong::<CompletionBody>(r#"{"prompt": "a", }"#), "none");
         assert_eq!(wrong::<Sampling>("\u{1}"), "none");
         assert!(
             Body(br#"{"temperature": null, "unknown": [{}], "n": 2}"#.to_vec()).parse::<Sampling>().is_ok()
@@ -110,7 +175,7 @@ mod tests {
                 "repetition_penalty": 1.1, "repeat_penalty": 1.2, "tools": null, "unknown": {"a": null}}"#
                 .to_vec(),
         );
-        let ChatBody { chat, sampling } = body.parse().unwrap();
+        let ChatBody { chat, sampling } = body.read().unwrap();
         assert!(chat.tools.is_none() && chat.messages[0].0.content.is_none());
         assert_eq!(
             (sampling.n, sampling.limit().0, sampling.top_k, sampling.seed),
@@ -118,7 +183,7 @@ mod tests {
         );
         assert_eq!(sampling.options(0, 0).repetition_penalty, 1.1);
         let other = Body(br#"{"prompt": "a", "repeat_penalty": 1.2, "repetition_penalty": null}"#.to_vec());
-        let CompletionBody { sampling, .. } = other.parse().unwrap();
+        let CompletionBody { sampling, .. } = other.read().unwrap();
         assert_eq!(sampling.options(0, 0).repetition_penalty, 1.2);
     }
 

@@ -138,7 +138,8 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::Timeout => ApiError::unavailable("timeout", message, 5),
             Failure::ShuttingDown => ApiError::unavailable("shutting_down", message, 10),
-            Failure::Runner(_) | Failure::Decoder(_) | Failure::Panicked => ApiError::internal(message),
+            Failure::DeadEnd => ApiError::request(message).code("schema_dead_end"),
+            Failure::Runner(_) | Failure::Panicked => ApiError::internal(message),
         }
     }
 }

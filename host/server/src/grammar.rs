@@ -3,6 +3,8 @@
 //! llguidance turns a grammar into the set of tokens that may come next. This module writes the grammars and tells
 //! llguidance the model's vocabulary.
 
+mod recursion;
+
 use crate::tools::{Tool, ToolChoice};
 use edgellm::generate::{self, ConstraintError};
 use edgellm::{Model, TokenId};
@@ -16,10 +18,26 @@ use std::sync::Arc;
 /// Compiles grammars for one model.
 pub(crate) struct Grammars(ParserFactory);
 
-/// A grammar that llguidance or the model's vocabulary does not support.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct GrammarError(String);
+/// Why no answer can follow a grammar.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GrammarError {
+    #[error("this model has no end token, so no answer of it can follow a JSON schema or call tools")]
+    NoEndToken,
+    /// A reference that needs itself.
+    #[error(
+        "no answer can match the schema: the reference {0:?} needs itself in every value, so values have no end; \
+         make it optional somewhere"
+    )]
+    Endless(String),
+    /// In a sentence of llguidance.
+    #[error("no answer can match the schema: {0}")]
+    Impossible(String),
+    #[error("the schema allows no answer, or is too complex to follow; simplify it")]
+    DeadEnd,
+    /// In a sentence of llguidance.
+    #[error("the schema is not supported: {0}")]
+    Unsupported(String),
+}
 
 /// The constraints on an answer.
 #[derive(Clone, Debug, Default)]
@@ -58,13 +76,13 @@ impl Grammars {
             .collect();
         let ends = &model.config().eos_token_ids;
         let Some(&end) = ends.first() else {
-            return Err(GrammarError("this model has no end token".into()));
+            return Err(GrammarError::NoEndToken);
         };
         let trie = TokTrie::from(&TokRxInfo::new(rows, end), &words).with_eos_tokens(ends);
         let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
         let capabilities = InferenceCapabilities::default();
         let slices = llguidance::earley::SlicedBiasComputer::general_slices();
-        let mut factory = ParserFactory::new(&environment, capabilities, &slices).map_err(error)?;
+        let mut factory = ParserFactory::new(&environment, capabilities, &slices).map_err(unsupported)?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
         Ok(Grammars(factory))
@@ -76,10 +94,18 @@ impl Grammars {
     /// If a schema is not supported.
     pub(crate) fn constraint(&self, shape: &Shape) -> Result<Option<Constraint>, GrammarError> {
         let Some(grammar) = shape.grammar() else { return Ok(None) };
-        let matcher = Matcher::new(self.0.create_parser(TopLevelGrammar::from_lark(grammar)));
-        match matcher.get_error() {
-            Some(message) => Err(GrammarError(message)),
-            None => Ok(Some(Constraint(matcher))),
+        if let Some(reference) = shape.schemas().find_map(recursion::endless) {
+            return Err(GrammarError::Endless(reference));
+        }
+        let parser = self.0.create_parser(TopLevelGrammar::from_lark(grammar)).map_err(unsupported)?;
+        let mut matcher = Matcher::new(Ok(parser));
+        // Finds schemas whose answers cannot even begin.
+        match matcher.compute_mask_or_eos() {
+            Ok(_) => Ok(Some(Constraint(matcher))),
+            Err(error) => {
+                tracing::debug!(%error, "a grammar has no first token");
+                Err(GrammarError::DeadEnd)
+            }
         }
     }
 }
@@ -94,13 +120,22 @@ fn is_end(model: &Model, id: TokenId) -> bool {
     model.config().eos_token_ids.contains(&id)
 }
 
-fn error(error: impl std::fmt::Display) -> GrammarError {
-    GrammarError(error.to_string())
+/// Keeps the sentence of llguidance's error, without the lines of the grammar where it found it.
+fn unsupported(error: impl std::fmt::Display) -> GrammarError {
+    let text = error.to_string();
+    let located = text.strip_prefix("at ").and_then(|rest| rest.split_once("): ")).map(|(_, text)| text);
+    let line = located.unwrap_or(&text).lines().next().unwrap_or_default();
+    let line = line.strip_prefix("failed to compile JSON schema: ").unwrap_or(line);
+    let short = |text: &str| text.trim_end_matches(':').chars().take(300).collect();
+    match line.strip_prefix("Unsatisfiable schema: ") {
+        Some(reason) => GrammarError::Impossible(short(reason)),
+        None => GrammarError::Unsupported(short(line)),
+    }
 }
 
 impl generate::Constraint for Constraint {
     fn mask(&mut self, logits: &mut [f32]) -> Result<(), ConstraintError> {
-        let allowed = self.0.compute_mask_or_eos().map_err(error)?;
+        let allowed = self.0.compute_mask_or_eos().map_err(|error| error.to_string())?;
         for (id, logit) in (0..allowed.len()).zip(logits) {
             if !allowed.is_allowed(id as TokenId) {
                 *logit = f32::NEG_INFINITY;
@@ -110,7 +145,7 @@ impl generate::Constraint for Constraint {
     }
 
     fn accept(&mut self, token: TokenId) -> Result<(), ConstraintError> {
-        Ok(self.0.consume_token(token).map_err(error)?)
+        Ok(self.0.consume_token(token).map_err(|error| error.to_string())?)
     }
 
     fn is_complete(&self) -> bool {
@@ -131,6 +166,12 @@ impl std::fmt::Debug for Constraint {
 }
 
 impl Shape {
+    /// The schemas that an answer may have to follow.
+    fn schemas(&self) -> impl Iterator<Item = &Value> {
+        let tools = self.tools.iter().filter(|tool| self.choice.allows(&tool.name));
+        self.json.iter().chain(tools.map(|tool| &tool.parameters))
+    }
+
     /// The grammar in llguidance's dialect of Lark.
     fn grammar(&self) -> Option<String> {
         let calls = !self.tools.is_empty() && self.choice != ToolChoice::None;

@@ -1,5 +1,9 @@
 //! The OpenAPI document, generated from the types of requests and responses, and the page to try it.
 
+use crate::api::chat::ChatBody;
+use crate::api::completions::CompletionBody;
+use crate::api::embeddings::{EmbeddingRequest, MAX_INPUTS};
+use crate::api::fields::{self, Fields, Verdict};
 use crate::routes::{chat, completions, embeddings, models, tokens};
 use crate::server::Server;
 use axum::extract::State;
@@ -70,11 +74,38 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         }
     });
     let schema = json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/JsonSchema"}]});
-    for (owner, field) in
-        [("NamedSchema", "schema"), ("FunctionSpec", "parameters"), ("CompletionRequest", "json_schema")]
-    {
+    for (owner, field) in [
+        ("NamedSchema", "schema"),
+        ("FunctionSpec", "parameters"),
+        ("ChatRequest", "json_schema"),
+        ("CompletionRequest", "json_schema"),
+    ] {
         schemas[owner]["properties"][field] = schema.clone();
     }
+    for format in schemas["ResponseFormat"]["oneOf"].as_array_mut().into_iter().flatten() {
+        if let Some(own) = format.pointer_mut("/properties/schema") {
+            *own = schema.clone();
+        }
+    }
+    // Only one of both may constrain the answer.
+    for owner in ["ChatRequest", "CompletionRequest"] {
+        schemas[owner]["not"] = json!({"required": ["response_format", "json_schema"], "properties": {
+            "response_format": {"required": ["type"], "properties": {"type": {"enum": ["json_object", "json_schema"]}}},
+            "json_schema": {"type": "object"}
+        }});
+    }
+    let chat = &mut schemas["ChatRequest"];
+    chat["anyOf"] = json!([
+        {"properties": {"logprobs": {"const": true}}, "required": ["logprobs"]},
+        {"properties": {"top_logprobs": {"enum": [0, null]}}}
+    ]);
+    // Only plain completions may be without tokens.
+    for limit in ["max_tokens", "max_completion_tokens", "n_predict"] {
+        chat["properties"][limit] = json!({"not": {"const": 0}});
+    }
+    refused::<ChatBody>(&mut schemas["ChatRequest"]);
+    refused::<CompletionBody>(&mut schemas["CompletionRequest"]);
+    refused::<EmbeddingRequest>(&mut schemas["EmbeddingRequest"]);
     // A name must be one of `tools`, which schemas cannot express.
     schemas["ChatRequest"]["properties"]["tool_choice"] = json!({
         "oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/ToolMode"}],
@@ -87,6 +118,22 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
+/// The document without a server's limits.
+#[cfg(test)]
+pub(crate) fn document() -> &'static Value {
+    &DOCUMENT
+}
+
+/// Adds the fields that the server refuses, with the values for which it does not.
+fn refused<T: Fields>(schema: &mut Value) {
+    for field in fields::all::<T>() {
+        if let (Verdict::Refused { instead, .. }, Some(neutral)) = (&field.verdict, field.neutral()) {
+            let description = format!("Not supported: {instead}.");
+            schema["properties"][field.name] = json!({"enum": neutral, "description": description});
+        }
+    }
+}
+
 /// The document with the limits of `server` and of its models.
 pub(crate) async fn json(State(server): State<Server>) -> axum::Json<Value> {
     let mut document = DOCUMENT.clone();
@@ -98,12 +145,17 @@ pub(crate) async fn json(State(server): State<Server>) -> axum::Json<Value> {
         "maximum": configs().map(|config| config.vocab_size).min().unwrap_or(1 << 22) - 1});
     let text = json!({"type": "string", "minLength": 1});
     let (most, some) = (options.max_choices, json!({"type": "array", "items": tokens, "minItems": 1}));
-    schemas["Prompts"]["oneOf"] = json!([
-        text,
-        {"type": "array", "items": text, "minItems": 1, "maxItems": most},
-        some,
-        {"type": "array", "items": some, "minItems": 1, "maxItems": most}
-    ]);
+    let texts = |most: usize| {
+        json!([
+            text,
+            {"type": "array", "items": text, "minItems": 1, "maxItems": most},
+            some,
+            {"type": "array", "items": some, "minItems": 1, "maxItems": most}
+        ])
+    };
+    schemas["Prompts"]["oneOf"] = texts(most);
+    let input = &mut schemas["EmbeddingRequest"]["properties"]["input"];
+    *input = json!({"description": input["description"], "oneOf": texts(MAX_INPUTS)});
     let mut sizes: Vec<Value> = configs().map(|config| json!(config.hidden_size)).collect();
     sizes.push(Value::Null);
     schemas["EmbeddingRequest"]["properties"]["dimensions"] = json!({"enum": sizes});

@@ -23,7 +23,7 @@ pub struct Options {
     pub max_connections: usize,
     /// Bytes of a request body.
     pub max_body: usize,
-    /// Choices times prompts of a request, or inputs of an embedding.
+    /// Choices times prompts of a request. An embedding may have 2048 inputs.
     pub max_choices: usize,
     /// Requests per minute for an API key, or for an address if there are no keys; `None` for no limit.
     pub rate_limit: Option<u32>,

@@ -8,6 +8,7 @@ mod job;
 mod pages;
 mod prefill;
 mod prefix;
+mod score;
 mod sequence;
 mod shared;
 #[cfg(test)]
@@ -98,7 +99,20 @@ impl Scheduler {
             (waiting < self.limits.queue).then_some(waiting + jobs.len())
         });
         admitted.map_err(|waiting| Refused::QueueFull { waiting })?;
-        jobs.into_iter().try_for_each(|job| self.jobs.send(job).map_err(|_| Refused::Closed))
+        jobs.into_iter().try_for_each(|job| self.send(job))
+    }
+
+    /// Queues the next job of a request that [`Scheduler::submit`] has admitted, in the place of one that is done.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`].
+    pub(crate) fn submit_next(&self, job: Job) -> Result<(), Refused> {
+        self.shared.waiting.fetch_add(1, Ordering::AcqRel);
+        self.send(job)
+    }
+
+    fn send(&self, job: Job) -> Result<(), Refused> {
+        self.jobs.send(job).map_err(|_| Refused::Closed)
     }
 
     /// Jobs and sequences that are running or queued.

@@ -113,7 +113,7 @@ struct LimitArgs {
     /// Requests that wait in the queue; further ones are refused with 503
     #[arg(long, value_name = "N", default_value_t = count(defaults().limits.queue), value_parser = at_least_one())]
     queue: u32,
-    /// Choices (n) times prompts of a request, or inputs of an embedding
+    /// Choices (n) times prompts of a request; an embedding may have 2048 inputs
     #[arg(long, value_name = "N", default_value_t = count(defaults().max_choices), value_parser = at_least_one())]
     max_choices: u32,
     /// Prompt tokens processed in a step that also decodes: fewer make streams steadier, more bring the first token

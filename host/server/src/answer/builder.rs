@@ -72,6 +72,9 @@ impl<F: Format> AnswerBuilder<F> {
                 let token = GeneratedToken { id, text, logprobs };
                 self.format.token(&self.tally.model, index, token).into_iter().collect()
             }
+            Event::Scored { index, scores } => {
+                self.format.scored(&self.tally.model, index, &scores).into_iter().collect()
+            }
             Event::Finished { index, reason, .. } => self.format.finished(index, finish_reason(reason)),
             Event::Started { .. } | Event::Embedded { .. } | Event::Failed(_) => Vec::new(),
         }

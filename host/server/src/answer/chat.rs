@@ -94,6 +94,10 @@ impl Format for ChatFormat {
         self.0.len()
     }
 
+    fn scored(&mut self, _: &Loaded, _: usize, _: &[TokenLogprobs]) -> Option<ChunkChoice> {
+        None
+    }
+
     fn token(&mut self, model: &Loaded, index: usize, token: GeneratedToken) -> Option<ChunkChoice> {
         let GeneratedToken { id, text, logprobs } = token;
         let state = self.0.get_mut(index)?;

@@ -40,6 +40,9 @@ pub(crate) trait Format: Send + Unpin + 'static {
     /// Number of choices.
     fn choices(&self) -> usize;
 
+    /// What the scores of a prompt's tokens, from the second on, add to choice `index`, if anything.
+    fn scored(&mut self, model: &Loaded, index: usize, scores: &[TokenLogprobs]) -> Option<Self::Delta>;
+
     /// What a token adds to choice `index`, if anything.
     fn token(&mut self, model: &Loaded, index: usize, token: GeneratedToken) -> Option<Self::Delta>;
 

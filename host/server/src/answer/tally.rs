@@ -52,7 +52,7 @@ impl Tally {
                 }
             }
             Event::Finished { .. } | Event::Embedded { .. } => self.open = self.open.saturating_sub(1),
-            Event::Failed(_) => {}
+            Event::Scored { .. } | Event::Failed(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use super::number::count;
 use super::object::{Object, flattened, tagged};
 use super::sampling::Sampling;
 use super::usage::Usage;
+use crate::error::ApiError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -25,6 +26,9 @@ pub(crate) struct ChatRequest {
     /// Constraint on the answer.
     #[serde(default, deserialize_with = "tagged")]
     pub(crate) response_format: Option<ResponseFormat>,
+    /// JSON schema that the answer follows, as in llama.cpp's server.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) json_schema: Option<Map<String, Value>>,
     /// Functions that the model may call.
     #[schema(value_type = Option<Vec<ToolSpec>>)]
     pub(crate) tools: Option<Vec<Object<ToolSpec>>>,
@@ -116,8 +120,12 @@ pub(crate) struct SentFunction {
 pub(crate) enum ResponseFormat {
     /// Anything.
     Text,
-    /// Any JSON object.
-    JsonObject,
+    /// A JSON object.
+    JsonObject {
+        /// JSON schema that it follows, as in llama.cpp's server; by default any object.
+        #[schema(value_type = Option<Object>)]
+        schema: Option<Map<String, Value>>,
+    },
     /// JSON that follows a schema.
     JsonSchema {
         #[schema(value_type = NamedSchema)]
@@ -134,6 +142,31 @@ pub(crate) struct NamedSchema {
     /// JSON schema; by default any object.
     #[schema(value_type = Option<Object>)]
     pub(crate) schema: Option<Map<String, Value>>,
+}
+
+impl ResponseFormat {
+    /// The JSON schema that a request asks for, in either of its fields, with the name of the field.
+    ///
+    /// # Errors
+    /// 400 if both fields have one.
+    pub(crate) fn schema(
+        format: Option<&Self>,
+        json_schema: Option<Map<String, Value>>,
+    ) -> Result<Option<(&'static str, Value)>, ApiError> {
+        let asked = match format {
+            None | Some(ResponseFormat::Text) => None,
+            Some(ResponseFormat::JsonObject { schema }) => Some(schema.clone().unwrap_or_default()),
+            Some(ResponseFormat::JsonSchema { json_schema }) => {
+                Some(json_schema.0.schema.clone().unwrap_or_default())
+            }
+        };
+        if asked.is_some() && json_schema.is_some() {
+            let message = "json_schema and response_format both constrain the answer: leave one out";
+            return Err(ApiError::field("json_schema", message));
+        }
+        let asked = asked.map(|schema| ("response_format", Value::Object(schema)));
+        Ok(asked.or_else(|| json_schema.map(|schema| ("json_schema", Value::Object(schema)))))
+    }
 }
 
 /// A tool. All tools are functions.

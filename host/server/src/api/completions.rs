@@ -1,5 +1,6 @@
 //! JSON of `/v1/completions`.
 
+use super::chat::ResponseFormat;
 use super::number::count;
 use super::object::flattened;
 use super::prompts::Prompts;
@@ -18,11 +19,14 @@ pub(crate) struct CompletionRequest {
     pub(crate) prompt: Prompts,
     /// Begin the answer with the text of the prompt.
     pub(crate) echo: Option<bool>,
-    /// Return the log probability of every generated token, and of this many of the most likely ones at its position.
+    /// Return the log probability of every generated token, and of this many of the most likely ones at its position; with
+    /// `echo`, of the prompt's tokens too.
     #[serde(default, deserialize_with = "count")]
     #[schema(minimum = 0, maximum = 20)]
     pub(crate) logprobs: Option<u32>,
-    /// JSON schema that the answer follows.
+    /// Constraint on the answer.
+    pub(crate) response_format: Option<ResponseFormat>,
+    /// JSON schema that the answer follows, as in llama.cpp's server.
     #[schema(value_type = Option<Object>)]
     pub(crate) json_schema: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -63,8 +67,9 @@ pub(crate) struct CompletionChoice {
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub(crate) struct CompletionLogprobs {
     pub(crate) tokens: Vec<String>,
-    pub(crate) token_logprobs: Vec<f32>,
-    pub(crate) top_logprobs: Vec<BTreeMap<String, f32>>,
+    /// Null for the first token of a prompt.
+    pub(crate) token_logprobs: Vec<Option<f32>>,
+    pub(crate) top_logprobs: Vec<Option<BTreeMap<String, f32>>>,
     /// Where each token's text begins in the answer, in characters.
     pub(crate) text_offset: Vec<usize>,
 }

@@ -5,12 +5,15 @@ use super::prompts::Prompts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// Texts of a request, at most: as many as OpenAI allows.
+pub(crate) const MAX_INPUTS: usize = 2048;
+
 /// Texts to embed.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct EmbeddingRequest {
     /// A name that `/v1/models` lists; without it, the first.
     pub(crate) model: Option<String>,
-    /// One or several texts, or one or several lists of tokens.
+    /// One or several texts, at most 2048, or one or several lists of tokens.
     pub(crate) input: Prompts,
     /// Encoding of the vectors: numbers, or little-endian 32-bit floats in base64. Default `float`.
     pub(crate) encoding_format: Option<Encoding>,

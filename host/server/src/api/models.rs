@@ -42,12 +42,40 @@ pub(crate) struct TokenizeRequest {
     pub(crate) content: String,
     /// Add the special tokens that the model expects around a text. Default false.
     pub(crate) add_special: Option<bool>,
+    /// Special tokens written in the text become those tokens; otherwise they are text. Default true.
+    pub(crate) parse_special: Option<bool>,
+    /// Return the text of each token with its id. Default false.
+    pub(crate) with_pieces: Option<bool>,
+}
+
+/// The tokens of a text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenizedText {
+    pub(crate) tokens: Tokens,
 }
 
 /// Tokens.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Tokens {
-    pub(crate) tokens: Vec<u32>,
+#[serde(untagged)]
+pub(crate) enum Tokens {
+    Ids(Vec<u32>),
+    Spelled(Vec<SpelledToken>),
+}
+
+/// A token and its text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SpelledToken {
+    pub(crate) id: u32,
+    pub(crate) piece: Piece,
+}
+
+/// The text of a token.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Piece {
+    Text(String),
+    /// Where they are only part of a character.
+    Bytes(Vec<u8>),
 }
 
 /// Tokens to detokenize.

@@ -4,6 +4,11 @@ use edgellm::json::Whole;
 use serde::de::{Deserialize, Deserializer, Error};
 use utoipa::ToSchema;
 
+/// Any integer.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Option::<Whole>::deserialize(deserializer)?.map(|Whole(value)| value))
+}
+
 /// An integer from 0 to 2147483647, as the OpenAPI document says.
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let whole = Option::<Whole>::deserialize(deserializer)?;

@@ -16,6 +16,26 @@ pub(crate) enum Prompts {
     ManyTokens(Vec<Vec<Token>>),
 }
 
+impl Prompts {
+    /// How many texts.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Prompts::Text(_) | Prompts::Tokens(_) => 1,
+            Prompts::Texts(texts) => texts.len(),
+            Prompts::ManyTokens(many) => many.len(),
+        }
+    }
+
+    /// The texts that are text.
+    pub(crate) fn texts(&self) -> &[String] {
+        match self {
+            Prompts::Text(text) => std::slice::from_ref(text),
+            Prompts::Texts(texts) => texts,
+            Prompts::Tokens(_) | Prompts::ManyTokens(_) => &[],
+        }
+    }
+}
+
 // The derived schema could not say that none may be empty.
 impl PartialSchema for Prompts {
     fn schema() -> RefOr<Schema> {

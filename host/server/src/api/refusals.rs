@@ -25,6 +25,9 @@ pub(crate) enum Refusals {
     /// The body is too long
     #[response(status = 413)]
     Long(ErrorBody),
+    /// The body is compressed, but not with gzip
+    #[response(status = 415)]
+    Encoding(ErrorBody),
     /// Too many requests
     #[response(status = 429)]
     Rate(ErrorBody),

@@ -1,6 +1,6 @@
 //! Fields that chat and plain completions share.
 
-use super::number::{candidates, count, limit, seed};
+use super::number::{candidates, count, limit, seed, whole};
 use super::object::Object;
 use crate::error::ApiError;
 use edgellm::TokenId;
@@ -25,7 +25,8 @@ pub(crate) struct Sampling {
     /// Exclude tokens whose probability is below this times that of the most likely one. Default 0.05.
     #[schema(minimum = 0, maximum = 1)]
     pub(crate) min_p: Option<f64>,
-    /// Tokens of the answer, at most; by default, or with -1, as many as the context has room for.
+    /// Tokens of the answer, at most; by default, or with -1, as many as the context has room for. With 0, only the prompt is
+    /// processed.
     #[serde(default, deserialize_with = "limit")]
     #[schema(minimum = -1)]
     pub(crate) max_tokens: Option<u32>,
@@ -33,6 +34,10 @@ pub(crate) struct Sampling {
     #[serde(default, deserialize_with = "limit")]
     #[schema(minimum = -1)]
     pub(crate) max_completion_tokens: Option<u32>,
+    /// llama.cpp's name of `max_tokens`, which takes precedence.
+    #[serde(default, deserialize_with = "limit")]
+    #[schema(minimum = -1)]
+    pub(crate) n_predict: Option<u32>,
     /// Stop strings: the answer ends before any of them. At most 16, none empty.
     #[schema(value_type = Option<OneOrMany>)]
     pub(crate) stop: Option<OneOrMany>,
@@ -55,6 +60,13 @@ pub(crate) struct Sampling {
     /// llama.cpp's name of `repetition_penalty`, which counts where both are given.
     #[schema(minimum = 0.01, maximum = 100)]
     pub(crate) repeat_penalty: Option<f64>,
+    /// How many tokens the three penalties look back, those of the prompt included; 0 disables them, -1 is the whole
+    /// context. Default 64.
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(minimum = -1, maximum = 1000000)]
+    pub(crate) repeat_last_n: Option<i64>,
+    /// Go on after the model's end tokens.
+    pub(crate) ignore_eos: Option<bool>,
     /// Added to the logits of tokens, by token id; -100 forbids a token.
     pub(crate) logit_bias: Option<BTreeMap<String, f64>>,
     /// Answer as server-sent events, token by token.
@@ -110,8 +122,11 @@ impl Sampling {
         check("frequency_penalty", within(self.frequency_penalty, -2.0, 2.0), "in -2..=2")?;
         check("repetition_penalty", within(self.repetition_penalty, 0.01, 100.0), "in 0.01..=100")?;
         check("repeat_penalty", within(self.repeat_penalty, 0.01, 100.0), "in 0.01..=100")?;
-        check("max_tokens", self.max_tokens != Some(0), "at least 1")?;
-        check("max_completion_tokens", self.max_completion_tokens != Some(0), "at least 1")?;
+        check(
+            "repeat_last_n",
+            self.repeat_last_n.is_none_or(|n| (-1..=1_000_000).contains(&n)),
+            "in -1..=1000000",
+        )?;
         let most = max_choices.min(128);
         check("n", (1..=most).contains(&self.choices()), &format!("in 1..={most}"))?;
         let stops = self.stops();
@@ -136,10 +151,13 @@ impl Sampling {
 
     /// The limit on tokens, if the request has one, and the name of its field.
     pub(crate) fn limit(&self) -> (Option<usize>, &'static str) {
-        match (self.max_completion_tokens, self.max_tokens) {
-            (Some(most), _) => (Some(most as usize), "max_completion_tokens"),
-            (None, most) => (most.map(|most| most as usize), "max_tokens"),
-        }
+        let given = [
+            (self.max_completion_tokens, "max_completion_tokens"),
+            (self.max_tokens, "max_tokens"),
+            (self.n_predict, "n_predict"),
+        ];
+        let first = given.into_iter().find_map(|(most, name)| Some((Some(most? as usize), name)));
+        first.unwrap_or((None, "max_tokens"))
     }
 
     /// Whether the answer is streamed.
@@ -170,6 +188,10 @@ impl Sampling {
             ),
             presence_penalty: or(self.presence_penalty, defaults.presence_penalty),
             frequency_penalty: or(self.frequency_penalty, defaults.frequency_penalty),
+            // -1 is longer than any context.
+            repeat_last_n: self
+                .repeat_last_n
+                .map_or(defaults.repeat_last_n, |n| usize::try_from(n).unwrap_or(usize::MAX)),
             logit_bias: biases.filter_map(|(id, &by)| Some((id.parse().ok()?, bias(by)))).collect(),
             seed: seed.wrapping_add(index as u64),
             ..defaults

@@ -42,17 +42,19 @@ pub(crate) async fn create(
     Extension(request): Extension<RequestId>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let ChatBody { chat, sampling } = body.parse()?;
-    let (logprobs, shape) = (logprobs(&chat)?, shape(&chat)?);
+    let ChatBody { chat, sampling } = body.read()?;
+    check("max_tokens", sampling.max_tokens != Some(0), "at least 1")?;
+    check("max_completion_tokens", sampling.max_completion_tokens != Some(0), "at least 1")?;
+    check("n_predict", sampling.n_predict != Some(0), "at least 1, or -1")?;
+    let (logprobs, (field, shape)) = (logprobs(&chat)?, shape(&chat)?);
     let messages = messages(chat.messages.into_iter().map(|message| message.0).collect())?;
     generation::answer(server, request, chat.model.as_deref(), sampling, move |context, sampling| {
         let prompt = prompt(context, &messages, &shape)?;
         context.check_prompt("messages", &prompt)?;
-        let field = if shape.json.is_some() { "response_format" } else { "tools" };
         let constraint = context.constraint(field, &shape)?;
         let with_tools = !shape.tools.is_empty() && shape.choice != ToolChoice::None;
         let format = ChatFormat::new(sampling.choices(), with_tools);
-        Ok(Prepared { prompts: vec![prompt], constraint, logprobs, format })
+        Ok(Prepared { prompts: vec![prompt], constraint, logprobs, scored: false, format })
     })
     .await
 }
@@ -60,18 +62,18 @@ pub(crate) async fn create(
 fn logprobs(chat: &ChatRequest) -> Result<Option<usize>, ApiError> {
     let wanted = chat.logprobs.unwrap_or(false);
     check("top_logprobs", chat.top_logprobs.is_none_or(|count| count <= 20), "in 0..=20")?;
+    check(
+        "top_logprobs",
+        wanted || chat.top_logprobs.is_none_or(|count| count == 0),
+        "used with `logprobs: true`",
+    )?;
     Ok(wanted.then(|| chat.top_logprobs.unwrap_or(0) as usize))
 }
 
-/// The constraints on the answer.
-fn shape(chat: &ChatRequest) -> Result<Shape, ApiError> {
-    let json = match &chat.response_format {
-        None | Some(ResponseFormat::Text) => None,
-        Some(ResponseFormat::JsonObject) => Some(json!({})),
-        Some(ResponseFormat::JsonSchema { json_schema }) => {
-            Some(Value::Object(json_schema.0.schema.clone().unwrap_or_default()))
-        }
-    };
+/// The constraints on the answer, and the field that they come from.
+fn shape(chat: &ChatRequest) -> Result<(&'static str, Shape), ApiError> {
+    let json = ResponseFormat::schema(chat.response_format.as_ref(), chat.json_schema.clone())?;
+    let (field, json) = json.unzip();
     let tools: Vec<Tool> = chat.tools.iter().flatten().map(|spec| tool(&spec.0)).collect::<Result<_, _>>()?;
     let choice = match &chat.tool_choice {
         None | Some(ToolChoiceSpec::Mode(ToolMode::Auto)) => ToolChoice::Auto,
@@ -89,7 +91,8 @@ fn shape(chat: &ChatRequest) -> Result<Shape, ApiError> {
             ));
         }
     };
-    Ok(Shape { json, tools, choice, parallel: chat.parallel_tool_calls.unwrap_or(true) })
+    let parallel = chat.parallel_tool_calls.unwrap_or(true);
+    Ok((field.unwrap_or("tools"), Shape { json, tools, choice, parallel }))
 }
 
 fn tool(spec: &ToolSpec) -> Result<Tool, ApiError> {

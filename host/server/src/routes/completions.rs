@@ -1,7 +1,8 @@
 //! `POST /v1/completions`.
 
 use super::generation::{self, Prepared};
-use crate::answer::CompletionFormat;
+use crate::answer::{CompletionFormat, Echo};
+use crate::api::chat::ResponseFormat;
 use crate::api::completions::{Completion, CompletionBody, CompletionRequest};
 use crate::api::refusals::{Refusals, ServerSentEvent};
 use crate::api::sampling::check;
@@ -12,9 +13,8 @@ use crate::request_id::RequestId;
 use crate::server::Server;
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use edgellm::TokenId;
-use serde_json::Value;
 use std::iter::repeat_n;
+use std::sync::Arc;
 
 /// Continues texts.
 #[utoipa::path(
@@ -36,18 +36,25 @@ pub(crate) async fn create(
     Extension(request): Extension<RequestId>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let CompletionBody { completion, sampling } = body.parse()?;
-    let CompletionRequest { model, prompt, echo, logprobs, json_schema } = completion;
+    let CompletionBody { completion, sampling } = body.read()?;
+    let CompletionRequest { model, prompt, echo, logprobs, response_format, json_schema } = completion;
     check("logprobs", logprobs.is_none_or(|count| count <= 20), "in 0..=20")?;
+    let json = ResponseFormat::schema(response_format.as_ref(), json_schema)?;
     generation::answer(server, request, model.as_deref(), sampling, move |context, sampling| {
-        let shape = Shape { json: json_schema.map(Value::Object), ..Shape::default() };
-        let constraint = context.constraint("json_schema", &shape)?;
-        let prompts = context.prompts("prompt", prompt)?;
+        let (field, json) = json.unzip();
+        let shape = Shape { json, ..Shape::default() };
+        let constraint = context.constraint(field.unwrap_or_default(), &shape)?;
+        let echo = echo.unwrap_or(false);
+        let texts = if echo { prompt.texts().to_vec() } else { Vec::new() };
+        let prompts = context.prompts("prompt", prompt, context.server.options().max_choices)?;
         let tokenizer = context.model.model.tokenizer();
-        let echo = |prompt: &Vec<TokenId>| echo.unwrap_or(false).then(|| tokenizer.decode(prompt, true));
-        let echoes = prompts.iter().flat_map(|prompt| repeat_n(echo(prompt), sampling.choices()));
+        let echoes = prompts.iter().enumerate().flat_map(|(index, prompt)| {
+            let echo = echo.then(|| Arc::new(Echo::new(tokenizer, prompt, texts.get(index))));
+            repeat_n(echo, sampling.choices())
+        });
         let format = CompletionFormat::new(echoes.collect());
-        Ok(Prepared { prompts, constraint, logprobs: logprobs.map(|count| count as usize), format })
+        let logprobs = logprobs.map(|count| count as usize);
+        Ok(Prepared { prompts, constraint, logprobs, scored: echo, format })
     })
     .await
 }

@@ -67,32 +67,32 @@ impl Context {
         tokens.map_err(|error| ApiError::field(field, error.to_string()))
     }
 
-    /// Tokenizes and checks prompts, the value of `field`.
+    /// Tokenizes and checks prompts, the value of `field`, of which there may be `most`.
     ///
     /// # Errors
-    /// 400 if there are too many, or one does not suit the model.
-    pub(super) fn prompts(&self, field: &str, prompts: Prompts) -> Result<Vec<Vec<TokenId>>, ApiError> {
+    /// 400 if there are more, or one does not suit the model.
+    pub(super) fn prompts(
+        &self,
+        field: &str,
+        prompts: Prompts,
+        most: usize,
+    ) -> Result<Vec<Vec<TokenId>>, ApiError> {
+        let count = prompts.count();
+        if !(1..=most).contains(&count) {
+            let message = format!("{field} must hold 1 to {most} texts, but holds {count}");
+            return Err(ApiError::field(field, message));
+        }
         let ids = |tokens: Vec<Token>| tokens.into_iter().map(|token| token.0).collect();
         let prompts = match prompts {
             Prompts::Text(text) => vec![self.encode(field, &text, true)?],
             Prompts::Texts(texts) => {
-                self.check_count(field, texts.len())?;
                 texts.iter().map(|text| self.encode(field, text, true)).collect::<Result<_, _>>()?
             }
             Prompts::Tokens(tokens) => vec![ids(tokens)],
             Prompts::ManyTokens(many) => many.into_iter().map(ids).collect(),
         };
-        self.check_count(field, prompts.len())?;
         prompts.iter().try_for_each(|prompt| self.check_prompt(field, prompt))?;
         Ok(prompts)
-    }
-
-    fn check_count(&self, field: &str, count: usize) -> Result<(), ApiError> {
-        let most = self.server.options().max_choices;
-        if (1..=most).contains(&count) {
-            return Ok(());
-        }
-        Err(ApiError::field(field, format!("{field} must hold 1 to {most} texts, but holds {count}")))
     }
 
     /// Checks that the model can process a prompt, the value of `field`.
@@ -121,10 +121,10 @@ impl Context {
     /// The constraint that `shape` asks for, if any. It comes from the value of `field`.
     ///
     /// # Errors
-    /// 400 if the schema is not supported.
+    /// 400 if the schema cannot be followed.
     pub(super) fn constraint(&self, field: &str, shape: &Shape) -> Result<Option<Constraint>, ApiError> {
-        let unsupported = |error| ApiError::field(field, format!("{field}: not supported: {error}"));
-        self.model.constraint(shape).map_err(unsupported)
+        let refused = |error| ApiError::field(field, format!("{field}: {error}"));
+        self.model.constraint(shape).map_err(refused)
     }
 
     /// Logs a prompt, if the server is to log prompts.
@@ -167,6 +167,7 @@ impl Context {
             let mut decoder = Decoder::new(&self.model.model, sampler)
                 .max_tokens(max_tokens)
                 .room(room)
+                .ignore_eos(sampling.ignore_eos.unwrap_or(false))
                 .stop(sampling.stops())
                 .map_err(engine)?
                 .constraint(constraint)
@@ -181,7 +182,7 @@ impl Context {
     /// A job with the deadline of this request.
     pub(super) fn task(&self, prompt: Vec<TokenId>, task: Task, events: &UnboundedSender<Event>) -> Job {
         let deadline = self.arrived + self.server.options().request_timeout;
-        Job { prompt, task, arrived: self.arrived, deadline, events: events.clone() }
+        Job { prompt, task, scores: None, arrived: self.arrived, deadline, events: events.clone() }
     }
 
     /// A channel for the events of this request's jobs.

@@ -1,7 +1,9 @@
 //! `POST /v1/embeddings`.
 
 use super::context::Context;
-use crate::api::embeddings::{Embedding, EmbeddingRequest, EmbeddingUsage, Embeddings, Encoding, Vector};
+use crate::api::embeddings::{
+    Embedding, EmbeddingRequest, EmbeddingUsage, Embeddings, Encoding, MAX_INPUTS, Vector,
+};
 use crate::api::refusals::Refusals;
 use crate::api::sampling::check;
 use crate::body::Body;
@@ -13,6 +15,9 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+/// Texts of a request that are queued at a time: they would take all places of the queue otherwise.
+const AT_ONCE: usize = 4;
 
 /// Embeds texts: the mean of the last hidden states of the tokens, normalized to length 1.
 #[utoipa::path(
@@ -31,7 +36,7 @@ pub(crate) async fn create(
     Extension(request): Extension<RequestId>,
     body: Body,
 ) -> Result<Json<Embeddings>, ApiError> {
-    let embedding: EmbeddingRequest = body.parse()?;
+    let embedding: EmbeddingRequest = body.read()?;
     let context = Context::new(server, request, embedding.model.as_deref()).await?;
     let size = context.model.model.config().hidden_size;
     let own = embedding.dimensions.is_none_or(|wanted| wanted as usize == size);
@@ -39,14 +44,15 @@ pub(crate) async fn create(
     let (sender, mut events) = Context::events();
     let (context, jobs) = context
         .work(move |context| {
-            let texts = context.prompts("input", embedding.input)?.into_iter().enumerate();
+            let texts = context.prompts("input", embedding.input, MAX_INPUTS)?.into_iter().enumerate();
             Ok(texts.map(|(index, text)| context.task(text, Task::Embed(index), &sender)).collect::<Vec<_>>())
         })
         .await?;
     let count = jobs.len();
     let mut tally = context.tally(&jobs, count);
     let prompt_tokens = tally.prompt_tokens;
-    context.model.scheduler.submit(jobs)?;
+    let mut jobs = jobs.into_iter();
+    context.model.scheduler.submit(jobs.by_ref().take(AT_ONCE).collect())?;
     let encoding = embedding.encoding_format.unwrap_or_default();
     let mut data = Vec::with_capacity(count);
     while tally.open > 0 {
@@ -56,9 +62,10 @@ pub(crate) async fn create(
             Event::Failed(failure) => return Err(failure.into()),
             Event::Embedded { index, mut mean } => {
                 normalize(&mut mean);
+                jobs.next().map_or(Ok(()), |job| context.model.scheduler.submit_next(job))?;
                 data.push(Embedding { object: "embedding", index, embedding: encode(mean, encoding) });
             }
-            Event::Started { .. } | Event::Token { .. } | Event::Finished { .. } => {}
+            Event::Started { .. } | Event::Scored { .. } | Event::Token { .. } | Event::Finished { .. } => {}
         }
     }
     tally.outcome = "complete";

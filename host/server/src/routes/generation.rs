@@ -6,6 +6,7 @@ use crate::api::sampling::{Sampling, check};
 use crate::error::ApiError;
 use crate::grammar::Constraint;
 use crate::request_id::RequestId;
+use crate::scheduler::Job;
 use crate::server::Server;
 use axum::response::{IntoResponse, Response};
 use edgellm::TokenId;
@@ -17,6 +18,8 @@ pub(super) struct Prepared<F> {
     pub(super) constraint: Option<Constraint>,
     /// Log probabilities of the chosen token and of this many of the most likely ones.
     pub(super) logprobs: Option<usize>,
+    /// Log probabilities of the prompts' tokens, too.
+    pub(super) scored: bool,
     /// The JSON of the answer.
     pub(super) format: F,
 }
@@ -39,14 +42,15 @@ pub(super) async fn answer<F: Format>(
     let (stream, include_usage, user) = (sampling.stream(), sampling.include_usage(), sampling.user.clone());
     let (context, (jobs, format)) = context
         .work(move |context| {
-            let Prepared { prompts, constraint, logprobs, format } = prepare(context, &sampling)?;
+            let Prepared { prompts, constraint, logprobs, scored, format } = prepare(context, &sampling)?;
             let n = sampling.choices();
             check("n", prompts.len() * n <= most, &format!("such that there are at most {most} answers"))?;
             let job = |(index, prompt): (usize, Vec<TokenId>)| {
                 context.log_prompt(&prompt);
-                context.job(prompt, index * n, &sampling, constraint.clone(), logprobs, &sender)
+                let job = context.job(prompt, index * n, &sampling, constraint.clone(), logprobs, &sender)?;
+                Ok(Job { scores: logprobs.filter(|_| scored), ..job })
             };
-            let jobs = prompts.into_iter().enumerate().map(job).collect::<Result<Vec<_>, _>>()?;
+            let jobs = prompts.into_iter().enumerate().map(job).collect::<Result<Vec<_>, ApiError>>()?;
             Ok((jobs, format))
         })
         .await?;

@@ -10,6 +10,9 @@ use std::sync::Arc;
 pub(crate) enum Event {
     /// Prefill has started; `cached` tokens of the prompt came from the prefix cache.
     Started { cached: usize },
+    /// The prompt is processed: the log probabilities of its tokens, from the second on. Comes before any token of this
+    /// answer, if the job asked for it.
+    Scored { index: usize, scores: Arc<[TokenLogprobs]> },
     /// A token was generated.
     Token { index: usize, id: TokenId, text: String, logprobs: Option<TokenLogprobs> },
     /// A sequence ended.
@@ -30,9 +33,11 @@ pub(crate) enum Failure {
     /// The runner failed at a step; all jobs of that step share the error.
     #[error(transparent)]
     Runner(#[from] Arc<RunnerError>),
-    /// The grammar failed at a token.
-    #[error(transparent)]
-    Decoder(Arc<edgellm::Error>),
+    /// The grammar allows no token, or reached one of its library's limits.
+    #[error(
+        "the answer cannot go on: its JSON schema or tools allow no further text here, or are too complex to follow; simplify them"
+    )]
+    DeadEnd,
     /// A bug in the scheduler.
     #[error("internal error: see the server's log")]
     Panicked,

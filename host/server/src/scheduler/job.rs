@@ -13,6 +13,8 @@ pub(crate) struct Job {
     /// Not empty, and shorter than the context.
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) task: Task,
+    /// Give the log probabilities of the prompt's tokens, with this many of the most likely ones in the place of each.
+    pub(crate) scores: Option<usize>,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Instant,
     pub(crate) events: UnboundedSender<Event>,
@@ -32,7 +34,7 @@ pub(crate) enum Task {
 pub(crate) struct Choice {
     /// The `index` of its events.
     pub(crate) index: usize,
-    /// The longest answer; prompt and answer fit into the context.
+    /// The longest answer, which may have no token; prompt and answer fit into the context.
     pub(crate) max_tokens: usize,
     /// Has accepted the prompt.
     pub(crate) decoder: Decoder,

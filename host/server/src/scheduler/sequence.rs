@@ -5,7 +5,6 @@ use super::job::Choice;
 use crate::metrics::ModelMetrics;
 use edgellm::TokenId;
 use edgellm::generate::{FinishReason, Token};
-use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -16,6 +15,9 @@ pub(super) struct Sequence<S> {
     /// The prompt and all generated tokens; the last one is not in the session yet.
     pub(super) tokens: Vec<TokenId>,
     pub(super) choice: Choice,
+    /// Whether its prompt was scored. Then the log probabilities of all its tokens are shown, so that they are as many as
+    /// the client counts.
+    pub(super) scored: bool,
     pub(super) events: UnboundedSender<Event>,
     pub(super) deadline: Instant,
     /// When the last token was generated.
@@ -52,9 +54,16 @@ impl<S> Sequence<S> {
     pub(super) fn step(&mut self, logits: &mut [f32], metrics: &ModelMetrics) -> Outcome {
         let Choice { index, decoder, .. } = &mut self.choice;
         let index = *index;
+        if let Some(reason) = decoder.finish_reason() {
+            // An answer without tokens.
+            return self.finish(reason);
+        }
         let Token { id, text, logprob, top_logprobs } = match decoder.step(logits) {
             Ok(token) => token,
-            Err(error) => return self.fail(Failure::Decoder(Arc::new(error))),
+            Err(error) => {
+                tracing::warn!(%error, "a grammar cannot go on");
+                return self.fail(Failure::DeadEnd);
+            }
         };
         self.tokens.push(id);
         metrics.completion_tokens.inc();
@@ -65,7 +74,8 @@ impl<S> Sequence<S> {
         self.last = now;
         let reason = decoder.finish_reason();
         // A token without text, such as the one that ends the answer, has no log probability to show either.
-        let shown = decoder.has_logprobs() && (reason != Some(FinishReason::Stop) || !text.is_empty());
+        let silent = reason == Some(FinishReason::Stop) && text.is_empty();
+        let shown = decoder.has_logprobs() && (self.scored || !silent);
         let logprobs =
             shown.then(|| TokenLogprobs { logprob: logprob.unwrap_or(f32::MIN), top: top_logprobs });
         if self.events.send(Event::Token { index, id, text, logprobs }).is_err() {

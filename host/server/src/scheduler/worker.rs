@@ -1,10 +1,11 @@
 //! The scheduler's thread: one loop of steps.
 
 use super::event::{Event, Failure};
-use super::job::{Job, Task};
+use super::job::{Choice, Job, Task};
 use super::pages::pages;
 use super::prefill::{Prefill, shares};
 use super::prefix::PrefixCache;
+use super::score::{most_rows, score};
 use super::sequence::{Outcome, Sequence};
 use super::shared::Shared;
 use crate::metrics::ModelMetrics;
@@ -186,13 +187,14 @@ impl<R: Runner> Worker<R> {
     fn begin(&mut self, job: Job, pages: u64) {
         self.metrics.queue_time.observe(job.arrived.elapsed().as_secs_f64());
         let found = match job.task {
+            // The prefix cache holds only keys and values: no logits, nor hidden states.
+            _ if job.scores.is_some() => None,
+            Task::Embed(_) => None,
             Task::Generate(_) => {
                 let decoding = self.decoding.iter().map(|s| (s.tokens.as_slice(), &s.session));
                 let prefilling = self.prefilling.iter().map(|p| (p.job.prompt.as_slice(), &p.session));
                 self.kept.take(&job.prompt, decoding.chain(prefilling))
             }
-            // All hidden states are needed, and the prefix cache holds only keys and values.
-            Task::Embed(_) => None,
         };
         let session = match found.map_or_else(|| self.session(), Ok) {
             Ok(session) => session,
@@ -208,7 +210,7 @@ impl<R: Runner> Worker<R> {
         let _ = job.events.send(Event::Started { cached });
         let sum =
             vec![0.0; if matches!(job.task, Task::Embed(_)) { self.model.config().hidden_size } else { 0 }];
-        self.prefilling.push(Prefill { job, session, sum, pages });
+        self.prefilling.push(Prefill { job, session, sum, scores: Vec::new(), pages });
     }
 
     /// Prompt tokens of this step.
@@ -241,23 +243,23 @@ impl<R: Runner> Worker<R> {
 
     /// Runs the model once, over the next token of every sequence and a chunk of the prompts.
     fn extend(&mut self) {
-        let shares = shares(&self.prefilling, self.chunk());
         let vocab_size = self.model.config().vocab_size;
+        let shares = shares(&self.prefilling, self.chunk(), most_rows(vocab_size));
         let mut runs: Vec<Run<'_, R::Session>> = Vec::with_capacity(self.decoding.len() + 2);
         for Sequence { session, tokens, .. } in &mut self.decoding {
             runs.push(Run { session, tokens: &tokens[tokens.len() - 1..], wanted: 1 });
         }
-        // Prompts that end with this chunk, and need logits.
-        let mut complete = Vec::new();
+        // Prompts of this step that want logits, and how many rows: all that are scored, and those that end.
+        let mut wanting = Vec::new();
         for (index, (prefill, share)) in self.prefilling.iter_mut().zip(shares).enumerate() {
             let (left, Prefill { job, session, .. }) = (prefill.left(), prefill);
             if share == 0 {
                 continue;
             }
             let tokens = &job.prompt[session.position()..][..share];
-            let wanted = usize::from(share == left);
+            let wanted = if job.scores.is_some() { share } else { usize::from(share == left) };
             if wanted > 0 {
-                complete.push(index);
+                wanting.push((index, wanted));
             }
             runs.push(Run { session, tokens, wanted });
         }
@@ -282,8 +284,19 @@ impl<R: Runner> Worker<R> {
         let mut rows = logits.chunks_exact_mut(vocab_size);
         let outcomes = decode(&self.model, &mut self.decoding, rows.by_ref(), &self.metrics);
         let mut begun = Vec::new();
-        for (&index, row) in complete.iter().zip(rows) {
-            begun.push((index, row.to_vec()));
+        for (index, wanted) in wanting {
+            let rows: Vec<&mut [f32]> = rows.by_ref().take(wanted).collect();
+            let Prefill { job: Job { prompt, scores: top, .. }, session, scores, .. } =
+                &mut self.prefilling[index];
+            let end = session.position();
+            if let Some(top) = *top {
+                // The token after the prompt is not known yet.
+                let next = &prompt[prompt.len().min(end + 1 - wanted)..prompt.len().min(end + 1)];
+                scores.extend(score(&self.model, &rows, next, top));
+            }
+            if let Some(last) = rows.last().filter(|_| end == prompt.len()) {
+                begun.push((index, last.to_vec()));
+            }
         }
         for (index, outcome) in outcomes.into_iter().enumerate().rev() {
             if outcome != Outcome::Continues {
@@ -298,8 +311,11 @@ impl<R: Runner> Worker<R> {
 
     /// Starts the sequences of a prompt that is complete, from the logits after it.
     fn continue_with(&mut self, prefill: Prefill<R::Session>, logits: &[f32]) {
-        let Prefill { job, session, .. } = prefill;
-        let Job { prompt, task: Task::Generate(choices), arrived, deadline, events } = job else { return };
+        let Prefill { job, session, scores, .. } = prefill;
+        let scored = job.scores.is_some();
+        let Job { prompt, task: Task::Generate(choices), arrived, deadline, events, .. } = job else {
+            return;
+        };
         self.metrics.ttft.observe(arrived.elapsed().as_secs_f64());
         let forks = (1..choices.len()).map(|_| session.fork(prompt.len())).collect::<Result<Vec<_>, _>>();
         let forks = match forks {
@@ -309,6 +325,13 @@ impl<R: Runner> Worker<R> {
                 return;
             }
         };
+        if scored {
+            let scores: Arc<[_]> = scores.into();
+            for Choice { index, .. } in &choices {
+                // The next send finds out whether the channel is closed.
+                let _ = events.send(Event::Scored { index: *index, scores: Arc::clone(&scores) });
+            }
+        }
         let sessions = std::iter::once(session).chain(forks);
         for (choice, session) in choices.into_iter().zip(sessions) {
             let mut sequence = Sequence {
@@ -316,6 +339,7 @@ impl<R: Runner> Worker<R> {
                 tokens: prompt.clone(),
                 pages: pages(prompt.len() + choice.max_tokens),
                 choice,
+                scored,
                 events: events.clone(),
                 deadline,
                 last: Instant::now(),

@@ -1,4 +1,4 @@
-//! `/v1/completions`, `/tokenize` and `/detokenize`.
+//! `/v1/completions`.
 
 use super::support::{call, router, send, stream};
 use axum::body::Body;
@@ -75,6 +75,22 @@ async fn stops_and_biases() {
         (&ended["choices"][0]["finish_reason"], &ended["choices"][0]["text"]),
         (&json!("stop"), &json!(""))
     );
+    let goes_on = call(&router, PATH, forced(json!({"logit_bias": {"0": 100}, "ignore_eos": true}))).await;
+    assert_eq!(goes_on["choices"][0]["finish_reason"], "length");
+    assert_eq!(goes_on["usage"]["completion_tokens"], 6);
+    // How far the penalties look back: "x" is the best token as long as it is not among the recent ones.
+    let penalized = |last: i64| {
+        let more = json!({"prompt": "x", "max_tokens": 1, "logit_bias": {"120": 100, "121": 99},
+            "presence_penalty": 2, "repeat_last_n": last});
+        forced(more)
+    };
+    assert_eq!(text(call(&router, PATH, penalized(0)).await), "x");
+    assert_eq!(text(call(&router, PATH, penalized(1)).await), "y");
+    assert_eq!(text(call(&router, PATH, penalized(-1)).await), "y");
+    // llama.cpp's limit, which gives way to OpenAI's.
+    assert_eq!(text(call(&router, PATH, forced(json!({"max_tokens": null, "n_predict": 2}))).await), "xx");
+    assert_eq!(text(call(&router, PATH, forced(json!({"max_tokens": 3, "n_predict": 2}))).await), "xxx");
+    assert_eq!(text(call(&router, PATH, forced(json!({"max_tokens": 3, "n_predict": -1}))).await), "xxx");
     // Penalties and the other options change the answer, and are taken.
     let plain = call(&router, PATH, json!({"prompt": "aaaa", "max_tokens": 20, "seed": 1})).await;
     for (name, value) in [
@@ -104,14 +120,4 @@ async fn log_probabilities_and_schemas() {
     let body = json!({"prompt": "a", "max_tokens": 50, "json_schema": {"enum": ["red", "green"]}});
     let answer = call(&router, PATH, body).await;
     assert!(["\"red\"", "\"green\""].contains(&answer["choices"][0]["text"].as_str().unwrap()));
-}
-
-#[tokio::test]
-async fn there_and_back() {
-    let router = router().await;
-    let tokens = call(&router, "/tokenize", json!({"content": "héllo"})).await;
-    assert_eq!(tokens["tokens"].as_array().unwrap().len(), 6);
-    let text = call(&router, "/detokenize", tokens).await;
-    assert_eq!(text["content"], "héllo");
-    assert_eq!(call(&router, "/detokenize", json!({"tokens": [104, 2_000_000_000]})).await["content"], "h");
 }

@@ -1,7 +1,8 @@
 //! `/v1/embeddings`.
 
-use super::support::{call, refused, router};
+use super::support::{call, refused, router, server};
 use base64::Engine as _;
+use edgellm_server::{Limits, Options, app};
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/embeddings";
@@ -33,6 +34,32 @@ async fn vectors_of_length_one() {
     let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
     let floats: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     assert_eq!(floats, vectors[0]);
+}
+
+#[tokio::test]
+async fn as_many_texts_as_with_openai() {
+    // They do not take the places of other requests.
+    let limits = Limits { queue: 5, ..Limits::default() };
+    let router = app(&server(Options { limits, ..Options::default() }).await);
+    let texts: Vec<String> = (0..2048).map(|index| format!("{index}")).collect();
+    let many = tokio::spawn({
+        let (router, body) = (router.clone(), json!({"input": texts, "encoding_format": "base64"}));
+        async move { call(&router, PATH, body).await }
+    });
+    for _ in 0..3 {
+        call(&router, "/v1/completions", json!({"prompt": "a", "max_tokens": 1})).await;
+    }
+    let many = many.await.unwrap();
+    let data = many["data"].as_array().unwrap();
+    assert_eq!(data.len(), 2048);
+    for index in [0, 1, 1000, 2047] {
+        let alone = json!({"input": texts[index], "encoding_format": "base64"});
+        assert_eq!(data[index]["index"], index);
+        assert_eq!(data[index]["embedding"], call(&router, PATH, alone).await["data"][0]["embedding"]);
+    }
+    assert_eq!(many["usage"]["prompt_tokens"], texts.iter().map(String::len).sum::<usize>());
+    assert_eq!(refused(&router, PATH, json!({"input": vec!["a"; 2049]})).await.1, "input");
+    assert_eq!(refused(&router, PATH, json!({"input": vec![[1]; 2049]})).await.1, "input");
 }
 
 #[tokio::test]

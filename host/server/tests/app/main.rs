@@ -1,6 +1,7 @@
 //! The app without a socket, over small seeded models: what clients see.
 
 mod access;
+mod bodies;
 mod chat;
 mod completions;
 mod embeddings;
@@ -8,6 +9,9 @@ mod load;
 mod models;
 mod page;
 mod refusals;
+mod schemas;
+mod scoring;
 mod sentencepiece;
 mod sockets;
 mod support;
+mod tokens;

@@ -44,6 +44,10 @@ async fn fields_are_named() {
         ("stream_options", json!(1)),
         ("logprobs", json!(3)),
         ("top_logprobs", json!(21)),
+        ("top_logprobs", json!(2)),
+        ("n_predict", json!(-2)),
+        ("repeat_last_n", json!(-2)),
+        ("ignore_eos", json!("no")),
         ("messages", json!([])),
         ("messages", json!("x")),
         ("messages", Value::Null),
@@ -72,6 +76,32 @@ async fn fields_are_named() {
     ] {
         assert_eq!(refused(&router, CHAT, ask("messages", messages)).await.1, param);
     }
+    // Without effect, or already what happens.
+    for (name, value) in [
+        ("store", json!(true)),
+        ("metadata", json!({"a": "b"})),
+        ("service_tier", json!("flex")),
+        ("made_up", json!([1])),
+        ("mirostat", json!(0)),
+        ("best_of", json!(1)),
+    ] {
+        let (status, _, text) = send(&router, post(CHAT, &ask(name, value))).await;
+        assert_eq!(status, 200, "{name}: {text}");
+    }
+    for (path, body, name) in [
+        (CHAT, ask("grammar", json!("root ::= \"a\"")), "grammar"),
+        (CHAT, ask("min_tokens", json!(5)), "min_tokens"),
+        (CHAT, ask("functions", json!([{"name": "f"}])), "functions"),
+        ("/v1/completions", json!({"prompt": "a", "suffix": "b"}), "suffix"),
+        ("/v1/completions", json!({"prompt": "a", "best_of": 3, "n": 2}), "best_of"),
+        ("/v1/embeddings", json!({"input": "a", "embd_normalize": -1}), "embd_normalize"),
+    ] {
+        let found = refused(&router, path, body).await;
+        assert_eq!(found, (400, name.into(), "unsupported_parameter".into()));
+    }
+    let mut both = ask("response_format", json!({"type": "json_object"}));
+    both["json_schema"] = json!({"type": "object"});
+    assert_eq!(refused(&router, CHAT, both).await.1, "json_schema");
     for name in ["temperature", "stop", "tools", "seed", "stream_options", "logit_bias", "response_format"] {
         let (status, _, text) = send(&router, post(CHAT, &ask(name, Value::Null))).await;
         assert_eq!(status, 200, "null is as good as nothing: {text}");
@@ -113,7 +143,6 @@ async fn limits_of_the_server() {
     assert_eq!(super::support::call(&router, CHAT, body.clone()).await["usage"]["completion_tokens"], 5);
     body["n"] = json!(3);
     assert_eq!(refused(&router, CHAT, body).await.1, "n");
-    assert_eq!(refused(&router, "/v1/embeddings", json!({"input": ["a", "b", "c"]})).await.1, "input");
     let small = Options { limits: Limits { kv_memory: 1 << 16, ..Limits::default() }, ..Options::default() };
     let body = json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 400});
     let (status, param, code) = refused(&app(&server(small).await), CHAT, body).await;
