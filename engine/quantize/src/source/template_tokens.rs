@@ -7,7 +7,9 @@ use super::files::Files;
 use crate::QuantizeError;
 use crate::gguf::Gguf;
 use crate::tokenizer::TokenTable;
+use edgellm::json::Whole;
 use edgellm::tokenizer::Tokenizer;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// The texts, each empty if the model has no such token.
@@ -57,7 +59,8 @@ fn content(token: &Value) -> &str {
 /// One id, or the first of several.
 fn first_id(ids: &Value) -> Option<u32> {
     let id = ids.as_array().map_or(Some(ids), |ids| ids.first())?;
-    u32::try_from(id.as_u64()?).ok()
+    let Whole(id) = Whole::deserialize(id).ok()?;
+    u32::try_from(id).ok()
 }
 
 #[cfg(test)]
@@ -118,7 +121,7 @@ mod tests {
         let half = ("tokenizer_config.json", json!({"eos_token": "<|im_end|>"}));
         assert_eq!(of_files(&[("special_tokens_map.json", map.clone())]), tokens("<s>", "</s>"));
         assert_eq!(of_files(&[half, ("special_tokens_map.json", map)]), tokens("<s>", "<|im_end|>"));
-        let ids = ("config.json", json!({"bos_token_id": 1, "eos_token_id": [2, 0]}));
+        let ids = ("config.json", json!({"bos_token_id": 1.0, "eos_token_id": [2, 0]}));
         assert_eq!(of_files(std::slice::from_ref(&ids)), tokens("<|im_start|>", "<|im_end|>"));
         let more = ("generation_config.json", json!({"bos_token_id": 0, "eos_token_id": 0}));
         assert_eq!(of_files(&[ids, more.clone()]), tokens("<|im_start|>", "<|im_end|>"));
