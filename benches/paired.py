@@ -4,10 +4,10 @@
     git worktree add ../before COMMIT
     .venv/bin/python benches/paired.py ../before [--rounds 9] [--formats int4,bitnet] [--kernels avx2] [--threads 1,2]
 
-Both trees are built with their own lock files. Models are SmolLM2-135M-Instruct, converted by this tree from the catalogue's
-GGUF; every pair of runs must generate the same tokens. Natively `speed` runs with the fastest kernels of this machine and with
-those named; the relaxed SIMD module runs under wasmtime. A ratio is this tree's rate divided by the other's in the same
-round: above 1, this tree is faster. `scripts/setup python wasm` installs what it needs.
+Both trees are built with their own lock files. Models are SmolLM2-135M-Instruct, converted by this tree from the
+catalogue's GGUF; every pair of runs must generate the same tokens. Natively `speed` runs with the fastest kernels of this
+machine and with those named; the relaxed SIMD module runs under wasmtime. A ratio is this tree's rate divided by the
+other's in the same round: above 1, this tree is faster. `scripts/setup python wasm` installs what it needs.
 Writes benches/results/paired.json and prints a Markdown table.
 """
 
@@ -39,7 +39,7 @@ def build(tree):
 
 
 def sizes(tree):
-    """Bytes of libraries, of the program, stripped, and of the page's relaxed module, as rustc leaves it and gzipped."""
+    """Bytes of libraries, of the program, stripped, and of the page's relaxed module, before and after gzip."""
     stripped = ROOT / "target/paired-stripped"
     run("strip", "-o", stripped, tree / "target/release/edgellm")
     module = (tree / "target/wasm/relaxed/edgellm_wasm.wasm").read_bytes()
@@ -92,7 +92,8 @@ def compare(name, measure, rounds):
             for what, column in (("prefill", 0), ("decode", 1)):
                 ratios[what].append(found["this"][column] / found["other"][column])
     row = {"name": name} | {what: spread(values) for what, values in ratios.items()}
-    cells = [f"{row[w]['median']:.3f} ({row[w]['lower_quartile']:.3f} to {row[w]['upper_quartile']:.3f})" for w in ratios]
+    found = [row[what] for what in ratios]
+    cells = [f"{one['median']:.3f} ({one['lower_quartile']:.3f} to {one['upper_quartile']:.3f})" for one in found]
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
     return row
 
