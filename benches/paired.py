@@ -5,9 +5,9 @@
     .venv/bin/python benches/paired.py ../before [--rounds 9] [--formats int4,bitnet] [--kernels avx2] [--threads 1,2]
 
 Both trees are built with their own lock files. Models are SmolLM2-135M-Instruct, converted by this tree from the
-catalogue's GGUF; every pair of runs must generate the same tokens. Natively `speed` runs with the fastest kernels of this
-machine and with those named; the relaxed SIMD module runs under wasmtime. A ratio is this tree's rate divided by the
-other's in the same round: above 1, this tree is faster. `scripts/setup python wasm` installs what it needs.
+catalogue's GGUF; every pair of runs must generate the same tokens. Natively `speed` runs with the fastest kernels of
+this machine and with those named; the relaxed SIMD module runs under wasmtime. A ratio is this tree's rate divided by
+the other's in the same round: above 1, this tree is faster. `scripts/setup python wasm` installs what it needs.
 Writes benches/results/paired.json and prints a Markdown table.
 """
 
