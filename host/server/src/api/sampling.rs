@@ -117,7 +117,7 @@ impl Sampling {
         check("temperature", within(self.temperature, 0.0, 2.0), "in 0..=2")?;
         check("top_p", within(self.top_p, 0.0, 1.0), "in 0..=1")?;
         check("min_p", within(self.min_p, 0.0, 1.0), "in 0..=1")?;
-        check("top_k", self.top_k.is_none_or(|k| k <= 1_000_000), "in 0..=1000000")?;
+        check("top_k", self.top_k.is_none_or(|k| k <= 1_000_000), "in -1..=1000000")?;
         check("presence_penalty", within(self.presence_penalty, -2.0, 2.0), "in -2..=2")?;
         check("frequency_penalty", within(self.frequency_penalty, -2.0, 2.0), "in -2..=2")?;
         check("repetition_penalty", within(self.repetition_penalty, 0.01, 100.0), "in 0.01..=100")?;
