@@ -155,8 +155,17 @@ mod tests {
             wrong::<ChatRequest>(
                 r#"{"messages": [], "response_format": {"type": "json_schema", "json_schema": [null, null]}}"#
             ),
-            "response_format"
+            "response_format.json_schema"
         );
+        for (format, field) in [
+            (r#"{"type": 0}"#, "response_format.type"),
+            (r#"{"type": "yaml"}"#, "response_format.type"),
+            (r#"["text"]"#, "response_format"),
+            (r#"{"type": "json_schema"}"#, "response_format.json_schema"),
+        ] {
+            let body = format!(r#"{{"messages": [], "response_format": {format}}}"#);
+            assert_eq!(wrong::<ChatBody>(&body), field, "{format}");
+        }
         assert_eq!(wrong::<Sampling>("{} {}"), "none");
         assert_eq!(wrong::<ChatBody>("{"), "none");
         assert_eq!(wrong::<ChatBody>(r#"{"messages": [{"role": "us"#), "none");

@@ -87,6 +87,11 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
             *own = schema.clone();
         }
     }
+    // An empty list is of both kinds.
+    schemas["Tokens"]["anyOf"] = schemas["Tokens"]["oneOf"].take();
+    if let Some(tokens) = schemas["Tokens"].as_object_mut() {
+        tokens.remove("oneOf");
+    }
     // Only one of both may constrain the answer.
     for owner in ["ChatRequest", "CompletionRequest"] {
         schemas[owner]["not"] = json!({"required": ["response_format", "json_schema"], "properties": {
@@ -164,6 +169,7 @@ pub(crate) async fn json(State(server): State<Server>) -> axum::Json<Value> {
     if let Some(most) = options.max_tokens {
         sampling["max_tokens"]["maximum"] = json!(most);
         sampling["max_completion_tokens"]["maximum"] = json!(most);
+        sampling["n_predict"]["maximum"] = json!(most);
     }
     axum::Json(document)
 }

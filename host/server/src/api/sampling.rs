@@ -194,7 +194,6 @@ impl Sampling {
                 .map_or(defaults.repeat_last_n, |n| usize::try_from(n).unwrap_or(usize::MAX)),
             logit_bias: biases.filter_map(|(id, &by)| Some((id.parse().ok()?, bias(by)))).collect(),
             seed: seed.wrapping_add(index as u64),
-            ..defaults
         }
     }
 }
