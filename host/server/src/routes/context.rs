@@ -102,7 +102,9 @@ impl Context {
     pub(super) fn check_prompt(&self, field: &str, prompt: &[TokenId]) -> Result<(), ApiError> {
         let (vocab_size, context) = (self.model.model.config().vocab_size, self.model.context);
         if prompt.is_empty() {
-            return Err(ApiError::field(field, format!("{field} must not be empty")));
+            let message =
+                format!("{field} has no tokens: it is empty, or the vocabulary has none of its characters");
+            return Err(ApiError::field(field, message));
         }
         if let Some(token) = prompt.iter().find(|&&token| token as usize >= vocab_size) {
             let message = format!("{field}: token {token} is not in the vocabulary of {vocab_size}");
