@@ -1,6 +1,6 @@
 //! `/v1/embeddings`.
 
-use super::support::{call, refused, router, server};
+use super::support::{call, metric, refused, router, server};
 use base64::Engine as _;
 use edgellm_server::{Limits, Options, app};
 use serde_json::{Value, json};
@@ -46,6 +46,9 @@ async fn as_many_texts_as_with_openai() {
         let (router, body) = (router.clone(), json!({"input": texts, "encoding_format": "base64"}));
         async move { call(&router, PATH, body).await }
     });
+    while metric(&router, "edgellm_active_sequences").await == 0.0 && !many.is_finished() {
+        tokio::task::yield_now().await;
+    }
     for _ in 0..3 {
         call(&router, "/v1/completions", json!({"prompt": "a", "max_tokens": 1})).await;
     }
