@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Compares `edgellm evaluate` with lm-evaluation-harness, which runs the same weights with transformers, or with --server
-scores through `/v1/completions` of `edgellm serve` (the harness's model `local-completions`).
+"""Compares `edgellm evaluate` with lm-evaluation-harness, which runs the same weights with transformers, or
+with --server asks `/v1/completions` of `edgellm serve` for the scores (the harness's model `local-completions`).
 
     python3 -m venv target/harness
     target/harness/bin/pip install torch 'lm-eval[api]==0.4.12' transformers accelerate gguf
@@ -8,9 +8,9 @@ scores through `/v1/completions` of `edgellm serve` (the harness's model `local-
     target/harness/bin/python scripts/evaluation/harness.py --gguf MODEL.gguf --format int8 [--limit 200] [--server]
 
 The harness uses its own definitions of HellaSwag, ARC-Easy, PIQA and LAMBADA on the raw documents that fetch.py wrote.
-transformers loads the weights of the GGUF file as float32; with --server it only tokenizes, and torch is not needed. Prints a
-Markdown table; --output writes JSON. Exits with 1 if a score differs from the harness's by more than one standard error, or
-with --server by more than one document.
+transformers loads the weights of the GGUF file as float32; with --server it only tokenizes, and torch is not needed.
+Prints a Markdown table; --output writes JSON. Exits with 1 if a score differs from the harness's by more than one
+standard error, or with --server by more than one document.
 """
 
 import argparse
@@ -69,9 +69,10 @@ def over_server(args: argparse.Namespace) -> dict:
     sys.path += [str(ROOT / "scripts" / folder) for folder in ("server", "reference")]
     import gguf
     from lm_eval.models.openai_completions import LocalCompletionsAPI
+    from transformers import PreTrainedTokenizerFast
+
     from process import Server
     from tokenizer import from_gguf
-    from transformers import PreTrainedTokenizerFast
 
     with tempfile.TemporaryDirectory() as folder:
         # Built without torch, which transformers' own reader of GGUF files needs.
@@ -105,7 +106,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     args.gguf = args.gguf.resolve()
-    other = over_server(args) if args.server else theirs(args)  # first, because it has more requirements that can be missing
+    # First, because it has more requirements that can be missing.
+    other = over_server(args) if args.server else theirs(args)
     mine = ours(args)
     rows, worst = [], 0.0
     unit = "documents" if args.server else "standard errors"

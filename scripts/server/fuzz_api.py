@@ -2,8 +2,10 @@
 """Runs all checks of schemathesis on the OpenAPI document of a running server; it must find nothing."""
 
 import argparse
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from process import ROOT, Server
 
@@ -28,7 +30,8 @@ def main() -> int:
             "--max-response-time=120",
             *options.more,
         ]
-        result = subprocess.run(command, check=False, cwd=ROOT / "target")
+        hooks = {"SCHEMATHESIS_HOOKS": "fuzz_hooks", "PYTHONPATH": str(Path(__file__).parent)}
+        result = subprocess.run(command, check=False, cwd=ROOT / "target", env={**os.environ, **hooks})
         if server.process.poll() is not None:
             print("the server exited")
             return 1

@@ -155,16 +155,13 @@ mod tests {
             wrong::<ChatRequest>(
                 r#"{"messages": [], "response_format": {"type": "json_schema", "json_schema": [null, null]}}"#
             ),
-            "response_format.json_schema"
+            "response_format"
         );
-        for (format, field) in [
-            (r#"{"type": 0}"#, "response_format.type"),
-            (r#"{"type": "yaml"}"#, "response_format.type"),
-            (r#"["text"]"#, "response_format"),
-            (r#"{"type": "json_schema"}"#, "response_format.json_schema"),
-        ] {
-            let body = format!(r#"{{"messages": [], "response_format": {format}}}"#);
-            assert_eq!(wrong::<ChatBody>(&body), field, "{format}");
+        for format in [r#"{"type": 0}"#, r#"{"type": "yaml"}"#, r#"["text"]"#, r#"{"type": "json_schema"}"#] {
+            let chat = wrong::<ChatBody>(&format!(r#"{{"messages": [], "response_format": {format}}}"#));
+            let plain =
+                wrong::<CompletionBody>(&format!(r#"{{"prompt": "a", "response_format": {format}}}"#));
+            assert!(chat.starts_with("response_format") && plain == chat, "{format}: {chat} {plain}");
         }
         assert_eq!(wrong::<Sampling>("{} {}"), "none");
         assert_eq!(wrong::<ChatBody>("{"), "none");

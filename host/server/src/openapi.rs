@@ -87,6 +87,18 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
             *own = schema.clone();
         }
     }
+    // Null counts as absent, also where there is a default.
+    for (field, kind) in [
+        ("/ToolSpec/properties/type", json!({"enum": ["function", null]})),
+        (
+            "/SentFunction/properties/arguments",
+            json!({"type": ["string", "null"], "description": "JSON text."}),
+        ),
+    ] {
+        if let Some(own) = schemas.pointer_mut(field) {
+            *own = kind;
+        }
+    }
     // An empty list is of both kinds.
     schemas["Tokens"]["anyOf"] = schemas["Tokens"]["oneOf"].take();
     if let Some(tokens) = schemas["Tokens"].as_object_mut() {

@@ -116,7 +116,7 @@ pub(crate) struct SentFunction {
 
 /// Constraint on an answer.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", try_from = "Object<SentFormat>")]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ResponseFormat {
     /// Anything.
     Text,
@@ -142,38 +142,6 @@ pub(crate) struct NamedSchema {
     /// JSON schema; by default any object.
     #[schema(value_type = Option<Object>)]
     pub(crate) schema: Option<Map<String, Value>>,
-}
-
-/// A constraint as it is sent: serde would read a tagged enum from the number of a variant, too.
-#[derive(Debug, Deserialize)]
-struct SentFormat {
-    #[serde(rename = "type")]
-    kind: FormatKind,
-    schema: Option<Map<String, Value>>,
-    json_schema: Option<Object<NamedSchema>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum FormatKind {
-    Text,
-    JsonObject,
-    JsonSchema,
-}
-
-impl TryFrom<Object<SentFormat>> for ResponseFormat {
-    type Error = &'static str;
-
-    fn try_from(Object(sent): Object<SentFormat>) -> Result<Self, Self::Error> {
-        Ok(match sent.kind {
-            FormatKind::Text => ResponseFormat::Text,
-            FormatKind::JsonObject => ResponseFormat::JsonObject { schema: sent.schema },
-            FormatKind::JsonSchema => {
-                let json_schema = sent.json_schema.ok_or("missing field `json_schema`")?;
-                ResponseFormat::JsonSchema { json_schema }
-            }
-        })
-    }
 }
 
 impl ResponseFormat {

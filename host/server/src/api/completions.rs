@@ -2,7 +2,7 @@
 
 use super::chat::ResponseFormat;
 use super::number::count;
-use super::object::flattened;
+use super::object::{flattened, tagged};
 use super::prompts::Prompts;
 use super::sampling::Sampling;
 use super::usage::Usage;
@@ -25,6 +25,7 @@ pub(crate) struct CompletionRequest {
     #[schema(minimum = 0, maximum = 20)]
     pub(crate) logprobs: Option<u32>,
     /// Constraint on the answer.
+    #[serde(default, deserialize_with = "tagged")]
     pub(crate) response_format: Option<ResponseFormat>,
     /// JSON schema that the answer follows, as in llama.cpp's server.
     #[schema(value_type = Option<Object>)]
