@@ -1,47 +1,25 @@
 //! Chat templates: from messages to a prompt.
 //!
-//! Templates are Jinja in Hugging Face's dialect: trimmed blocks, `raise_exception`, `strftime_now`, a `tojson` that
-//! formats as Python's `json.dumps`, and Python's string methods. They come with the model file and are not trusted:
-//! their computation is limited, and they see nothing but the messages.
+//! Templates are Jinja in the dialect of Hugging Face's transformers, and render as they do there, byte for byte. They
+//! come with the model file and are not trusted: their computation is limited, and they see nothing but the messages.
+//! Neither are the messages: a [`ChatPrompt`] knows which of its characters are theirs.
 
 mod date;
-mod methods;
+mod json;
+mod message;
+mod openai;
+mod prompt;
 #[cfg(test)]
 mod tests;
 
 pub use date::DateTime;
+pub use json::{Json, JsonNumber, NotJson};
+pub use message::{Message, MessageError};
+pub use openai::tool_from_openai;
+pub use prompt::ChatPrompt;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Value, context};
-use serde::{Deserialize, Serialize};
+use crate::jinja::{Clock, Error, Float, Key, Template, Text, Value};
 use std::sync::Arc;
-
-/// One message of a conversation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user`, `assistant`, `tool`, or another role that the template knows.
-    pub role: String,
-    /// The text.
-    pub content: String,
-    /// The assistant's tool calls: `{"type": "function", "function": {"name": ..., "arguments": {...}}}` each, as
-    /// templates expect them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<serde_json::Value>,
-    /// The call that a tool's message answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool_call_id: Option<String>,
-    /// Name of the speaker or of the tool.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-impl Message {
-    /// A message without tool calls.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message { role: role.into(), content: content.into(), ..Message::default() }
-    }
-}
 
 /// Why messages cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +39,16 @@ pub enum ChatError {
     TooLong,
 }
 
+impl From<Error> for ChatError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Failed(message) => ChatError::Template(message),
+            Error::Raised(message) => ChatError::Refused(message),
+            Error::OutOfFuel => ChatError::TooLong,
+        }
+    }
+}
+
 /// A compiled chat template; a model's own is [`Model::chat_template`](crate::Model::chat_template). Clones share the
 /// compiled code.
 ///
@@ -71,27 +59,24 @@ pub enum ChatError {
 ///               {% if add_generation_prompt %}<|assistant|>{% endif %}";
 /// let template = ChatTemplate::new(source, "<s>", "</s>")?;
 /// let prompt = template.render(&[Message::new("user", " Hello! ")], true)?;
-/// assert_eq!(prompt, "<|user|>Hello!</s><|assistant|>");
+/// assert_eq!(prompt.text(), "<|user|>Hello!</s><|assistant|>");
 /// # Ok::<(), edgellm::chat::ChatError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    template: Arc<Template>,
     source: Arc<str>,
     bos_token: Arc<str>,
     eos_token: Arc<str>,
+    now: Option<DateTime>,
 }
 
-/// The template's name in error messages.
-const NAME: &str = "chat template";
-/// Fuel that every template gets; a unit pays for an instruction or 64 bytes.
-const FUEL: u64 = 100_000;
-/// Fuel for each message; real templates need some 50.
-const FUEL_PER_MESSAGE: u64 = 500;
-/// Bytes of the messages that add one more unit: each byte may be copied and searched 16 times.
-const BYTES_PER_FUEL: usize = 4;
-/// Limit of nesting; a WebAssembly stack is small.
-const RECURSION_LIMIT: usize = 100;
+/// Fuel that every template gets; a unit pays for a step or 64 bytes.
+const FUEL: u64 = 200_000;
+/// Fuel for each message; real templates need some 100.
+const FUEL_PER_MESSAGE: u64 = 1000;
+/// Bytes of the messages that add one more unit: each byte may be copied and searched 32 times.
+const BYTES_PER_FUEL: usize = 2;
 
 impl ChatTemplate {
     /// Compiles a template, which may use the texts of the BOS and EOS tokens.
@@ -103,35 +88,17 @@ impl ChatTemplate {
         bos_token: impl Into<Arc<str>>,
         eos_token: impl Into<Arc<str>>,
     ) -> Result<Self, ChatError> {
-        let mut environment = Environment::new();
-        let syntax =
-            SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(template_error)?;
-        environment.set_syntax(syntax);
-        environment.set_recursion_limit(RECURSION_LIMIT);
-        environment.set_unknown_method_callback(methods::call);
-        environment.set_formatter(|out, state, value| match value.kind() {
-            ValueKind::None => out.write_str("None").map_err(Error::from),
-            ValueKind::Bool => {
-                out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from)
-            }
-            _ => minijinja::escape_formatter(out, state, value),
-        });
-        environment.add_filter("tojson", methods::to_json);
-        environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, "refused").with_source(Refusal(message)))
-        });
-        let source: Arc<str> = source.into();
-        environment.add_template_owned(NAME, source.to_string()).map_err(template_error)?;
-        Ok(ChatTemplate { environment, source, bos_token: bos_token.into(), eos_token: eos_token.into() })
+        let source = source.into();
+        let template = Arc::new(Template::new(&source)?);
+        let (bos_token, eos_token) = (bos_token.into(), eos_token.into());
+        Ok(ChatTemplate { template, source, bos_token, eos_token, now: None })
     }
 
     /// The same template with `strftime_now`, which formats this date. Without it the function is undefined, and
     /// templates that test for it, as Llama 3's do, write a date of their own.
     #[must_use]
     pub fn with_date(&self, now: DateTime) -> Self {
-        let mut dated = self.clone();
-        dated.environment.add_function("strftime_now", move |format: &str| now.format(format));
-        dated
+        ChatTemplate { now: Some(now), ..self.clone() }
     }
 
     /// The prompt for `messages`; with `add_generation_prompt`, up to where the assistant's next message begins.
@@ -139,7 +106,7 @@ impl ChatTemplate {
     /// # Errors
     /// [`ChatError::Refused`] if the template raises an exception, such as when roles do not alternate;
     /// [`ChatError::Template`] if it uses something undefined; [`ChatError::TooLong`] if it runs out of fuel.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
+    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<ChatPrompt, ChatError> {
         self.render_with_tools(messages, &[], add_generation_prompt)
     }
 
@@ -152,34 +119,54 @@ impl ChatTemplate {
     pub fn render_with_tools(
         &self,
         messages: &[Message],
-        tools: &[serde_json::Value],
+        tools: &[Json],
         add_generation_prompt: bool,
-    ) -> Result<String, ChatError> {
-        let json_bytes = |values: &[serde_json::Value]| values.iter().map(json_bytes).sum::<usize>();
-        let bytes: usize = messages
-            .iter()
-            .map(|message| message.role.len() + message.content.len() + json_bytes(&message.tool_calls))
-            .sum::<usize>()
-            + json_bytes(tools);
-        let mut environment = self.environment.clone();
-        let work = FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + (bytes / BYTES_PER_FUEL) as u64;
-        environment.set_fuel(Some(work));
-        let template = environment.get_template(NAME).map_err(template_error)?;
-        template
-            .render(context! {
-                messages => Value::from(Serde(messages)),
-                add_generation_prompt,
-                bos_token => &*self.bos_token,
-                eos_token => &*self.eos_token,
-                tools => if tools.is_empty() { Value::from(()) } else { Value::from(Serde(tools)) },
-                documents => Value::from(()),
-            })
-            .map_err(template_error)
+    ) -> Result<ChatPrompt, ChatError> {
+        match self.render_once(messages, tools, add_generation_prompt) {
+            // Beside tool calls there is often no content. Templates look for null, or fail on it and need a text.
+            Err(ChatError::Template(_)) if messages.iter().any(has_null_content) => {
+                let texts: Vec<Message> = messages
+                    .iter()
+                    .map(|message| match has_null_content(message) {
+                        true => message.clone().with("content", "".into()),
+                        false => message.clone(),
+                    })
+                    .collect();
+                self.render_once(&texts, tools, add_generation_prompt)
+            }
+            rendered => rendered,
+        }
     }
 
-    /// Whether the template mentions tools.
+    fn render_once(
+        &self,
+        messages: &[Message],
+        tools: &[Json],
+        add_generation_prompt: bool,
+    ) -> Result<ChatPrompt, ChatError> {
+        let fields = messages.iter().flat_map(Message::fields);
+        let bytes = fields.map(|(name, value)| name.len() + value.bytes()).sum::<usize>()
+            + tools.iter().map(Json::bytes).sum::<usize>();
+        let fuel = FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + (bytes / BYTES_PER_FUEL) as u64;
+        let variables = vec![
+            ("messages", Value::list(messages.iter().map(message_value).collect())),
+            ("add_generation_prompt", Value::Bool(add_generation_prompt)),
+            ("bos_token", Value::own(Arc::clone(&self.bos_token))),
+            ("eos_token", Value::own(Arc::clone(&self.eos_token))),
+            (
+                "tools",
+                if tools.is_empty() { Value::None } else { Value::list(tools.iter().map(value).collect()) },
+            ),
+            ("documents", Value::None),
+        ];
+        let format = |format: &str| self.now.map_or_else(|| Err("no date".into()), |now| now.format(format));
+        let clock = self.now.map(|_| &format as Clock<'_>);
+        Ok(ChatPrompt::new(self.template.render(variables, clock, fuel)?))
+    }
+
+    /// Whether the template uses tools.
     pub fn knows_tools(&self) -> bool {
-        self.source.contains("tools")
+        self.template.reads("tools")
     }
 
     /// The template's source.
@@ -188,34 +175,46 @@ impl ChatTemplate {
     }
 }
 
-/// Approximate length of a value as JSON.
-fn json_bytes(value: &serde_json::Value) -> usize {
-    use serde_json::Value as Json;
-    match value {
-        Json::Null | Json::Bool(_) | Json::Number(_) => 8,
-        Json::String(text) => 2 + text.len(),
-        Json::Array(items) => 2 + items.iter().map(|item| 2 + json_bytes(item)).sum::<usize>(),
-        Json::Object(fields) => {
-            2 + fields.iter().map(|(name, item)| 6 + name.len() + json_bytes(item)).sum::<usize>()
-        }
-    }
+fn has_null_content(message: &Message) -> bool {
+    message.get("content") == Some(&Json::Null)
 }
 
-/// The message of `raise_exception`.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Refusal(String);
+/// A message for a template. All of it is input but the role: templates make control tokens of it.
+fn message_value(message: &Message) -> Value {
+    let field = |(name, field): (&String, &Json)| {
+        let value = match field {
+            Json::String(role) if name == "role" && is_word(role) => Value::own(role.as_str()),
+            other => value(other),
+        };
+        (Key(Value::Str(Text::input(name.as_str()))), value)
+    };
+    Value::map(message.fields().iter().map(field).collect())
+}
 
-fn template_error(error: Error) -> ChatError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(inner) = cause {
-        if let Some(Refusal(message)) = inner.downcast_ref() {
-            return ChatError::Refused(message.clone());
+/// Whether a role is a word, which cannot be a control token by itself.
+fn is_word(role: &str) -> bool {
+    role.chars().all(|c| c.is_alphanumeric() || "_- ".contains(c))
+}
+
+/// A value of the input.
+fn value(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::None,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::String(text) => Value::Str(Text::input(text.as_str())),
+        Json::Number(number) => match number.as_str().parse() {
+            Ok(integer) => Value::Int(integer),
+            // Text that only a float has, or an integer that is too large; its digits stay as they are.
+            Err(_) => Value::Float(Float {
+                value: number.as_str().parse().unwrap_or_default(),
+                digits: Some(number.as_str().into()),
+            }),
+        },
+        Json::Array(items) => Value::list(items.iter().map(value).collect()),
+        Json::Object(fields) => {
+            let field =
+                |(name, field): (&String, &Json)| (Key(Value::Str(Text::input(name.as_str()))), value(field));
+            Value::map(fields.iter().map(field).collect())
         }
-        if inner.downcast_ref::<Error>().is_some_and(|e| e.kind() == ErrorKind::OutOfFuel) {
-            return ChatError::TooLong;
-        }
-        cause = inner.source();
     }
-    ChatError::Template(error.to_string())
 }

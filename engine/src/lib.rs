@@ -14,8 +14,8 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model = Model::from_bytes(std::fs::read("smollm2-135m-instruct-int4.tmac2.bin")?)?;
 //! let template = model.chat_template()?.ok_or("the model has no chat template")?;
-//! let text = template.render(&[Message::new("user", "Why is the sky blue?")], true)?;
-//! let prompt = model.tokenizer().encode(&text, false)?;
+//! let prompt = template.render(&[Message::new("user", "Why is the sky blue?")], true)?;
+//! let prompt = prompt.tokenize(model.tokenizer(), false)?;
 //!
 //! let mut session = Session::new(&model, SessionOptions::default())?;
 //! let mut sampler = Sampler::new(SamplerOptions::default())?;
@@ -39,6 +39,7 @@ mod error;
 pub mod format;
 mod forward;
 pub mod generate;
+mod jinja;
 pub mod json;
 pub mod linear;
 mod model;

@@ -240,7 +240,7 @@ mod tests {
         let render = |bytes| {
             let model = Model::from_bytes(bytes).unwrap();
             assert_eq!((&model.metadata().bos_token, &model.metadata().eos_token), (&None, &None));
-            model.chat_template().unwrap().unwrap().render(&[], false).unwrap()
+            model.chat_template().unwrap().unwrap().render(&[], false).unwrap().text().to_string()
         };
         assert_eq!(render(seeded_sentencepiece_model(1, template).unwrap()), "[](</s>)");
         // The token of the byte 0.

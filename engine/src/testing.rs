@@ -88,6 +88,24 @@ pub fn sentencepiece_tokenizer() -> &'static [u8] {
     include_bytes!("../fixtures/sentencepiece.json")
 }
 
+/// [`byte_tokenizer`] with special tokens of these texts. They take the places of bytes that UTF-8 lacks, at most 11, from 255 down.
+pub fn byte_tokenizer_with(special_tokens: &[&str]) -> Vec<u8> {
+    let mut json: serde_json::Value = serde_json::from_slice(&byte_tokenizer()).unwrap_or_default();
+    let last = 256 - special_tokens.len() as u64;
+    if let Some(vocab) = json["model"]["vocab"].as_object_mut() {
+        vocab.retain(|_, id| id.as_u64().is_some_and(|id| id < last));
+        for (id, token) in (last..).zip(special_tokens.iter().rev()) {
+            vocab.insert(token.to_string(), id.into());
+        }
+    }
+    let added = (last..).zip(special_tokens.iter().rev()).map(|(id, token)| {
+        serde_json::json!({"id": id, "content": token, "special": true, "single_word": false, "lstrip": false,
+                           "rstrip": false, "normalized": false})
+    });
+    json["added_tokens"] = added.collect();
+    json.to_string().into_bytes()
+}
+
 /// The bytes of a model file with random weights: 2 layers, hidden 96, 4 heads on 2, vocabulary 256.
 ///
 /// # Errors
@@ -106,7 +124,20 @@ pub fn seeded_chat_model(
     seed: u64,
     chat_template: Option<&str>,
 ) -> Result<Vec<u8>, WriteError> {
-    model_with(recipe, seed, chat_template, &byte_tokenizer(), 256, 0)
+    seeded_model_with(recipe, seed, chat_template, &byte_tokenizer())
+}
+
+/// As [`seeded_chat_model`], with this tokenizer of 256 tokens.
+///
+/// # Errors
+/// As [`seeded_model`].
+pub fn seeded_model_with(
+    recipe: Recipe,
+    seed: u64,
+    chat_template: Option<&str>,
+    tokenizer: &[u8],
+) -> Result<Vec<u8>, WriteError> {
+    model_with(recipe, seed, chat_template, tokenizer, 256, 0)
 }
 
 /// As [`seeded_chat_model`], with [`sentencepiece_tokenizer`]. `</s>` ends an answer.

@@ -11,6 +11,7 @@ mod file;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod untrusted;
 mod vocabulary;
 
 pub use stream::Detokenizer;
@@ -24,7 +25,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::{
-    AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizer, PreTokenizerWrapper,
+    AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    PreTokenizerWrapper,
 };
 use vocabulary::{MAX_TOKENS, Vocabulary};
 
@@ -165,7 +167,16 @@ impl Tokenizer {
         added: &AddedVocabulary,
         ids: &mut Vec<TokenId>,
     ) -> Result<(), TokenizerError> {
-        let mut words = added.extract_and_normalize(self.normalizer.as_ref(), text);
+        self.encode_words(added.extract_and_normalize(self.normalizer.as_ref(), text), false, ids)
+    }
+
+    /// Appends the ids of a text in which the added tokens are found; with `untrusted`, no other special ones.
+    fn encode_words(
+        &self,
+        mut words: PreTokenizedString,
+        untrusted: bool,
+        ids: &mut Vec<TokenId>,
+    ) -> Result<(), TokenizerError> {
         if let Some(pre_tokenizer) = &self.pre_tokenizer {
             pre_tokenizer.pre_tokenize(&mut words).map_err(|e| TokenizerError::Encode(e.to_string()))?;
         }
@@ -173,7 +184,17 @@ impl Tokenizer {
         for (word, _, tokens) in words.get_splits(OffsetReferential::Normalized, OffsetType::None) {
             match tokens {
                 Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
-                None => self.bpe.encode(word, &mut scratch, ids),
+                None => {
+                    let start = ids.len();
+                    self.bpe.encode(word, &mut scratch, ids);
+                    // A word of the vocabulary can be a special token; its characters are none.
+                    let special = |&id: &TokenId| self.is_special(id) && !self.bpe.is_unknown(id);
+                    if untrusted && ids[start..].iter().any(special) {
+                        ids.truncate(start);
+                        let chars = word.char_indices().map(|(at, c)| &word[at..at + c.len_utf8()]);
+                        chars.for_each(|c| self.bpe.encode(c, &mut scratch, ids));
+                    }
+                }
             }
         }
         Ok(())

@@ -62,6 +62,15 @@ const PLACEMENTS: Choices<Placement> = &[
     ("copied", Placement::Copied, "In the memory of this process"),
 ];
 
+/// How messages become tokens.
+#[derive(Debug, Args)]
+pub(crate) struct ContentArgs {
+    /// Take special tokens that are written in messages, such as <|im_end|>, for tokens instead of text. Whoever
+    /// writes a message can then end it and begin another
+    #[arg(long)]
+    pub(crate) parse_special_in_content: bool,
+}
+
 /// Where it runs.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {

@@ -30,14 +30,19 @@ pub(crate) fn decode(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The prompt for the assistant's next message.
+/// The prompt for the assistant's next message. Special tokens in the messages are text, unless
+/// `parse_special_in_content`.
 ///
 /// # Errors
 /// If the template refuses the messages.
-pub(crate) fn chat(model: &Model, template: &ChatTemplate, messages: &[Message]) -> Result<Vec<TokenId>> {
-    // The template writes the special tokens itself; adding them again would double them.
-    let text = template.render(messages, true)?;
-    Ok(model.tokenizer().encode(&text, false).map_err(edgellm::Error::from)?)
+pub(crate) fn chat(
+    model: &Model,
+    template: &ChatTemplate,
+    messages: &[Message],
+    parse_special_in_content: bool,
+) -> Result<Vec<TokenId>> {
+    let prompt = template.render(messages, true)?;
+    Ok(prompt.tokenize(model.tokenizer(), parse_special_in_content).map_err(edgellm::Error::from)?)
 }
 
 /// The tokens of `text` with the model's special tokens, and without a chat template.

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Writes engine/src/chat/fixtures/cases.json: the chat templates in that folder as rendered by Python's Jinja.
+"""Writes what Python's Jinja makes of templates, for the engine's tests: cases.json for the chat templates in
+engine/src/chat/fixtures, snippets.json for the lines of engine/src/jinja/fixtures/snippets.txt.
 
-Jinja is configured as in Hugging Face transformers. Run from the root of the repository; needs jinja2 3.1.
+Run from the root of the repository; needs jinja2 3.1.
 """
 
 import json
 import pathlib
-from datetime import UTC, datetime
+import re
 
-from jinja2.exceptions import TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja_environment import rendered
 
-FIXTURES = pathlib.Path("engine/src/chat/fixtures")
+CHAT = pathlib.Path("engine/src/chat/fixtures")
+SNIPPETS = pathlib.Path("engine/src/jinja/fixtures")
 NOW = 1_732_233_600  # 2024-11-22 00:00 UTC
 
 CONVERSATIONS = [
@@ -23,60 +23,48 @@ CONVERSATIONS = [
     [("assistant", "I begin."), ("assistant", "And go on.")],
 ]
 
+SNIPPET_MESSAGES = [
+    {"role": "user", "content": " Hi\n", "n": [1, None, {"a": 2.5}]},
+    {"role": "assistant", "content": "Yo"},
+]
 
-def environment(date):
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
 
-    def raise_exception(message):
-        raise TemplateError(message)
+def chat_cases():
+    for path in sorted(CHAT.glob("*.jinja")):
+        source = path.read_text()
+        for turns in CONVERSATIONS:
+            messages = [{"role": role, "content": content} for role, content in turns]
+            for generation in (True, False):
+                for date in (None, NOW):
+                    if date and ("strftime_now" not in source or not generation):
+                        continue
+                    case = {"messages": messages, "add_generation_prompt": generation, "now": date}
+                    outcome = rendered({"template": source, "bos": "<s>", "eos": "</s>", **case})
+                    yield {"template": path.name, **case, **outcome}
 
-    def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    env.filters["tojson"] = tojson
-    env.globals["raise_exception"] = raise_exception
-    if date:
-        env.globals["strftime_now"] = lambda f: datetime.fromtimestamp(NOW, UTC).strftime(f)
-    return env
+def snippet(line):
+    """The template of a line: `\\n` and `\\t` outside of tags are a newline and a tab."""
+    parts = re.split(r"(\{\{.*?\}\}(?!\})|\{%.*?%\})", line)
+    plain = [part.replace("\\n", "\n").replace("\\t", "\t") for part in parts]
+    return "".join(part if part.startswith(("{{", "{%")) else text for part, text in zip(parts, plain, strict=True))
+
+
+def snippet_cases():
+    for line in SNIPPETS.joinpath("snippets.txt").read_text().splitlines()[1:]:
+        case = {"template": snippet(line), "messages": SNIPPET_MESSAGES, "now": NOW, "add_generation_prompt": True}
+        outcome = rendered({"bos": "<s>", "eos": "</s>", **case})
+        # Only that it fails matters, not with which words.
+        yield {"template": case["template"], **({"error": True} if "error" in outcome else outcome)}
 
 
 def main():
-    cases = []
-    for path in sorted(FIXTURES.glob("*.jinja")):
-        for turns in CONVERSATIONS:
-            for generation in (True, False):
-                for date in (False, True):
-                    source = path.read_text()
-                    if date and ("strftime_now" not in source or not generation):
-                        continue
-                    messages = [{"role": role, "content": content} for role, content in turns]
-                    try:
-                        text = (
-                            environment(date)
-                            .from_string(source)
-                            .render(
-                                messages=messages,
-                                add_generation_prompt=generation,
-                                bos_token="<s>",
-                                eos_token="</s>",
-                                tools=None,
-                                documents=None,
-                            )
-                        )
-                        outcome = {"expected": text}
-                    except TemplateError as error:
-                        outcome = {"refused": error.message}
-                    cases.append(
-                        {
-                            "template": path.name,
-                            "messages": messages,
-                            "add_generation_prompt": generation,
-                            "date": NOW if date else None,
-                            **outcome,
-                        }
-                    )
-    (FIXTURES / "cases.json").write_text(json.dumps(cases, ensure_ascii=False, indent=1) + "\n")
-    print(f"{len(cases)} cases")
+    for path, content in [
+        (CHAT / "cases.json", list(chat_cases())),
+        (SNIPPETS / "snippets.json", {"messages": SNIPPET_MESSAGES, "now": NOW, "cases": list(snippet_cases())}),
+    ]:
+        path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        print(f"{path}: {len(content.get('cases')) if isinstance(content, dict) else len(content)} cases")
 
 
 main()

@@ -31,6 +31,8 @@ export const detokenize = ({ tokens }) => model.detokenize(tokens);
 
 export const applyChatTemplate = ({ messages }) => model.applyChatTemplate(messages);
 
+export const tokenizeChat = ({ messages, parseSpecial }) => model.tokenizeChat(messages, parseSpecial);
+
 export function memory() {
   const cacheBytes = [...sessions.values()].reduce((sum, { session }) => sum + session.cacheBytes, 0);
   return { linearBytes: glue.linearBytes(), modelBytes, cacheBytes };
@@ -45,10 +47,10 @@ function inTurn(id, use) {
   return turn;
 }
 
-export function generate({ session, input, options }, { send, signal }) {
+export function generate({ session, input, parseSpecial, options }, { send, signal }) {
   const prompt = () => {
     if (input.tokens) return input.tokens;
-    if (input.messages) return model.tokenize(model.applyChatTemplate(input.messages), false);
+    if (input.messages) return model.tokenizeChat(input.messages, parseSpecial);
     return model.tokenize(input.text, true);
   };
   return inTurn(session, (session) => run(session, prompt(), options, send, signal));

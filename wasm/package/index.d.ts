@@ -141,8 +141,14 @@ export class Model {
   /** Detokenizes, special tokens included. */
   detokenize(tokens: ArrayLike<number>): Promise<string>;
 
-  /** Renders messages with the chat template. Rejects with the code `chat_template` if the model has none. */
+  /**
+   * Renders messages with the chat template: a text to look at, since `tokenize` would take special tokens that are
+   * written in messages for tokens. Rejects with the code `chat_template` if the model has none.
+   */
   applyChatTemplate(messages: ChatMessage[]): Promise<string>;
+
+  /** The tokens that `generate` makes of messages. */
+  tokenizeChat(messages: ChatMessage[], options?: { parseSpecialInContent?: boolean }): Promise<Uint32Array>;
 
   memory(): Promise<Memory>;
 
@@ -159,10 +165,12 @@ export interface SessionOptions {
   kvCache?: 'f16' | 'int8';
 }
 
+/** The model's chat template sees these and all other fields, such as `name`, `tool_calls` or `reasoning_content`. */
 export interface ChatMessage {
   /** `system`, `user`, `assistant`, or another role that the model's chat template knows. */
   role: string;
   content: string;
+  [field: string]: unknown;
 }
 
 export interface GenerateOptions {
@@ -193,6 +201,11 @@ export interface GenerateOptions {
    * use another one to get another answer.
    */
   seed?: number;
+  /**
+   * Take special tokens that are written in messages, such as `<|im_end|>`, for tokens instead of text. Whoever writes a
+   * message can then end it and begin another.
+   */
+  parseSpecialInContent?: boolean;
   /** Continue after end tokens. */
   ignoreEos?: boolean;
   /** Report the `logprob` of every token. */

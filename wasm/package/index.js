@@ -53,6 +53,11 @@ export class Model {
     return this.#connection.call('applyChatTemplate', { messages: json(messages) });
   }
 
+  tokenizeChat(messages, { parseSpecialInContent = false } = {}) {
+    const argument = { messages: json(messages), parseSpecial: Boolean(parseSpecialInContent) };
+    return this.#connection.call('tokenizeChat', argument);
+  }
+
   memory() {
     return this.#connection.call('memory');
   }
@@ -75,7 +80,9 @@ export class Session {
 
   generate(input, options = {}) {
     return new Generation(async (signal, onToken) => {
-      const argument = { session: this.#id, input: inputOf(input), options: generateJson(options) };
+      const { parseSpecialInContent = false, ...rest } = options;
+      const parseSpecial = Boolean(parseSpecialInContent);
+      const argument = { session: this.#id, input: inputOf(input), parseSpecial, options: generateJson(rest) };
       const onEvent = ({ token, prefill }) => (token ? onToken(token) : options.onPrefill?.(prefill));
       return this.#connection.call('generate', argument, { onEvent, signal });
     }, options.signal);

@@ -1,7 +1,8 @@
 //! The model class of the JavaScript interface.
 
 use crate::{Failure, Incoming, Session, info, memory, options, threads};
-use edgellm::chat::{ChatTemplate, DateTime, Message};
+use edgellm::chat::{ChatPrompt, ChatTemplate, DateTime, Json, Message, NotJson};
+use std::fmt::Display;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// A model and its chat template.
@@ -57,12 +58,28 @@ impl Model {
     /// `chat_template`, `invalid`.
     #[wasm_bindgen(js_name = applyChatTemplate)]
     pub fn apply_chat_template(&self, messages: &str) -> Result<String, Failure> {
+        Ok(self.render(messages)?.text().to_string())
+    }
+
+    /// The same as tokens. Special tokens in the messages are text, unless `parse_special_in_content`.
+    ///
+    /// # Errors
+    /// As [`Model::apply_chat_template`].
+    #[wasm_bindgen(js_name = tokenizeChat)]
+    pub fn tokenize_chat(&self, messages: &str, parse_special_in_content: bool) -> Result<Vec<u32>, Failure> {
+        Ok(self.render(messages)?.tokenize(self.model.tokenizer(), parse_special_in_content)?)
+    }
+
+    fn render(&self, messages: &str) -> Result<ChatPrompt, Failure> {
         let Some(template) = &self.template else {
             let message = "this model has no chat template: pass text instead of messages";
             return Err(Failure::new("chat_template", message));
         };
-        let messages: Vec<Message> = edgellm::json::read(messages.as_bytes())
-            .map_err(|error| Failure::invalid(format!("messages need a role and a content: {error}")))?;
+        let wrong = |problem: &dyn Display| Failure::invalid(format!("the messages are wrong: {problem}"));
+        let messages: Json = messages.parse().map_err(|error: NotJson| wrong(&error))?;
+        let messages = messages.as_array().ok_or_else(|| wrong(&"they are no array"))?;
+        let messages = messages.iter().cloned().map(Message::from_openai);
+        let messages: Vec<Message> = messages.collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
         Ok(template.render(&messages, true)?)
     }
 }

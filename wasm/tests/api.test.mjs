@@ -267,6 +267,27 @@ describe('with a model', () => {
     assert.ok(bias.every(({ logprob }) => logprob < 0));
   });
 
+  test('special tokens in messages are text', async () => {
+    const counts = await page.evaluate(async () => {
+      const [end] = await model.tokenize('<|im_end|>');
+      const messages = [{ role: 'user', content: 'Hi<|im_end|>' }];
+      const count = async (options) =>
+        (await model.tokenizeChat(messages, options)).filter((token) => token === end).length;
+      const session = await model.session();
+      const used = async (options) => {
+        const { result } = session.generate(messages, { maxTokens: 1, ...options });
+        return (await result).timings.promptTokens;
+      };
+      const found = [await count(), await count({ parseSpecialInContent: true })];
+      const tokens = [await used(), await used({ parseSpecialInContent: true })];
+      session.close();
+      return { found, fewer: tokens[0] - tokens[1] };
+    });
+    // The template's system message and the user's end with it.
+    assert.deepEqual(counts.found, [2, 3]);
+    assert.ok(counts.fewer > 1);
+  });
+
   test('wrong options and wrong moments are told', async () => {
     const found = await page.evaluate(async (messages) => {
       const session = await model.session({ contextLength: 64 });

@@ -1,7 +1,5 @@
 //! Dates for templates, without a clock.
 
-use minijinja::{Error, ErrorKind};
-
 /// A time in UTC. The engine reads no clock; its caller does.
 ///
 /// ```
@@ -69,7 +67,7 @@ impl DateTime {
     }
 
     /// Formats as Python's `strftime`, in English.
-    pub(super) fn format(&self, format: &str) -> Result<String, Error> {
+    pub(super) fn format(&self, format: &str) -> Result<String, String> {
         let mut text = String::new();
         let mut chars = format.chars();
         let month = MONTHS[usize::from(self.month) - 1];
@@ -103,8 +101,7 @@ impl DateTime {
                 Some('%') => text.push('%'),
                 other => {
                     let other = other.map(String::from).unwrap_or_default();
-                    let message = format!("strftime_now: %{other} is not supported");
-                    return Err(Error::new(ErrorKind::InvalidOperation, message));
+                    return Err(format!("strftime_now: %{other} is not supported"));
                 }
             }
         }

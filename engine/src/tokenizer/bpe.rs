@@ -107,6 +107,11 @@ impl Bpe {
         ids.extend(scratch.symbols.iter().filter(|s| s.id != GONE).map(|s| s.id));
     }
 
+    /// Whether the token stands for what the vocabulary lacks.
+    pub(super) fn is_unknown(&self, id: u32) -> bool {
+        self.unk == Some(id)
+    }
+
     /// One symbol per character; bytes or the unknown token for characters outside the vocabulary.
     fn split(&self, word: &str, symbols: &mut Vec<Symbol>) {
         symbols.clear();

@@ -314,6 +314,57 @@ fn special_tokens() {
     assert_eq!(tokenizer.vocab_size(), 265);
 }
 
+/// Special tokens in an untrusted part are text, as `encode_plain` has it; the others are tokens, as always.
+#[test]
+fn untrusted_parts_hold_no_special_tokens() {
+    let mut rng = Pcg32::seed_from_u64(6);
+    for json in all() {
+        let tokenizer = ours(&json);
+        for round in 0..300 {
+            let text = text(&mut rng, round % 40);
+            let whole = [0..text.len()];
+            let expected = tokenizer.encode(&text, false).unwrap();
+            assert_eq!(tokenizer.encode_with_untrusted(&text, &[]).unwrap(), expected);
+            let expected = tokenizer.encode_plain(&text).unwrap();
+            assert_eq!(tokenizer.encode_with_untrusted(&text, &whole).unwrap(), expected, "{text:?}");
+        }
+    }
+    let tokenizer = ours(&byte_level());
+    let encode = |text: &str, untrusted: &[std::ops::Range<usize>]| {
+        tokenizer.encode_with_untrusted(text, untrusted).unwrap()
+    };
+    let end = tokenizer.encode_plain("<|end|>").unwrap();
+    let both = [&[259, 263][..], &end, &[263]].concat();
+    assert_eq!(encode("hello<|end|><|end|><|end|>", &[0..5, 12..19]), both);
+    // A single character is enough.
+    for at in 0..7 {
+        assert_eq!(encode("<|end|>", &[at..at + 1]), end);
+        assert_eq!(encode("<|end|><|end|>", &[at..at + 1]), [&end[..], &[263]].concat());
+    }
+    assert_eq!(encode("é<|end|>é<|end|>", &[0..2, 9..11]), encode("é<|end|>é<|end|>", &[]));
+    assert_eq!(encode("<tool>", &[0..6]), [264]);
+}
+
+/// Tokens within tokens, tokens of one character, and words of the vocabulary that are special.
+#[test]
+fn no_way_around_leads_to_a_special_token() {
+    let mut json = ignoring_merges();
+    let mut tokens = vec![added(262, "world", true), added(263, "<|end|>", true), added(264, "|end|", true)];
+    tokens.push(added(265, "世", true));
+    json["added_tokens"] = tokens.into();
+    let tokenizer = ours(&json);
+    for text in ["<|end|>", "|end|", "world", "世", " world", "<<|end|>>世世world"] {
+        let ids = tokenizer.encode_with_untrusted(text, &[0..text.len()]).unwrap();
+        assert!(ids.iter().all(|id| !tokenizer.is_special(*id)), "{text}: {ids:?}");
+        assert_eq!(tokenizer.decode(&ids, false), text);
+        assert!(tokenizer.encode(text, false).unwrap().iter().any(|id| tokenizer.is_special(*id)));
+    }
+    // Stand-ins that are in the text already.
+    let text: String = ('\u{fdd0}'..='\u{fdef}').chain("<|end|>".chars()).collect();
+    let ids = tokenizer.encode_with_untrusted(&text, &[0..text.len()]).unwrap();
+    assert_eq!(tokenizer.decode(&ids, false), text);
+}
+
 #[test]
 fn a_text_begins_with_the_models_token() {
     let tokenizer = ours(&pieces());

@@ -75,7 +75,7 @@ impl Model {
             .call(|guest, store| guest.model().call_detokenize(store, model, tokens, skip_special))
     }
 
-    /// Renders messages with the model's chat template, as a prompt.
+    /// Renders messages with the model's chat template, as a text to look at: [`Model::tokenize_chat`] gives its tokens.
     ///
     /// # Errors
     /// [`Error::Guest`] if there is no template, or it rejects them.
@@ -84,6 +84,22 @@ impl Model {
         self.shared
             .sandbox()
             .try_call(|guest, store| guest.model().call_apply_chat_template(store, model, messages))
+    }
+
+    /// The tokens of a prompt that the model's chat template makes of messages. Special tokens that are written in the
+    /// messages are text, unless `parse_special_in_content`.
+    ///
+    /// # Errors
+    /// [`Error::Guest`] if there is no template, or it rejects them.
+    pub fn tokenize_chat(
+        &self,
+        messages: &[Message],
+        parse_special_in_content: bool,
+    ) -> Result<Vec<TokenId>, Error> {
+        let model = self.shared.model;
+        self.shared.sandbox().try_call(|guest, store| {
+            guest.model().call_tokenize_chat(store, model, messages, parse_special_in_content)
+        })
     }
 
     /// Stops the guest from another thread.

@@ -5,6 +5,7 @@ use crate::api::object::{Object, path_and_problem};
 use crate::error::ApiError;
 use crate::server::Server;
 use axum::extract::{FromRequest, Request};
+use edgellm::chat::Json;
 use edgellm::json::{self, JsonError};
 use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, StatusCode, header};
@@ -87,6 +88,18 @@ impl Body {
         let (request, fields) = self.parse()?;
         fields::check::<T>(&fields)?;
         Ok(request)
+    }
+
+    /// The body with the order of its fields and the digits of its numbers.
+    ///
+    /// # Errors
+    /// 400 if it is not JSON.
+    pub(crate) fn json(&self) -> Result<Json, ApiError> {
+        match std::str::from_utf8(&self.0).map(str::parse) {
+            Ok(Ok(json)) => Ok(json),
+            // What the engine's reader puts up with besides JSON.
+            _ => Ok(Json::from(json::read::<Value>(&self.0).map_err(|error| wrong(&error))?)),
+        }
     }
 
     /// Reads the fields of `T`, and all fields as they are.

@@ -3,6 +3,7 @@
 //! llguidance turns a grammar into the set of tokens that may come next. This module writes the grammars and tells
 //! llguidance the model's vocabulary.
 
+mod integers;
 mod recursion;
 
 use crate::tools::{Tool, ToolChoice};
@@ -93,6 +94,7 @@ impl Grammars {
     /// # Errors
     /// If a schema is not supported.
     pub(crate) fn constraint(&self, shape: &Shape) -> Result<Option<Constraint>, GrammarError> {
+        let shape = shape.exact()?;
         let Some(grammar) = shape.grammar() else { return Ok(None) };
         if let Some(reference) = shape.schemas().find_map(recursion::endless) {
             return Err(GrammarError::Endless(reference));
@@ -170,6 +172,19 @@ impl Shape {
     fn schemas(&self) -> impl Iterator<Item = &Value> {
         let tools = self.tools.iter().filter(|tool| self.choice.allows(&tool.name));
         self.json.iter().chain(tools.map(|tool| &tool.parameters))
+    }
+
+    /// The same with the integers that llguidance would get wrong.
+    fn exact(&self) -> Result<Shape, GrammarError> {
+        let mut shape = self.clone();
+        shape.json.iter_mut().try_for_each(integers::exact)?;
+        shape.tools.iter_mut().try_for_each(|tool| integers::exact(&mut tool.parameters))?;
+        Ok(shape)
+    }
+
+    /// Whether the answer can be nothing but tool calls.
+    pub(crate) fn calls_only(&self) -> bool {
+        matches!(self.choice, ToolChoice::Required | ToolChoice::Named(_))
     }
 
     /// The grammar in llguidance's dialect of Lark.
@@ -259,7 +274,7 @@ mod tests {
     }
 
     fn tool(name: &str, parameters: Value) -> Tool {
-        Tool { name: name.into(), description: None, parameters }
+        Tool { name: name.into(), parameters, sent: edgellm::chat::Json::Null }
     }
 
     #[test]
@@ -313,6 +328,23 @@ mod tests {
             (true, true)
         );
         assert_eq!(follows(&shape, "text"), (false, false));
+    }
+
+    #[test]
+    fn integers_may_be_beyond_64_bits() {
+        let shape = |schema: Value| Shape {
+            json: Some(json!({"type": "array", "items": schema})),
+            ..Shape::default()
+        };
+        let one = shape(json!({"type": "integer", "minimum": 1e22, "maximum": 1.00000000000000000000099e22}));
+        assert_eq!(follows(&one, "[10000000000000000000000]"), (true, true));
+        assert_eq!(follows(&one, "[9"), (false, false));
+        let many = shape(json!({"anyOf": [{"type": "integer", "minimum": 2e22}]}));
+        let error = grammars().constraint(&many).unwrap_err().to_string();
+        assert!(error.contains("2e22"), "{error}");
+        // Those within are as ever.
+        let small = shape(json!({"type": "integer", "minimum": 5, "maximum": 1e30}));
+        assert_eq!(follows(&small, "[17]"), (true, true));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Options {
     pub cors_origins: Vec<String>,
     /// Log prompts and answers.
     pub log_prompts: bool,
+    /// Take special tokens that are written in messages and tools for tokens instead of text.
+    pub parse_special_in_content: bool,
 }
 
 /// What each model's scheduler may use.
@@ -74,6 +76,7 @@ impl Default for Options {
             trust_proxy: false,
             cors_origins: Vec::new(),
             log_prompts: false,
+            parse_special_in_content: false,
         }
     }
 }

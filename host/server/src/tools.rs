@@ -3,16 +3,17 @@
 //! A call has the form `<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>`, in which Qwen2.5 and the Hermes
 //! models were trained. If the chat template does not support tools, a system message describes them.
 
-use edgellm::chat::Message;
-use serde_json::{Value, json};
+use edgellm::chat::{Json, Message};
+use serde_json::Value;
 
 /// A function that the client offers.
 #[derive(Clone, Debug)]
 pub(crate) struct Tool {
     pub(crate) name: String,
-    pub(crate) description: Option<String>,
     /// The JSON schema of its arguments.
     pub(crate) parameters: Value,
+    /// All that the client said of it, for chat templates.
+    pub(crate) sent: Json,
 }
 
 /// Whether tools are called.
@@ -51,54 +52,56 @@ impl ToolChoice {
     }
 }
 
-impl Tool {
-    /// In the form that chat templates expect.
-    pub(crate) fn to_json(&self) -> Value {
-        let mut function = json!({"name": self.name, "parameters": self.parameters});
-        if let Some(description) = &self.description {
-            function["description"] = json!(description);
-        }
-        json!({"type": "function", "function": function})
-    }
-}
-
 /// Messages for a chat template that does not support tools: the system message describes the tools, and texts contain
 /// calls and results.
 pub(crate) fn spelled_out(messages: &[Message], tools: &[Tool]) -> Vec<Message> {
     let mut plain: Vec<Message> = Vec::new();
     for message in messages {
-        let mut content = message.content.clone();
-        for call in &message.tool_calls {
+        let mut content = message.content().to_string();
+        for call in message.get("tool_calls").and_then(Json::as_array).unwrap_or_default() {
             if !content.is_empty() {
                 content.push('\n');
             }
-            let (name, arguments) = (&call["function"]["name"], &call["function"]["arguments"]);
+            let part = |name: &str| call.get("function").and_then(|function| function.get(name)).cloned();
+            let (name, arguments) = (part("name").unwrap_or_default(), part("arguments").unwrap_or_default());
             content.push_str(&format!("{OPEN}\n{{\"name\": {name}, \"arguments\": {arguments}}}\n{CLOSE}"));
         }
-        if message.role != "tool" {
-            plain.push(Message::new(message.role.as_str(), content));
+        if message.role() != "tool" {
+            plain.push(message.clone().with("content", Json::String(content)).without("tool_calls"));
             continue;
         }
         let content = format!("<tool_response>\n{content}\n</tool_response>");
-        match plain.last_mut().filter(|last| last.content.ends_with("</tool_response>")) {
+        match plain.last_mut().filter(|last| last.content().ends_with("</tool_response>")) {
             // Results of parallel calls share a message, as templates expect alternating roles.
-            Some(last) => last.content = format!("{}\n{content}", last.content),
+            Some(last) => *last = Message::new("user", format!("{}\n{content}", last.content())),
             None => plain.push(Message::new("user", content)),
         }
     }
     if !tools.is_empty() {
-        let list: String = tools.iter().map(|tool| format!("{}\n", tool.to_json())).collect();
+        let list: String = tools.iter().map(|tool| format!("{}\n", tool.sent)).collect();
         let text = format!(
             "You can call these functions:\n<tools>\n{list}</tools>\n\
              To call one, answer with its name and arguments as JSON:\n\
              {OPEN}\n{{\"name\": <function-name>, \"arguments\": <args-json-object>}}\n{CLOSE}"
         );
-        match plain.first_mut().filter(|first| first.role == "system") {
-            Some(first) => first.content = format!("{}\n\n{text}", first.content),
+        match plain.first_mut().filter(|first| first.role() == "system") {
+            Some(first) => {
+                let text = format!("{}\n\n{text}", first.content());
+                *first = first.clone().with("content", Json::String(text));
+            }
             None => plain.insert(0, Message::new("system", text)),
         }
     }
     plain
+}
+
+/// What was held back at the end of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Text(String),
+    Call(ToolCall),
+    /// The beginning of a call.
+    Cut,
 }
 
 /// Finds tool calls in streamed text.
@@ -107,9 +110,16 @@ pub(crate) struct CallFinder {
     /// Text that is held back: a possible beginning of a call, or an incomplete call.
     held: String,
     open: bool,
+    /// Whether the text can be nothing but calls.
+    calls_only: bool,
 }
 
 impl CallFinder {
+    /// With `calls_only`, the text is nothing but calls.
+    pub(crate) fn new(calls_only: bool) -> Self {
+        CallFinder { calls_only, ..CallFinder::default() }
+    }
+
     /// Takes more text. Returns the text outside of calls, and the calls that are complete.
     pub(crate) fn push(&mut self, text: &str) -> (String, Vec<ToolCall>) {
         self.held.push_str(text);
@@ -138,12 +148,14 @@ impl CallFinder {
         (out, calls)
     }
 
-    /// Ends the text and returns what was held back. A call that lacks only its closing tag counts.
-    pub(crate) fn finish(&mut self) -> (String, Option<ToolCall>) {
+    /// Ends the text and returns what was held back. A call that lacks only its closing tag counts; of one that was
+    /// `cut` nothing is left.
+    pub(crate) fn finish(&mut self, cut: bool) -> Rest {
         let held = std::mem::take(&mut self.held);
         match held.strip_prefix(OPEN).and_then(parse) {
-            Some(call) if self.open => (String::new(), Some(call)),
-            _ => (held, None),
+            Some(call) if self.open => Rest::Call(call),
+            _ if cut && (self.open || self.calls_only) => Rest::Cut,
+            _ => Rest::Text(held),
         }
     }
 }
@@ -158,7 +170,7 @@ fn certain(text: &str) -> usize {
 }
 
 fn parse(body: &str) -> Option<ToolCall> {
-    let call: Value = serde_json::from_str(body.trim()).ok()?;
+    let call: Json = body.trim().parse().ok()?;
     let name = call.get("name")?.as_str()?.to_string();
     let arguments = call.get("arguments").or_else(|| call.get("parameters"))?.to_string();
     Some(ToolCall { name, arguments })
@@ -182,9 +194,10 @@ mod tests {
                 text.push_str(&more);
                 calls.extend(found);
             }
-            let (more, last) = finder.finish();
-            text.push_str(&more);
-            calls.extend(last);
+            match finder.finish(false) {
+                Rest::Text(more) => text.push_str(&more),
+                other => panic!("{other:?}"),
+            }
             assert_eq!(text, "Let me <see>.\n é <tool_call>no</tool_call><tool", "{size}");
             let names: Vec<_> =
                 calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
@@ -199,30 +212,50 @@ mod tests {
             finder.push("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</too"),
             (String::new(), vec![])
         );
-        assert_eq!(finder.finish().1, None);
+        let held = "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</too".to_string();
+        assert_eq!(finder.clone().finish(false), Rest::Text(held));
+        assert_eq!(finder.finish(true), Rest::Cut);
         finder = CallFinder::default();
         finder.push("<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n");
-        assert_eq!(finder.finish().1.map(|call| call.name), Some("f".into()));
+        assert!(matches!(finder.finish(true), Rest::Call(call) if call.name == "f"));
+        // The beginning of a tag is text, unless there can be none.
+        for (calls_only, rest) in [(false, Rest::Text("<tool".into())), (true, Rest::Cut)] {
+            let mut finder = CallFinder::new(calls_only);
+            assert_eq!(finder.push("<tool"), (String::new(), vec![]));
+            assert_eq!(finder.finish(true), rest);
+        }
+    }
+
+    #[test]
+    fn digits_of_arguments_are_kept() {
+        let mut finder = CallFinder::default();
+        let call =
+            r#"<tool_call>{"name": "f", "arguments": {"b": 12345678901234567890123, "a": 1.10}}</tool_call>"#;
+        let (_, calls) = finder.push(call);
+        assert_eq!(calls[0].arguments, r#"{"b":12345678901234567890123,"a":1.10}"#);
     }
 
     #[test]
     fn templates_without_tools_get_text() {
-        let tool = Tool { name: "f".into(), description: None, parameters: json!({}) };
-        let call = json!({"type": "function", "function": {"name": "f", "arguments": {"a": 1}}});
+        let sent: Json = r#"{"type":"function","function":{"name":"f","strict":true}}"#.parse().unwrap();
+        let tool = Tool { name: "f".into(), parameters: Value::Null, sent };
+        let calls =
+            r#"[{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}]"#.parse().unwrap();
         let messages = [
-            Message::new("user", "go"),
-            Message { tool_calls: vec![call], ..Message::new("assistant", "") },
+            Message::new("user", "go").with("name", "Eve".into()),
+            Message::new("assistant", "").with("tool_calls", calls),
             Message::new("tool", "1"),
             Message::new("tool", "2"),
         ];
         let plain = spelled_out(&messages, &[tool]);
-        let roles: Vec<_> = plain.iter().map(|message| message.role.as_str()).collect();
+        let roles: Vec<_> = plain.iter().map(|message| message.role()).collect();
         assert_eq!(roles, ["system", "user", "assistant", "user"]);
-        assert!(plain[0].content.contains("\"name\":\"f\""));
+        assert!(plain[0].content().contains(r#"{"name":"f","strict":true}"#));
+        assert_eq!(plain[1].get("name"), Some(&"Eve".into()));
         assert_eq!(
-            plain[2].content,
+            plain[2].content(),
             "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\":1}}\n</tool_call>"
         );
-        assert!(plain[3].content.contains("1\n</tool_response>\n<tool_response>\n2"));
+        assert!(plain[3].content().contains("1\n</tool_response>\n<tool_response>\n2"));
     }
 }

@@ -2,7 +2,7 @@
 
 mod lines;
 
-use crate::args::{ModelArgs, RunArgs, SamplingArgs};
+use crate::args::{ContentArgs, ModelArgs, RunArgs, SamplingArgs};
 use crate::atomic_file;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
@@ -15,6 +15,7 @@ use edgellm::chat::{ChatTemplate, Message};
 use edgellm::sampler::Sampler;
 use edgellm::{Model, Session, TokenId};
 use lines::{Line, Lines};
+use serde_json::json;
 use std::path::Path;
 
 /// Chat with a model
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     /// Context: the most tokens of a conversation; the oldest turns are dropped [default: the model's longest]
     #[arg(long, short, value_name = "N")]
     context: Option<usize>,
+    #[command(flatten)]
+    content: ContentArgs,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -71,6 +74,7 @@ impl Args {
             session,
             sampler,
             max_tokens,
+            parse_special: self.content.parse_special_in_content,
             system: self.system,
             turns: Vec::new(),
             cached: Vec::new(),
@@ -99,6 +103,7 @@ struct Chat {
     session: Session,
     sampler: Sampler,
     max_tokens: usize,
+    parse_special: bool,
     system: Option<String>,
     /// Messages of user and assistant, alternating.
     turns: Vec<Message>,
@@ -171,7 +176,7 @@ impl Chat {
     fn fitting_prompt(&mut self) -> Result<Vec<TokenId>> {
         let capacity = self.session.capacity();
         loop {
-            let prompt = prompt::chat(&self.model, &self.template, &self.messages())?;
+            let prompt = prompt::chat(&self.model, &self.template, &self.messages(), self.parse_special)?;
             if prompt.len() <= capacity / 4 * 3 || self.turns.len() < 3 {
                 return Ok(prompt);
             }
@@ -216,9 +221,12 @@ impl Chat {
     fn save(&self, path: &Path) -> Result<()> {
         let messages = self.messages();
         let text = if path.extension().is_some_and(|extension| extension == "json") {
+            let json = |message: &Message| json!({"role": message.role(), "content": message.content()});
+            let messages: Vec<_> = messages.iter().map(json).collect();
             serde_json::to_string_pretty(&messages).unwrap_or_default() + "\n"
         } else {
-            messages.iter().map(|message| format!("{}:\n{}\n\n", message.role, message.content)).collect()
+            let text = |message: &Message| format!("{}:\n{}\n\n", message.role(), message.content());
+            messages.iter().map(text).collect()
         };
         atomic_file::write(path, text.as_bytes())?;
         note(&format!("saved {} messages to {}", messages.len(), path.display()));

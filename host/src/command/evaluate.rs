@@ -182,7 +182,7 @@ impl Args {
                 break;
             }
             let prompt = match &template {
-                Some(template) => prompt::chat(model, template, &[Message::new("user", question)])?,
+                Some(template) => prompt::chat(model, template, &[Message::new("user", question)], false)?,
                 None => prompt::plain(model, question)?,
             };
             session.reset();

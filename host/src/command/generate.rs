@@ -3,7 +3,7 @@
 #[cfg(feature = "plugin")]
 mod plugin;
 
-use crate::args::{ModelArgs, RunArgs, SamplingArgs, Target, TargetArgs};
+use crate::args::{ContentArgs, ModelArgs, RunArgs, SamplingArgs, Target, TargetArgs};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
@@ -39,6 +39,8 @@ pub(crate) struct Args {
     /// Continue the prompt as it is, without a chat template
     #[arg(long)]
     raw: bool,
+    #[command(flatten)]
+    content: ContentArgs,
     /// Generate at most N tokens
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     max_tokens: usize,
@@ -162,7 +164,10 @@ impl Args {
     fn prompt_tokens(&self, model: &Model, text: &str) -> Result<Vec<TokenId>> {
         let template = if self.raw { None } else { prompt::template(model)? };
         match template {
-            Some(template) => prompt::chat(model, &template, &self.messages(text)),
+            Some(template) => {
+                let parse_special = self.content.parse_special_in_content;
+                prompt::chat(model, &template, &self.messages(text), parse_special)
+            }
             None if self.chat || self.system.is_some() => Err(self.no_template()),
             None => prompt::plain(model, text),
         }

@@ -3,7 +3,7 @@
 #[cfg(feature = "plugin")]
 mod plugin;
 
-use crate::args::{Choices, RunArgs, Target, TargetArgs, format_parser, one_of};
+use crate::args::{Choices, ContentArgs, RunArgs, Target, TargetArgs, format_parser, one_of};
 use crate::cache::{Cache, MODEL_SUFFIX};
 use crate::compute::compute;
 use crate::error::{Error, Result};
@@ -40,6 +40,8 @@ pub(crate) struct Args {
     /// Models in memory at the same time; the least recently used one makes room [default: all]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     max_loaded: Option<u32>,
+    #[command(flatten)]
+    content: ContentArgs,
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
@@ -283,6 +285,7 @@ impl Args {
             trust_proxy: network.trust_proxy,
             cors_origins: network.cors_origin.clone(),
             log_prompts: self.log_prompts,
+            parse_special_in_content: self.content.parse_special_in_content,
         }
     }
 }

@@ -2,26 +2,35 @@
 
 use crate::Error;
 use crate::system::seconds_since_1970;
-use edgellm::chat::{DateTime, Message};
+use edgellm::chat::{ChatPrompt, DateTime, Message};
 use edgellm::{Model, TokenId};
+
+fn render(model: &Model, messages: &[Message]) -> Result<ChatPrompt, Error> {
+    let template = model.chat_template()?.ok_or(Error::NoTemplate)?;
+    let now = DateTime::from_unix(i64::try_from(seconds_since_1970()).unwrap_or(0));
+    Ok(template.with_date(now).render(messages, true)?)
+}
 
 /// The text of the prompt for the assistant's next message.
 ///
 /// # Errors
 /// [`Error::NoTemplate`] or [`Error::Chat`].
 pub fn chat_text(model: &Model, messages: &[Message]) -> Result<String, Error> {
-    let template = model.chat_template()?.ok_or(Error::NoTemplate)?;
-    let now = DateTime::from_unix(i64::try_from(seconds_since_1970()).unwrap_or(0));
-    Ok(template.with_date(now).render(messages, true)?)
+    Ok(render(model, messages)?.text().to_string())
 }
 
-/// The prompt for the assistant's next message.
+/// The prompt for the assistant's next message. Special tokens in the messages are text, unless
+/// `parse_special_in_content`.
 ///
 /// # Errors
 /// As [`chat_text`], and if the text cannot be tokenized.
-pub fn chat_prompt(model: &Model, messages: &[Message]) -> Result<Vec<TokenId>, Error> {
-    // The template writes the special tokens itself; adding them again would double them.
-    tokens(model, &chat_text(model, messages)?, false)
+pub fn chat_prompt(
+    model: &Model,
+    messages: &[Message],
+    parse_special_in_content: bool,
+) -> Result<Vec<TokenId>, Error> {
+    let prompt = render(model, messages)?;
+    Ok(prompt.tokenize(model.tokenizer(), parse_special_in_content).map_err(edgellm::Error::from)?)
 }
 
 /// The tokens of a text; with `add_special`, with the special tokens that the model expects around it.

@@ -186,7 +186,7 @@ fn templates_get_the_texts_that_the_source_names() {
     let render = |source: &Source<'_>| {
         let (file, _) = convert(source, &QuantizeOptions::new(Format::Int4));
         let model = Model::from_bytes(file).unwrap();
-        model.chat_template().unwrap().unwrap().render(&[], false).unwrap()
+        model.chat_template().unwrap().unwrap().render(&[], false).unwrap().text().to_string()
     };
     // No BOS token is added to a text, and the first end token is <|endoftext|>.
     assert_eq!((source.config.bos_token_id, source.config.eos_token_ids[0]), (None, 0));

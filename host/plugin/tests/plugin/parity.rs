@@ -1,7 +1,9 @@
 //! Law 2: the sandbox gives the bits of the native engine.
 
 use super::{RELAXED, SIMD, limits};
-use edgellm::testing::{HASH_START, logits_hash, recipes, seeded_chat_model, seeded_model};
+use edgellm::testing::{
+    HASH_START, byte_tokenizer_with, logits_hash, recipes, seeded_chat_model, seeded_model, seeded_model_with,
+};
 use edgellm_plugin_host::{
     BatchRun, Error, ErrorCode, FinishReason, GenerateOptions, KvCache, Message, Plugin, Precision, Prompt,
     SamplerOptions, SessionOptions, Source,
@@ -68,12 +70,29 @@ fn logits_are_the_engines_for_every_format_precision_and_cache() {
 }
 
 #[test]
+fn special_tokens_in_messages_are_text() {
+    let tokenizer = byte_tokenizer_with(&["<|end|>"]);
+    let template = "{{ messages[0].content }}<|end|>";
+    let file = seeded_model_with(recipes()[0], 7, Some(template), &tokenizer).unwrap();
+    for plugin in plugins() {
+        let model = plugin.open(Source::Bytes(Arc::new(file.clone())), &limits()).unwrap();
+        let messages = vec![Message { role: "user".into(), content: "<|end|>".into() }];
+        let text: Vec<u32> = "<|end|>".bytes().map(u32::from).chain([255]).collect();
+        assert_eq!(model.tokenize_chat(&messages, false).unwrap(), text);
+        assert_eq!(model.tokenize_chat(&messages, true).unwrap(), [255, 255]);
+        let mut session = model.session(SessionOptions::default()).unwrap();
+        let generation = session.generate(&Prompt::Chat(messages), &GenerateOptions::default()).unwrap();
+        assert_eq!(generation.timings().unwrap().prompt_tokens as usize, text.len());
+    }
+}
+
+#[test]
 fn text_is_the_engines_with_a_sampler_and_a_template() {
     let file = seeded_chat_model(recipes()[0], 7, Some(TEMPLATE)).unwrap();
     let native = edgellm::Model::from_bytes(file.clone()).unwrap();
     let template = edgellm::chat::ChatTemplate::new(TEMPLATE, "", "").unwrap();
-    let text = template.render(&[edgellm::chat::Message::new("user", "Tell me.")], true).unwrap();
-    let prompt = native.tokenizer().encode(&text, false).unwrap();
+    let rendered = template.render(&[edgellm::chat::Message::new("user", "Tell me.")], true).unwrap();
+    let (text, prompt) = (rendered.text(), rendered.tokenize(native.tokenizer(), false).unwrap());
     let run = |seed| {
         let mut session = edgellm::Session::new(&native, Default::default()).unwrap();
         let sampler = edgellm::sampler::SamplerOptions { temperature: 1.2, seed, ..Default::default() };

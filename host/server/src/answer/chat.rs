@@ -10,7 +10,7 @@ use crate::api::usage::Usage;
 use crate::random::random;
 use crate::registry::Loaded;
 use crate::scheduler::TokenLogprobs;
-use crate::tools::{CallFinder, ToolCall};
+use crate::tools::{CallFinder, Rest, ToolCall};
 use edgellm::TokenId;
 
 /// Messages of an assistant.
@@ -23,14 +23,16 @@ struct State {
     begun: bool,
     /// Tool calls so far.
     calls: usize,
+    /// Whether there was any text, if only an empty one.
+    has_content: bool,
     /// Where tools may be called.
     finder: Option<CallFinder>,
 }
 
 impl ChatFormat {
-    /// `count` choices; with `tools`, tool calls are looked for.
-    pub(crate) fn new(count: usize, tools: bool) -> Self {
-        let state = || State { finder: tools.then(CallFinder::default), ..State::default() };
+    /// `count` choices. With `calls_only`, tool calls are looked for, and if it is true, there can be nothing else.
+    pub(crate) fn new(count: usize, calls_only: Option<bool>) -> Self {
+        let state = || State { finder: calls_only.map(CallFinder::new), ..State::default() };
         ChatFormat((0..count).map(|_| state()).collect())
     }
 }
@@ -65,7 +67,9 @@ impl State {
             return None;
         }
         self.begun = true;
-        let content = (!silent || (first && tool_calls.is_empty())).then_some(text);
+        // An answer that may be a call has no content until there is some.
+        let content = (!silent || (first && self.finder.is_none())).then_some(text);
+        self.has_content |= content.is_some();
         let delta = Delta { role: first.then_some("assistant"), content, tool_calls };
         Some(ChunkChoice { index, delta, logprobs, finish_reason: None })
     }
@@ -111,11 +115,19 @@ impl Format for ChatFormat {
 
     fn finished(&mut self, index: usize, reason: &'static str) -> Vec<ChunkChoice> {
         let Some(state) = self.0.get_mut(index) else { return Vec::new() };
-        let (text, call) = state.finder.as_mut().map(CallFinder::finish).unwrap_or_default();
+        let rest = state.finder.as_mut().map(|finder| finder.finish(reason == "length"));
+        let (text, call, cut) = match rest {
+            None => (String::new(), None, false),
+            Some(Rest::Text(text)) => (text, None, false),
+            Some(Rest::Call(call)) => (String::new(), Some(call), false),
+            Some(Rest::Cut) => (String::new(), None, true),
+        };
         let calls = state.number(call);
         let rest = state.delta(index, text, calls, None);
         let reason = if reason == "stop" && state.calls > 0 { "tool_calls" } else { reason };
-        let (delta, finish_reason) = (Delta::default(), Some(reason));
+        // An answer that is neither text nor call is an empty text.
+        let content = (!cut && state.calls == 0 && !state.has_content).then(String::new);
+        let (delta, finish_reason) = (Delta { content, ..Delta::default() }, Some(reason));
         rest.into_iter().chain([ChunkChoice { index, delta, logprobs: None, finish_reason }]).collect()
     }
 

@@ -15,6 +15,7 @@ pub(crate) struct ChatRequest {
     /// A name that `/v1/models` lists; without it, the first.
     pub(crate) model: Option<String>,
     /// The conversation so far.
+    #[allow(dead_code)]
     #[schema(min_items = 1, value_type = Vec<ChatMessage>)]
     pub(crate) messages: Vec<Object<ChatMessage>>,
     /// Return the log probability of every token.
@@ -58,8 +59,11 @@ pub(crate) enum Role {
     Tool,
 }
 
-/// A message.
+/// A message. The model's chat template sees all of its fields, others too.
+//
+// These types check what is sent, and describe it; the template gets the JSON itself.
 #[derive(Debug, Deserialize, ToSchema)]
+#[allow(dead_code)]
 pub(crate) struct ChatMessage {
     pub(crate) role: Role,
     /// Text; may be absent in messages of the assistant.
@@ -76,6 +80,7 @@ pub(crate) struct ChatMessage {
 /// Text, or parts of text.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
+#[allow(dead_code)]
 pub(crate) enum Content {
     Text(String),
     Parts(Vec<Object<Part>>),
@@ -83,10 +88,10 @@ pub(crate) enum Content {
 
 /// A part of a message.
 #[derive(Debug, Deserialize, ToSchema)]
+#[allow(dead_code)]
 pub(crate) struct Part {
     /// Only `text` is supported.
     #[serde(rename = "type")]
-    #[allow(dead_code)]
     pub(crate) kind: PartKind,
     pub(crate) text: String,
 }
@@ -100,6 +105,7 @@ pub(crate) enum PartKind {
 
 /// A tool call, as the client sends it back.
 #[derive(Debug, Deserialize, ToSchema)]
+#[allow(dead_code)]
 pub(crate) struct SentToolCall {
     #[schema(value_type = SentFunction)]
     pub(crate) function: Object<SentFunction>,
@@ -107,11 +113,21 @@ pub(crate) struct SentToolCall {
 
 /// The function that was called.
 #[derive(Debug, Deserialize, ToSchema)]
+#[allow(dead_code)]
 pub(crate) struct SentFunction {
     pub(crate) name: String,
-    /// JSON text.
-    #[serde(default)]
-    pub(crate) arguments: String,
+    /// JSON text, or an object.
+    #[schema(value_type = Option<String>)]
+    pub(crate) arguments: Option<SentArguments>,
+}
+
+/// The arguments of a call: JSON text, as the API says, or the object itself, as some clients send it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+#[allow(dead_code)]
+pub(crate) enum SentArguments {
+    Text(String),
+    Object(Map<String, Value>),
 }
 
 /// Constraint on an answer.
@@ -187,11 +203,12 @@ pub(crate) enum FunctionKind {
     Function,
 }
 
-/// A function that the model may call.
+/// A function that the model may call. The model's chat template sees all of its fields, others too.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct FunctionSpec {
     #[schema(min_length = 1, max_length = 64, pattern = "^[a-zA-Z0-9_-]+$")]
     pub(crate) name: String,
+    #[allow(dead_code)]
     pub(crate) description: Option<String>,
     /// JSON schema of the arguments.
     #[schema(value_type = Option<Object>)]

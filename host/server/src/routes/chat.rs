@@ -4,10 +4,8 @@ use super::context::Context;
 use super::generation::{self, Prepared};
 use crate::answer::ChatFormat;
 use crate::api::chat::{
-    ChatBody, ChatCompletion, ChatMessage, ChatRequest, Content, FunctionSpec, ResponseFormat, Role,
-    ToolChoiceSpec, ToolMode, ToolSpec,
+    ChatBody, ChatCompletion, ChatRequest, FunctionSpec, ResponseFormat, ToolChoiceSpec, ToolMode, ToolSpec,
 };
-use crate::api::object::Object;
 use crate::api::refusals::{Refusals, ServerSentEvent};
 use crate::api::sampling::check;
 use crate::body::Body;
@@ -19,7 +17,7 @@ use crate::tools::{self, Tool, ToolChoice};
 use axum::extract::{Extension, State};
 use axum::response::Response;
 use edgellm::TokenId;
-use edgellm::chat::Message;
+use edgellm::chat::{Json, Message, tool_from_openai};
 use serde_json::{Value, json};
 
 /// Answers a conversation.
@@ -46,14 +44,15 @@ pub(crate) async fn create(
     check("max_tokens", sampling.max_tokens != Some(0), "at least 1")?;
     check("max_completion_tokens", sampling.max_completion_tokens != Some(0), "at least 1")?;
     check("n_predict", sampling.n_predict != Some(0), "at least 1, or -1")?;
-    let (logprobs, (field, shape)) = (logprobs(&chat)?, shape(&chat)?);
-    let messages = messages(chat.messages.into_iter().map(|message| message.0).collect())?;
+    let sent = body.json()?;
+    let (logprobs, (field, shape)) = (logprobs(&chat)?, shape(&chat, &sent)?);
+    let messages = messages(&sent)?;
     generation::answer(server, request, chat.model.as_deref(), sampling, move |context, sampling| {
         let prompt = prompt(context, &messages, &shape)?;
         context.check_prompt("messages", &prompt)?;
         let constraint = context.constraint(field, &shape)?;
         let with_tools = !shape.tools.is_empty() && shape.choice != ToolChoice::None;
-        let format = ChatFormat::new(sampling.choices(), with_tools);
+        let format = ChatFormat::new(sampling.choices(), with_tools.then(|| shape.calls_only()));
         Ok(Prepared { prompts: vec![prompt], constraint, logprobs, scored: false, format })
     })
     .await
@@ -71,10 +70,17 @@ fn logprobs(chat: &ChatRequest) -> Result<Option<usize>, ApiError> {
 }
 
 /// The constraints on the answer, and the field that they come from.
-fn shape(chat: &ChatRequest) -> Result<(&'static str, Shape), ApiError> {
+fn shape(chat: &ChatRequest, sent: &Json) -> Result<(&'static str, Shape), ApiError> {
     let json = ResponseFormat::schema(chat.response_format.as_ref(), chat.json_schema.clone())?;
     let (field, json) = json.unzip();
-    let tools: Vec<Tool> = chat.tools.iter().flatten().map(|spec| tool(&spec.0)).collect::<Result<_, _>>()?;
+    let sent = sent.get("tools").and_then(Json::as_array).unwrap_or_default();
+    let tools: Vec<Tool> = chat
+        .tools
+        .iter()
+        .flatten()
+        .zip(sent)
+        .map(|(spec, sent)| tool(&spec.0, sent))
+        .collect::<Result<_, _>>()?;
     let choice = match &chat.tool_choice {
         None | Some(ToolChoiceSpec::Mode(ToolMode::Auto)) => ToolChoice::Auto,
         Some(ToolChoiceSpec::Mode(ToolMode::None)) => ToolChoice::None,
@@ -95,54 +101,37 @@ fn shape(chat: &ChatRequest) -> Result<(&'static str, Shape), ApiError> {
     Ok((field.unwrap_or("tools"), Shape { json, tools, choice, parallel }))
 }
 
-fn tool(spec: &ToolSpec) -> Result<Tool, ApiError> {
-    let FunctionSpec { name, description, parameters } = &spec.function.0;
+fn tool(spec: &ToolSpec, sent: &Json) -> Result<Tool, ApiError> {
+    let FunctionSpec { name, parameters, .. } = &spec.function.0;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let good = (1..=64).contains(&name.len()) && name.chars().all(plain);
     check("tools", good, "functions with names of 1 to 64 letters, digits, _ and -")?;
-    let parameters = Value::Object(parameters.clone().unwrap_or_default());
-    Ok(Tool { name: name.clone(), description: description.clone(), parameters })
+    let mut parameters = parameters.clone().unwrap_or_default();
+    let is_object = match parameters.get("type") {
+        None => true,
+        Some(Value::Array(types)) => types.iter().any(|kind| kind == "object"),
+        Some(kind) => kind == "object",
+    };
+    check("tools", is_object, "functions whose parameters are a schema of an object")?;
+    // Whatever else the schema says: arguments are an object.
+    parameters.insert("type".into(), json!("object"));
+    Ok(Tool {
+        name: name.clone(),
+        parameters: Value::Object(parameters),
+        sent: tool_from_openai(sent.clone()),
+    })
 }
 
-/// The messages in the form of chat templates.
-fn messages(sent: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
+/// The messages in the form of chat templates, with all fields that the client sent.
+fn messages(sent: &Json) -> Result<Vec<Message>, ApiError> {
+    let sent = sent.get("messages").and_then(Json::as_array).unwrap_or_default();
     check("messages", !sent.is_empty(), "at least one message")?;
-    sent.into_iter().enumerate().map(|(index, message)| self::message(index, message)).collect()
+    sent.iter().enumerate().map(|(index, sent)| message(index, sent.clone())).collect()
 }
 
-fn message(index: usize, sent: ChatMessage) -> Result<Message, ApiError> {
-    let role = match sent.role {
-        Role::System | Role::Developer => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-        Role::Tool => "tool",
-    };
-    let calls = sent.tool_calls.into_iter().flatten().map(|Object(call)| {
-        let function = call.function.0;
-        // Templates serialize the arguments themselves.
-        let arguments =
-            serde_json::from_str(&function.arguments).unwrap_or(Value::String(function.arguments));
-        json!({"type": "function", "function": {"name": function.name, "arguments": arguments}})
-    });
-    let tool_calls: Vec<Value> = calls.collect();
-    let content = match sent.content {
-        Some(Content::Text(text)) => text,
-        Some(Content::Parts(parts)) => parts.into_iter().map(|part| part.0.text).collect(),
-        None if sent.role == Role::Assistant => String::new(),
-        None => {
-            let field = format!("messages[{index}].content");
-            return Err(ApiError::field(
-                field,
-                format!("messages[{index}]: a message of this role needs content"),
-            ));
-        }
-    };
-    Ok(Message {
-        role: role.to_string(),
-        content,
-        tool_calls,
-        tool_call_id: sent.tool_call_id,
-        name: sent.name,
+fn message(index: usize, sent: Json) -> Result<Message, ApiError> {
+    Message::from_openai(sent).map_err(|error| {
+        ApiError::field(format!("messages[{index}].content"), format!("messages[{index}]: {error}"))
     })
 }
 
@@ -150,12 +139,14 @@ fn message(index: usize, sent: ChatMessage) -> Result<Message, ApiError> {
 fn prompt(context: &Context, messages: &[Message], shape: &Shape) -> Result<Vec<TokenId>, ApiError> {
     let template = context.model.template()?;
     let offered: &[Tool] = if shape.choice == ToolChoice::None { &[] } else { &shape.tools };
-    let text = if template.knows_tools() {
-        let offered: Vec<Value> = offered.iter().map(Tool::to_json).collect();
+    let prompt = if template.knows_tools() {
+        let offered: Vec<Json> = offered.iter().map(|tool| tool.sent.clone()).collect();
         template.render_with_tools(messages, &offered, true)
     } else {
         template.render(&tools::spelled_out(messages, offered), true)
     };
-    let text = text.map_err(|error| ApiError::field("messages", error.to_string()))?;
-    context.encode("messages", &text, false)
+    let prompt = prompt.map_err(|error| ApiError::field("messages", error.to_string()))?;
+    let parse_special = context.server.options().parse_special_in_content;
+    let tokens = prompt.tokenize(context.model.model.tokenizer(), parse_special);
+    tokens.map_err(|error| ApiError::field("messages", error.to_string()))
 }

@@ -6,6 +6,7 @@ mod chat;
 mod completions;
 mod embeddings;
 mod load;
+mod messages;
 mod models;
 mod page;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use edgellm::testing::{recipes, seeded_chat_model};
+use edgellm::testing::{byte_tokenizer_with, recipes, seeded_model_with};
 use edgellm::{Model, SessionOptions};
 use edgellm_server::{ApiKeys, ModelSource, OpenError, OpenModel, Options, Server, app};
 use http::{Method, Request, StatusCode};
@@ -15,8 +15,14 @@ pub(crate) const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m.con
 
 /// A model of this name; the same seed gives the same model.
 pub(crate) fn source(id: &str, seed: u64) -> ModelSource {
+    source_with(id, seed, TEMPLATE)
+}
+
+/// A model with this template.
+pub(crate) fn source_with(id: &str, seed: u64, template: &'static str) -> ModelSource {
     let open = move || -> Result<OpenModel, OpenError> {
-        let bytes = seeded_chat_model(recipes()[0], seed, Some(TEMPLATE))?;
+        let tokenizer = byte_tokenizer_with(&SPECIAL_TOKENS);
+        let bytes = seeded_model_with(recipes()[0], seed, Some(template), &tokenizer)?;
         Ok(OpenModel::from(Model::from_bytes(bytes)?))
     };
     ModelSource {
@@ -26,6 +32,16 @@ pub(crate) fn source(id: &str, seed: u64) -> ModelSource {
         file: None,
         open: Box::new(open),
     }
+}
+
+/// The special tokens of the models; all other tokens are bytes.
+pub(crate) const SPECIAL_TOKENS: [&str; 2] = ["<|start|>", "<|end|>"];
+
+/// A server of a model with this template.
+pub(crate) async fn router_with(template: &'static str, options: Options) -> Router {
+    let server = Server::new(vec![source_with("seeded", 5, template)], options, ApiKeys::parse("")).unwrap();
+    server.load().await.unwrap();
+    app(&server)
 }
 
 /// A server of one model, called `seeded`.

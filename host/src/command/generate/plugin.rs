@@ -65,8 +65,10 @@ fn prompt_tokens(args: &Args, model: &Model, text: &str) -> Result<Vec<TokenId>>
         }
         return Ok(model.tokenize(text, true)?);
     }
-    let message = |message: edgellm::chat::Message| Message { role: message.role, content: message.content };
-    let messages: Vec<Message> = args.messages(text).into_iter().map(message).collect();
-    // The template writes the special tokens itself; adding them again would double them.
-    Ok(model.tokenize(&model.apply_chat_template(&messages)?, false)?)
+    let message = |message: &edgellm::chat::Message| Message {
+        role: message.role().to_string(),
+        content: message.content().to_string(),
+    };
+    let messages: Vec<Message> = args.messages(text).iter().map(message).collect();
+    Ok(model.tokenize_chat(&messages, args.content.parse_special_in_content)?)
 }

@@ -39,6 +39,9 @@ pub(crate) struct GenerateArgs {
     /// Continue the prompt as it is, without a chat template
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Take special tokens that are written in messages, such as <|im_end|>, for tokens instead of text
+    #[arg(long)]
+    pub(crate) parse_special_in_content: bool,
     /// Generate at most N tokens
     #[arg(long, short = 'n', value_name = "N", default_value_t = 256)]
     pub(crate) max_tokens: usize,

@@ -21,7 +21,7 @@ pub(crate) fn generate(args: &GenerateArgs, out: &mut impl Write) -> Result<(), 
     } else {
         let system = args.system.iter().map(|system| Message::new("system", system));
         let messages: Vec<Message> = system.chain([Message::new("user", &args.prompt)]).collect();
-        chat_prompt(&model, &messages)?
+        chat_prompt(&model, &messages, args.parse_special_in_content)?
     };
     let options = SessionOptions { context_length: args.context, ..SessionOptions::default() };
     let session = Rc::new(RefCell::new(Session::new(&model, options)?));

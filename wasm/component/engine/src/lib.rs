@@ -76,6 +76,14 @@ impl wit::GuestModel for Model {
     fn apply_chat_template(&self, messages: Vec<wit::Message>) -> Result<String> {
         Ok(edgellm_component::chat_text(&self.0, &convert::messages(messages))?)
     }
+
+    fn tokenize_chat(
+        &self,
+        messages: Vec<wit::Message>,
+        parse_special_in_content: bool,
+    ) -> Result<Vec<TokenId>> {
+        Ok(edgellm_component::chat_prompt(&self.0, &convert::messages(messages), parse_special_in_content)?)
+    }
 }
 
 struct ModelUpload(RefCell<ModelBytes>);
@@ -154,7 +162,7 @@ impl wit::GuestSession for Session {
         let tokens = match prompt {
             wit::Prompt::Text(text) => edgellm_component::tokens(&model, &text, true)?,
             wit::Prompt::Chat(messages) => {
-                edgellm_component::chat_prompt(&model, &convert::messages(messages))?
+                edgellm_component::chat_prompt(&model, &convert::messages(messages), false)?
             }
             wit::Prompt::Tokens(tokens) => tokens,
         };

@@ -25,7 +25,7 @@ impl Answer {
     /// Opens the model and processes the prompt.
     pub(crate) fn begin(request: ChatRequest) -> Result<Self, Refusal> {
         let (name, model) = models::open(request.model.as_deref())?;
-        let prompt = chat_prompt(&model, &request.messages())?;
+        let prompt = chat_prompt(&model, &request.messages(), false)?;
         let session =
             Session::new(&model, SessionOptions::default()).map_err(|error| Refusal::new(500, error))?;
         let options = GenerateOptions {

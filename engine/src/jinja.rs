@@ -1,0 +1,77 @@
+//! Jinja, as Python's jinja2 renders it for chat templates.
+//!
+//! The dialect is that of Hugging Face's transformers: a sandboxed environment with `trim_blocks` and `lstrip_blocks`,
+//! loop controls and `{% generation %}`, in which values have the methods, operators and texts of Python's. Two things
+//! are not Python's: what a template computes is limited, and every string knows which of its characters came with the
+//! input, however they were trimmed, split and joined since.
+
+mod access;
+mod arguments;
+mod ast;
+mod checks;
+mod error;
+mod filters;
+mod format;
+mod fuel;
+mod interpreter;
+mod lexer;
+mod methods;
+mod operators;
+mod parser;
+mod repr;
+mod sequences;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tojson;
+mod value;
+
+pub(crate) use error::Error;
+pub(crate) use text::Text;
+pub(crate) use value::{Float, Key, Value};
+
+use fuel::Fuel;
+use std::collections::HashSet;
+
+/// A compiled template.
+#[derive(Debug)]
+pub(crate) struct Template {
+    body: ast::Block,
+    /// The variables that it reads.
+    names: HashSet<ast::Name>,
+}
+
+/// The variables that a template sees.
+pub(crate) type Variables = Vec<(&'static str, Value)>;
+
+/// Formats the time as `strftime`; an error is a message.
+pub(crate) type Clock<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
+impl Template {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if its syntax is wrong.
+    pub(crate) fn new(source: &str) -> Result<Self, Error> {
+        let (body, names) = parser::parse(source)?;
+        Ok(Template { body, names })
+    }
+
+    /// Whether it reads a variable of this name.
+    pub(crate) fn reads(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Renders it with these variables; without a clock, there is no `strftime_now`.
+    ///
+    /// # Errors
+    /// If it fails, raises an exception, or needs more than `fuel` steps.
+    pub(crate) fn render(
+        &self,
+        variables: Variables,
+        clock: Option<Clock<'_>>,
+        fuel: u64,
+    ) -> Result<Text, Error> {
+        interpreter::render(&self.body, variables, clock, &Fuel::new(fuel))
+    }
+}

@@ -1,0 +1,134 @@
+use super::*;
+use crate::chat::{ChatError, ChatTemplate, DateTime, Json, Message};
+
+/// Every line of fixtures/snippets.txt as scripts/reference/chat_templates.py rendered it with Python's Jinja.
+#[test]
+fn equals_python() {
+    let fixture: Json = include_str!("fixtures/snippets.json").parse().unwrap();
+    let messages: Vec<Message> = fixture
+        .get("messages")
+        .and_then(Json::as_array)
+        .unwrap()
+        .iter()
+        .map(|message| Message::try_from(message.clone()).unwrap())
+        .collect();
+    let cases = fixture.get("cases").and_then(Json::as_array).unwrap();
+    assert!(cases.len() > 130);
+    for case in cases {
+        let source = case.get("template").and_then(Json::as_str).unwrap();
+        let rendered = ChatTemplate::new(source, "<s>", "</s>").and_then(|template| {
+            template.with_date(DateTime::from_unix(1_732_233_600)).render(&messages, true)
+        });
+        let got = match rendered {
+            Ok(prompt) => ("text", Json::from(prompt.text())),
+            Err(ChatError::Refused(message)) => ("refused", Json::from(message.as_str())),
+            Err(_) => ("error", Json::Bool(true)),
+        };
+        assert_eq!(case.get(got.0), Some(&got.1), "{source}");
+    }
+}
+
+/// Renders with the variable `x` from the input: the text with what comes from the input between brackets.
+fn marked(source: &str, x: &str) -> String {
+    let variables = vec![("x", Value::Str(Text::input(x)))];
+    let rendered = Template::new(source).unwrap().render(variables, None, 100_000).unwrap();
+    let (text, input) = rendered.into_parts();
+    let mut out = String::new();
+    let mut at = 0;
+    for range in input {
+        out += &format!("{}[{}]", &text[at..range.start], &text[range.clone()]);
+        at = range.end;
+    }
+    out + &text[at..]
+}
+
+#[test]
+fn strings_know_what_came_with_the_input() {
+    for (source, x, expected) in [
+        ("<{{ x }}>", "a", "<[a]>"),
+        ("{{ '<' ~ x ~ '>' }}{{ '<' + x + '>' }}", "a", "<[a]><[a]>"),
+        ("{{ x | trim }}{{ x.strip() }}{{ x | upper }}{{ x.title() }}", " a ", "[aa A  A ]"),
+        ("{{ x.split('-')[1] }}{{ x | replace('-', '+') }}", "a-b", "[ba]+[b]"),
+        ("{{ x.partition('-') | join('*') }}", "a-b", "[a]*[-]*[b]"),
+        ("{{ x | tojson }}{{ [x, 1] | tojson }}", "a\"b", "\"[a\\\"b]\"[\"[a\\\"b]\", 1]"),
+        ("{{ [x] }}{{ {'k': x} }}", "a'", "[\"[a']\"]{'k': \"[a']\"}"),
+        ("{{ '%s!' % x }}{{ '<{}>'.format(x) }}{{ '<%s>' | format(x) }}", "a", "[a]!<[a]><[a]>"),
+        ("{{ '{:>3}'.format(x) }}{{ x.center(3) }}{{ x * 2 }}", "a", "  [a] [a] [aa]"),
+        ("{{ x[1:] }}{{ x[::-1] }}{{ x | reverse }}{{ x[0] }}{{ x | first }}", "ab", "[bbabaaa]"),
+        ("{% for c in x %}{{ c }}-{% endfor %}{{ x | list | join(',') }}", "ab", "[a]-[b]-[a],[b]"),
+        ("{% set y %}<{{ x }}>{% endset %}{{ y | upper }}", "a", "<[A]>"),
+        ("{% macro m(a) %}({{ a }}){% endmacro %}{{ m(x) }}{% call m(x) %}{% endcall %}", "a", "([a])([a])"),
+        ("{% filter upper %}b{{ x }}{% endfilter %}", "a", "B[A]"),
+        ("{% set ns = namespace(s='') %}{% set ns.s = ns.s + x + '|' %}{{ ns.s }}", "a", "[a]|"),
+        ("{{ x.splitlines() | join(' / ') }}{{ x | indent(2) }}", "a\nb", "[a] / [ba]\n  [b]"),
+        ("{{ x | default('d') }}{{ x if x else 'e' }}{{ (x, 'f') | first }}", "a", "[aaa]"),
+        ("{{ x.removeprefix('a') }}{{ x | truncate(4, true, '..', 0) }}", "abcdef", "[bcdefab].."),
+        ("{{ x | escape }}{{ 'a<' | safe + x }}", "<", "[&lt;]a<[&lt;]"),
+        ("{{ 'b' if x == 'a' }}{{ x | length }}{{ x in ['a'] }}", "a", "b1True"),
+    ] {
+        assert_eq!(marked(source, x), expected, "{source}");
+    }
+}
+
+#[test]
+fn nesting_fits_a_small_stack() {
+    let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(70), ")".repeat(70));
+    let lists = format!("{{{{ {}1{} }}}}", "[".repeat(70), "]".repeat(70));
+    let not = format!("{{{{ {}1 }}}}", "not ".repeat(60));
+    let blocks = "{% if true %}".repeat(70) + &"{% endif %}".repeat(70);
+    let recursion = "{% macro m(n) %}{% if n %}{% for i in [1] %}{{ ('' ~ m(n - 1)) | trim }}{% endfor %}{% endif %}\
+                     {% endmacro %}{{ m(25) }}";
+    let endless = "{% macro m() %}{% if true %}{{ [m()] }}{% endif %}{% endmacro %}{{ m() }}";
+    let sources = [brackets, lists, not, blocks, recursion.into()];
+    let run = move || {
+        for source in &sources {
+            Template::new(source).unwrap().render(Vec::new(), None, 100_000).unwrap();
+        }
+        Template::new(endless).unwrap().render(Vec::new(), None, 100_000).unwrap_err();
+    };
+    // A component has 512 KiB, a web worker's module 1 MiB.
+    std::thread::Builder::new().stack_size(384 << 10).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn errors_name_the_line() {
+    let error = |source: &str| match Template::new(source).map(|t| t.render(Vec::new(), None, 1000)) {
+        Err(Error::Failed(message)) | Ok(Err(Error::Failed(message))) => message,
+        other => panic!("{source}: {other:?}"),
+    };
+    assert_eq!(error("a\nb {{ c.d }}"), "line 2: \"c\" is undefined");
+    assert_eq!(
+        error("a\n{% if b %}\n"),
+        "syntax error in line 2: the template ends too early, where endif is missing"
+    );
+    assert_eq!(error("{% do x %}"), "syntax error in line 1: unknown tag \"do\"");
+}
+
+#[test]
+fn fuel_ends_work() {
+    let template = Template::new("{% for i in range(1000) %}{{ i }}{% endfor %}").unwrap();
+    assert!(template.render(Vec::new(), None, 100_000).is_ok());
+    assert!(matches!(template.render(Vec::new(), None, 1500), Err(Error::OutOfFuel)));
+}
+
+#[test]
+fn names_that_are_read_are_known() {
+    let template =
+        Template::new("{# tools #}{% set a = b.tools %}{{ 'tools' }}{% if tools is defined %}{% endif %}");
+    assert!(template.unwrap().reads("tools"));
+    let template = Template::new("{# tools #}{% set tools = b.tools %}{{ 'tools' }}").unwrap();
+    assert!(!template.reads("tools") && template.reads("b"));
+}
+
+/// What refers to itself, or to many others, is freed all the same.
+#[test]
+fn chains_of_namespaces_end() {
+    for source in [
+        "{% set ns = namespace(n=none) %}{% for i in range(20000) %}{% set ns.n = namespace(n=ns.n) %}{% endfor %}",
+        "{% set ns = namespace() %}{% set ns.a = ns %}{% set ns.b = [ns] %}{{ ns == ns }}",
+        "{% for i in [1, 2] %}{{ loop.changed(loop) }}{% endfor %}",
+        "{% macro m() %}{{ m }}{% endmacro %}{% set ns = namespace(m=m) %}{{ ns.m() }}",
+    ] {
+        Template::new(source).unwrap().render(Vec::new(), None, 1_000_000).unwrap();
+    }
+}
