@@ -30,19 +30,79 @@ impl From<edgellm_component::Error> for Refusal {
     }
 }
 
-/// Fields that would change the answer, and that only `edgellm serve` supports. All others have no effect.
-const UNSUPPORTED: [&str; 10] = [
-    "tools",
-    "tool_choice",
-    "functions",
-    "function_call",
-    "response_format",
-    "json_schema",
-    "grammar",
-    "logprobs",
-    "top_logprobs",
-    "logit_bias",
+/// Fields that would change the answer and are not supported here, and JSON lists of the values with which they do not, besides
+/// null: `host/server/src/api/fields/tables.rs` has more on each. All other fields have no effect.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("tools", "[[]]"),
+    ("tool_choice", r#"["auto", "none"]"#),
+    ("response_format", r#"[{"type": "text"}]"#),
+    ("json_schema", "[]"),
+    ("logprobs", "[false]"),
+    ("top_logprobs", "[0]"),
+    ("logit_bias", "[{}]"),
+    ("ignore_eos", "[false]"),
+    ("repeat_last_n", "[64]"),
+    ("audio", "[]"),
+    ("modalities", r#"[["text"]]"#),
+    ("functions", "[[]]"),
+    ("function_call", r#"["auto", "none"]"#),
+    ("web_search_options", "[]"),
+    ("reasoning_effort", r#"["none", "medium"]"#),
+    ("verbosity", r#"["medium"]"#),
+    ("reasoning_format", r#"["auto", "none"]"#),
+    ("reasoning_budget", "[-1]"),
+    ("thinking_budget_tokens", "[-1]"),
+    ("parse_tool_calls", "[true]"),
+    ("add_generation_prompt", "[true]"),
+    ("chat_template_kwargs", "[{}]"),
+    ("chat_template", "[]"),
+    ("continue_final_message", "[false]"),
+    ("documents", "[[]]"),
+    ("echo", "[false]"),
+    ("add_special_tokens", "[false]"),
+    ("best_of", "[1]"),
+    ("n_cmpl", "[1]"),
+    ("n_indent", "[0]"),
+    ("n_probs", "[0]"),
+    ("post_sampling_probs", "[false]"),
+    ("t_max_predict_ms", "[0, -1]"),
+    ("grammar", r#"[""]"#),
+    ("grammar_lazy", "[false]"),
+    ("grammar_triggers", "[[]]"),
+    ("lora", "[[]]"),
+    ("guided_json", "[]"),
+    ("guided_regex", "[]"),
+    ("guided_choice", "[]"),
+    ("guided_grammar", "[]"),
+    ("structured_outputs", "[]"),
+    ("min_tokens", "[0]"),
+    ("stop_token_ids", "[[]]"),
+    ("include_stop_str_in_output", "[false]"),
+    ("skip_special_tokens", "[true]"),
+    ("prompt_logprobs", "[]"),
+    ("truncate_prompt_tokens", "[]"),
+    ("return_token_ids", "[false]"),
+    ("return_tokens_as_token_ids", "[false]"),
+    ("typical_p", "[1]"),
+    ("tfs_z", "[1]"),
+    ("top_n_sigma", "[-1, 0]"),
+    ("xtc_probability", "[0]"),
+    ("dynatemp_range", "[0]"),
+    ("dry_multiplier", "[0]"),
+    ("mirostat", "[0]"),
+    ("adaptive_target", "[-1]"),
+    ("min_keep", "[0, 1]"),
+    ("samplers", SAMPLERS),
+    ("use_beam_search", "[false]"),
+    ("bad_words", "[[]]"),
+    ("allowed_token_ids", "[]"),
+    ("logits_processors", "[[]]"),
 ];
+
+/// The samplers that llama.cpp uses by default.
+const SAMPLERS: &str = r#"[
+    ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"], "edskypmxt"
+]"#;
 
 /// The supported fields of a chat completion.
 #[derive(Debug, Deserialize)]
@@ -53,6 +113,9 @@ pub(crate) struct ChatRequest {
     max_tokens: Option<usize>,
     #[serde(default, deserialize_with = "json::limit")]
     max_completion_tokens: Option<usize>,
+    /// llama.cpp's name of `max_tokens`.
+    #[serde(default, deserialize_with = "json::limit")]
+    n_predict: Option<usize>,
     temperature: Option<f32>,
     top_p: Option<f32>,
     #[serde(default, deserialize_with = "json::limit_or_zero")]
@@ -95,16 +158,9 @@ enum Stop {
     Several(Vec<String>),
 }
 
-/// Whether a value asks for nothing, as `[]`, `false` and `{"type": "text"}` do.
-fn is_idle(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text == "none" || text == "auto",
-        Value::Array(list) => list.is_empty(),
-        Value::Object(fields) => fields.is_empty() || fields.get("type").is_some_and(|kind| kind == "text"),
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::Bool(true) => false,
-    }
+/// Whether two values are the same; 1 and 1.0 are.
+fn same(a: &Value, b: &Value) -> bool {
+    a == b || matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b)
 }
 
 impl ChatRequest {
@@ -115,13 +171,17 @@ impl ChatRequest {
             let message = format!("{name} is not supported here: leave it out, or use `edgellm serve`");
             Err(Refusal::new(400, message))
         };
-        if let Some(name) =
-            UNSUPPORTED.iter().find(|name| fields.get(name).is_some_and(|value| !is_idle(value)))
-        {
+        let unsupported = |(name, neutral): &&(&str, &str)| {
+            let value = fields.get(name).unwrap_or(&Value::Null);
+            let neutral: Vec<Value> = serde_json::from_str(neutral).unwrap_or_default();
+            !value.is_null() && !neutral.iter().any(|neutral| same(neutral, value))
+        };
+        if let Some((name, _)) = UNSUPPORTED.iter().find(unsupported) {
             return refuse(name);
         }
         let request: Self = json::from_value(&fields).map_err(invalid)?;
-        if !request.messages.iter().all(|message| is_idle(&message.tool_calls)) {
+        let none = |calls: &Value| calls.is_null() || calls.as_array().is_some_and(Vec::is_empty);
+        if !request.messages.iter().all(|message| none(&message.tool_calls)) {
             return refuse("tool_calls");
         }
         match request.n {
@@ -163,7 +223,7 @@ impl ChatRequest {
     }
 
     pub(crate) fn max_tokens(&self) -> Option<usize> {
-        self.max_completion_tokens.or(self.max_tokens)
+        self.max_completion_tokens.or(self.max_tokens).or(self.n_predict)
     }
 
     pub(crate) fn stop(&self) -> Vec<String> {
@@ -214,10 +274,11 @@ mod tests {
             br#"{"messages": [{"role": "user", "content": "Hi", "name": null, "tool_calls": null}], "n": 1.0,
             "max_tokens": -1, "top_k": -1, "seed": -1, "stop": null, "stream": null, "stream_options": null,
             "repetition_penalty": 1.5, "repeat_penalty": 2, "temperature": 1, "temperature": 0, "tools": [],
-            "logprobs": false, "response_format": {"type": "text"}, "metadata": {"a": "b"}, "store": true}"#;
+            "logprobs": false, "n_predict": 7, "mirostat": 0, "typical_p": 1, "best_of": 1.0, "grammar": "",
+            "samplers": "edskypmxt", "response_format": {"type": "text"}, "metadata": {"a": "b"}, "store": true}"#;
         let request = ChatRequest::parse(body).unwrap();
         let sampler = request.sampler();
-        assert_eq!((request.max_tokens(), sampler.top_k, sampler.seed), (None, 0, 0));
+        assert_eq!((request.max_tokens(), sampler.top_k, sampler.seed), (Some(7), 0, 0));
         assert_eq!((sampler.repetition_penalty, sampler.temperature), (1.5, 0.0));
     }
 
@@ -231,6 +292,10 @@ mod tests {
             (r#""response_format": {"type": "json_object"}"#, "response_format"),
             (r#""logprobs": true"#, "logprobs"),
             (r#""n": 2"#, "n must be 1"),
+            (r#""mirostat": 2"#, "mirostat"),
+            (r#""grammar": "root""#, "grammar"),
+            (r#""typical_p": 0.9"#, "typical_p"),
+            (r#""best_of": true"#, "best_of"),
             (r#""messages": [{"role": "user"}]"#, "messages[0].content"),
             (r#""messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]"#, "tool_calls"),
         ] {

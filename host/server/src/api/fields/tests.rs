@@ -109,6 +109,15 @@ fn the_tables_hold_each_field_once_and_are_the_document() {
 }
 
 #[test]
+fn the_http_component_refuses_what_the_server_refuses() {
+    let component = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wasm/component/http/src/request.rs");
+    let component = std::fs::read_to_string(component).unwrap();
+    for field in all::<ChatBody>().filter(|field| matches!(field.verdict, Verdict::Refused { .. })) {
+        assert!(component.contains(&format!("(\"{}\", ", field.name)), "{}", field.name);
+    }
+}
+
+#[test]
 fn values_that_are_the_same() {
     let request = |field: &str, value: Value| with(&json!({"prompt": "a"}), field, &value);
     for (field, value) in [("best_of", json!(1.0)), ("mirostat", json!(0.0)), ("top_n_sigma", json!(-1))] {
