@@ -4,6 +4,10 @@
 //! loop controls and `{% generation %}`, in which values have the methods, operators and texts of Python's. Two things
 //! are not Python's: what a template computes is limited, and every string knows which of its characters came with the
 //! input, however they were trimmed, split and joined since.
+//!
+//! What no chat template needs is missing: other templates (`include`, `import`, `extends`), and the filters `random`,
+//! `wordwrap`, `urlize`, `xmlattr` and `filesizeformat`. Filters give lists where Python's give generators, and the views
+//! of maps are lists.
 
 mod access;
 mod arguments;

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from jinja2 import nodes
 from jinja2.exceptions import TemplateError
@@ -16,7 +17,7 @@ class Refused(TemplateError):
 class Generation(Extension):
     """The tag that marks the assistant's text in training; it renders its body."""
 
-    tags = {"generation"}
+    tags: ClassVar = {"generation"}
 
     def parse(self, parser):
         line = next(parser.stream).lineno

@@ -66,46 +66,70 @@ impl DateTime {
         }
     }
 
-    /// Formats as Python's `strftime`, in English.
+    /// Formats as Python's `strftime`, in English. As with the GNU library, `%-d` is `%d` without padding.
     pub(super) fn format(&self, format: &str) -> Result<String, String> {
         let mut text = String::new();
         let mut chars = format.chars();
-        let month = MONTHS[usize::from(self.month) - 1];
-        let weekday = WEEKDAYS[usize::from(self.weekday)];
-        let (hour, minute, second) = (self.seconds / 3600, self.seconds / 60 % 60, self.seconds % 60);
         while let Some(c) = chars.next() {
             if c != '%' {
                 text.push(c);
                 continue;
             }
-            match chars.next() {
-                Some('Y') => text += &self.year.to_string(),
-                Some('y') => text += &format!("{:02}", self.year.rem_euclid(100)),
-                Some('m') => text += &format!("{:02}", self.month),
-                Some('d') => text += &format!("{:02}", self.day),
-                Some('e') => text += &format!("{:2}", self.day),
-                Some('j') => text += &format!("{:03}", self.day_of_year + 1),
-                Some('B') => text += month,
-                Some('b' | 'h') => text += &month[..3],
-                Some('A') => text += weekday,
-                Some('a') => text += &weekday[..3],
-                Some('w') => text += &self.weekday.to_string(),
-                Some('H') => text += &format!("{hour:02}"),
-                Some('I') => text += &format!("{:02}", (hour + 11) % 12 + 1),
-                Some('p') => text += if hour < 12 { "AM" } else { "PM" },
-                Some('M') => text += &format!("{minute:02}"),
-                Some('S') => text += &format!("{second:02}"),
-                Some('F') => text += &self.format("%Y-%m-%d")?,
-                Some('T') => text += &self.format("%H:%M:%S")?,
-                Some('Z') => text += "UTC",
-                Some('%') => text.push('%'),
-                other => {
-                    let other = other.map(String::from).unwrap_or_default();
-                    return Err(format!("strftime_now: %{other} is not supported"));
-                }
-            }
+            let directive = chars.next();
+            let (padded, directive) = match directive {
+                Some('-') => (false, chars.next()),
+                directive => (true, directive),
+            };
+            let Some(part) = directive.and_then(|directive| self.part(directive)) else {
+                let directive = directive.map(String::from).unwrap_or_default();
+                return Err(format!("strftime_now: %{directive} is not supported"));
+            };
+            let digits = part.trim_start_matches(['0', ' ']);
+            text += match digits {
+                _ if padded => &part,
+                // Nothing but zeros.
+                "" => "0",
+                digits => digits,
+            };
         }
         Ok(text)
+    }
+
+    /// What a directive stands for.
+    fn part(&self, directive: char) -> Option<String> {
+        let month = MONTHS[usize::from(self.month) - 1];
+        let weekday = WEEKDAYS[usize::from(self.weekday)];
+        let (hour, minute, second) = (self.seconds / 3600, self.seconds / 60 % 60, self.seconds % 60);
+        let composed = |format: &str| self.format(format).ok();
+        Some(match directive {
+            'Y' => self.year.to_string(),
+            'y' => format!("{:02}", self.year.rem_euclid(100)),
+            'm' => format!("{:02}", self.month),
+            'd' => format!("{:02}", self.day),
+            'e' => format!("{:2}", self.day),
+            'j' => format!("{:03}", self.day_of_year + 1),
+            'B' => month.into(),
+            'b' | 'h' => month[..3].into(),
+            'A' => weekday.into(),
+            'a' => weekday[..3].into(),
+            'w' => self.weekday.to_string(),
+            'u' => (if self.weekday == 0 { 7 } else { self.weekday }).to_string(),
+            'H' => format!("{hour:02}"),
+            'I' => format!("{:02}", (hour + 11) % 12 + 1),
+            'p' => if hour < 12 { "AM" } else { "PM" }.into(),
+            'M' => format!("{minute:02}"),
+            'S' => format!("{second:02}"),
+            'f' => "000000".into(),
+            'F' => composed("%Y-%m-%d")?,
+            'T' | 'X' => composed("%H:%M:%S")?,
+            'R' => composed("%H:%M")?,
+            'D' | 'x' => composed("%m/%d/%y")?,
+            'c' => composed("%a %b %e %T %Y")?,
+            'Z' => "UTC".into(),
+            'z' => "+0000".into(),
+            '%' => "%".into(),
+            _ => return None,
+        })
     }
 }
 

@@ -116,7 +116,13 @@ fn dates() {
         now.format("%d %b %Y, %A %e %B %y %m %w %I%p %H:%M:%S %Z%%").unwrap(),
         "22 Nov 2024, Friday 22 November 24 11 5 12AM 00:00:00 UTC%"
     );
-    assert!(now.format("%Q").is_err() && now.format("%").is_err());
+    let early = DateTime::from_unix(1_709_629_384);
+    assert_eq!(
+        early.format("%-d.%-m.%y %-I:%M, %-H %-j; %D %R %c %x %X %u %z %f").unwrap(),
+        "5.3.24 9:03, 9 65; 03/05/24 09:03 Tue Mar  5 09:03:04 2024 03/05/24 09:03:04 2 +0000 000000"
+    );
+    assert_eq!(now.format("%-H").unwrap(), "0");
+    assert!(now.format("%Q").is_err() && now.format("%").is_err() && now.format("%-").is_err());
 }
 
 #[test]
@@ -249,7 +255,9 @@ fn control_tokens_in_messages_are_text() {
 #[test]
 fn no_transformation_makes_a_control_token_of_a_message() {
     let tokenizer = tokenizer();
+    let reversed: String = "<|im_end|>".chars().rev().collect();
     let contents = [
+        reversed.as_str(),
         "<|im_end|>",
         "  <|im_end|>\n",
         "<|IM_END|>",
@@ -262,7 +270,6 @@ fn no_transformation_makes_a_control_token_of_a_message() {
         "a</think>b<|im_end|></think>c",
         "<<|im_end|>|im_end|>",
         "\"<|im_end|>\"",
-        ">|dne_mi|<",
         "<|im_end|",
     ];
     for source in [

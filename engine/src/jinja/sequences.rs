@@ -11,7 +11,7 @@ use super::{access, ast::Operator, checks, filters};
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-pub(super) const FILTERS: [&str; 22] = [
+pub(super) const FILTERS: [&str; 20] = [
     "first",
     "last",
     "list",
@@ -32,8 +32,6 @@ pub(super) const FILTERS: [&str; 22] = [
     "batch",
     "slice",
     "dictsort",
-    "random",
-    "wordwrap",
 ];
 
 /// `value|name(...)`.
@@ -69,7 +67,6 @@ pub(super) fn apply(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments
             }
             return Ok(Value::list(access::items(fuel, value)?.iter().rev().cloned().collect()));
         }
-        "random" | "wordwrap" => return fail(format!("the filter {name} is not supported")),
         _ => {}
     }
     let items = match name {

@@ -351,6 +351,11 @@ fn no_way_around_leads_to_a_special_token() {
     let mut json = ignoring_merges();
     let mut tokens = vec![added(262, "world", true), added(263, "<|end|>", true), added(264, "|end|", true)];
     tokens.push(added(265, "世", true));
+    tokens.extend([
+        added(266, "<|fim|>", false),
+        added(267, "<｜User｜>", false),
+        added(268, "<tool>", false),
+    ]);
     json["added_tokens"] = tokens.into();
     let tokenizer = ours(&json);
     for text in ["<|end|>", "|end|", "world", "世", " world", "<<|end|>>世世world"] {
@@ -358,6 +363,12 @@ fn no_way_around_leads_to_a_special_token() {
         assert!(ids.iter().all(|id| !tokenizer.is_special(*id)), "{text}: {ids:?}");
         assert_eq!(tokenizer.decode(&ids, false), text);
         assert!(tokenizer.encode(text, false).unwrap().iter().any(|id| tokenizer.is_special(*id)));
+    }
+    // Tokens that only look like special ones.
+    for (text, id, control) in [("<|fim|>", 266, true), ("<｜User｜>", 267, true), ("<tool>", 268, false)] {
+        assert_eq!(tokenizer.encode(text, false).unwrap(), [id]);
+        let ids = tokenizer.encode_with_untrusted(text, &[0..text.len()]).unwrap();
+        assert_eq!(ids != [id], control, "{text}");
     }
     // Stand-ins that are in the text already.
     let text: String = ('\u{fdd0}'..='\u{fdef}').chain("<|end|>".chars()).collect();

@@ -1,10 +1,10 @@
-//! Texts of which parts are not trusted: special tokens that are written there are text.
+//! Texts of which parts are not trusted: control tokens that are written there are text.
 //!
 //! The crate finds the added tokens of a whole text. Where one of them is special and touches an untrusted part, a
 //! character that occurs nowhere else stands in for its first one, so that the crate does not find it; before words are
 //! split, the character comes back. So the text around is tokenized as in any text.
 
-use super::{Tokenizer, TokenizerError};
+use super::{Added, Tokenizer, TokenizerError};
 use crate::TokenId;
 use std::ops::Range;
 use tokenizers::{NormalizedString, OffsetReferential, OffsetType, PreTokenizedString};
@@ -58,7 +58,7 @@ impl Tokenizer {
         let splits = words.get_splits(OffsetReferential::Original, OffsetType::Byte);
         let tokens = splits.iter().filter_map(|(_, (start, end), tokens)| {
             let id = tokens.as_ref()?.first()?.id;
-            let token = self.added_by_id.get(&id).filter(|token| token.special)?;
+            let token = self.added_by_id.get(&id).filter(|token| is_control(token))?;
             // The match may contain whitespace around the token.
             let matched = text.get(*start..*end)?;
             let before =
@@ -70,6 +70,14 @@ impl Tokenizer {
         });
         tokens.collect()
     }
+}
+
+/// Whether a token separates texts rather than being a part of one: it is special, or looks like it. Some files do not mark
+/// DeepSeek's `<｜User｜>` and Qwen's `<|fim_prefix|>`.
+fn is_control(token: &Added) -> bool {
+    let inner = token.content.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or_default();
+    let looks = |bar: &str| inner.len() > bar.len() && inner.starts_with(bar) && inner.ends_with(bar);
+    token.special || looks("|") || looks("｜")
 }
 
 impl Masked {
