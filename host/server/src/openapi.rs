@@ -74,14 +74,16 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         }
     });
     let schema = json!({"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/JsonSchema"}]});
-    for (owner, field) in [
-        ("NamedSchema", "schema"),
-        ("FunctionSpec", "parameters"),
-        ("ChatRequest", "json_schema"),
-        ("CompletionRequest", "json_schema"),
-    ] {
+    for (owner, field) in
+        [("NamedSchema", "schema"), ("ChatRequest", "json_schema"), ("CompletionRequest", "json_schema")]
+    {
         schemas[owner]["properties"][field] = schema.clone();
     }
+    schemas["FunctionSpec"]["properties"]["parameters"] = json!({
+        "type": ["object", "null"],
+        "description": "A JSON schema of an object.",
+        "properties": {"type": {"const": "object"}}
+    });
     for format in schemas["ResponseFormat"]["oneOf"].as_array_mut().into_iter().flatten() {
         if let Some(own) = format.pointer_mut("/properties/schema") {
             *own = schema.clone();
@@ -92,7 +94,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         ("/ToolSpec/properties/type", json!({"enum": ["function", null]})),
         (
             "/SentFunction/properties/arguments",
-            json!({"type": ["string", "null"], "description": "JSON text."}),
+            json!({"type": ["string", "object", "null"], "description": "JSON text, or an object."}),
         ),
     ] {
         if let Some(own) = schemas.pointer_mut(field) {
