@@ -1,4 +1,4 @@
-//! Who may use the server, and how often: API keys, allowed origins, rate limits.
+//! Who may use the server, and how often: API keys, allowed hosts and origins, rate limits.
 
 use crate::error::ApiError;
 use axum::extract::Request;
@@ -113,6 +113,24 @@ pub(crate) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()
     Err(ApiError::refused(StatusCode::FORBIDDEN, "origin_not_allowed", message))
 }
 
+/// Refuses requests that address the server by a foreign name. A web page whose name suddenly stands for the visitor's own
+/// machine (DNS rebinding) counts as the server's own page for the browser, but it sends that name.
+pub(crate) fn check_host(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
+    let Some(host) = headers.get(header::HOST) else { return Ok(()) };
+    let host = host.to_str().unwrap_or_default();
+    let authority: Option<http::uri::Authority> = host.parse().ok();
+    let name = authority.as_ref().map_or("", |authority| authority.host());
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+    if literal || is("localhost") || allowed.iter().any(|allowed| allowed == "*" || is(allowed)) {
+        return Ok(());
+    }
+    let message = format!(
+        "this server is not known as {host:?}: start it with --allowed-host and the name, or with API keys"
+    );
+    Err(ApiError::refused(StatusCode::FORBIDDEN, "host_not_allowed", message))
+}
+
 /// The client's address: the peer's, or the one that a trusted proxy forwards.
 pub(crate) fn address(request: &Request, trust_proxy: bool) -> Option<IpAddr> {
     let forwarded = || {
@@ -150,6 +168,31 @@ mod tests {
         assert!(check("https://chat.example", &["https://chat.example"]));
         assert!(check("null", &["*"]));
         assert!(check_origin(&HeaderMap::new(), &[]).is_ok());
+    }
+
+    #[test]
+    fn hosts() {
+        let check = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, http::HeaderValue::from_str(host).unwrap());
+            check_host(&headers, &["board.local".to_string()]).is_ok()
+        };
+        for own in
+            ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080", "10.0.0.7", "Board.local:80"]
+        {
+            assert!(check(own), "{own}");
+        }
+        for foreign in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            "a b",
+        ] {
+            assert!(!check(foreign), "{foreign}");
+        }
+        assert!(check_host(&HeaderMap::new(), &[]).is_ok());
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Result<Response, ApiError> {
     let headers = request.headers();
+    if server.keys().is_empty() {
+        access::check_host(headers, &server.options().allowed_hosts)?;
+    }
     access::check_origin(headers, &server.options().cors_origins)?;
     let mut client =
         access::address(&request, server.options().trust_proxy).map_or(Client::Unknown, Client::Address);

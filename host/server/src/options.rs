@@ -29,6 +29,8 @@ pub struct Options {
     pub rate_limit: Option<u32>,
     /// Take the client's address from the last entry of `X-Forwarded-For`, which a reverse proxy must set.
     pub trust_proxy: bool,
+    /// Names by which requests may address a server without API keys, besides `localhost` and IP addresses; `*` for any.
+    pub allowed_hosts: Vec<String>,
     /// Origins whose web pages may use the server, such as `https://chat.example.org`; `*` for any.
     pub cors_origins: Vec<String>,
     /// Log prompts and answers.
@@ -74,6 +76,7 @@ impl Default for Options {
             max_choices: 128,
             rate_limit: None,
             trust_proxy: false,
+            allowed_hosts: Vec::new(),
             cors_origins: Vec::new(),
             log_prompts: false,
             parse_special_in_content: false,

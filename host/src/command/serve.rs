@@ -79,6 +79,10 @@ struct NetworkArgs {
     /// Take the client's address from X-Forwarded-For, which your reverse proxy must set
     #[arg(long)]
     trust_proxy: bool,
+    /// Without API keys, also answer requests that address the server by this name, such as board.local, and not only by
+    /// localhost, an IP address or --host; may be repeated, and * allows all
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<String>,
     /// Allow web pages of this origin to use the server, such as https://chat.example.org; may be repeated, and *
     /// allows all
     #[arg(long, value_name = "ORIGIN")]
@@ -283,6 +287,7 @@ impl Args {
             max_choices: limits.max_choices as usize,
             rate_limit: network.rate_limit,
             trust_proxy: network.trust_proxy,
+            allowed_hosts: network.allowed_host.iter().chain([&network.host]).cloned().collect(),
             cors_origins: network.cors_origin.clone(),
             log_prompts: self.log_prompts,
             parse_special_in_content: self.content.parse_special_in_content,

@@ -37,6 +37,21 @@ async fn keys_open() {
 }
 
 #[tokio::test]
+async fn foreign_names_are_refused_without_keys() {
+    let open =
+        app(&server(Options { allowed_hosts: vec!["board.local".into()], ..Options::default() }).await);
+    for (host, status) in [("evil.example:80", 403), ("127.0.0.1:80", 200), ("board.local", 200)] {
+        let (got, _, text) = send(&open, models(&[("host", host)])).await;
+        assert_eq!(got, status, "{host}: {text}");
+    }
+    let page = [("host", "evil.example"), ("origin", "http://evil.example")];
+    assert_eq!(send(&open, models(&page)).await.0, 403);
+    let keys = app(&server_with(Options::default(), "alpha").await);
+    let named = [("host", "llm.example.org"), ("authorization", "Bearer alpha")];
+    assert_eq!(send(&keys, models(&named)).await.0, 200);
+}
+
+#[tokio::test]
 async fn each_key_has_its_own_rate() {
     let options = Options { rate_limit: Some(3), ..Options::default() };
     let router = app(&server_with(options, "alpha\nbeta").await);
