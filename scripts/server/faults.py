@@ -49,7 +49,7 @@ def connect_badly(server: Server) -> socket.socket:
 
 
 def post(body: bytes, path: str = "/v1/chat/completions", headers: str = "") -> bytes:
-    return f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
+    return f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
 
 
 def vanishing_clients() -> None:
@@ -133,7 +133,7 @@ def malformed(random: random.Random) -> bytes:
         return post(good, headers=lines)
     if kind == 7:  # wrong content length
         length = random.choice(["-1", "99999999999999999999", "x"])
-        return f"POST /tokenize HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode()
+        return f"POST /tokenize HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n".encode()
     return (
         post(b'{"content": "' + b"x" * random.randrange(5 << 20, 6 << 20) + b'"}', "/tokenize")
         if random.random() < 0.02

@@ -31,11 +31,11 @@ async fn exchange(address: SocketAddr, request: &str) -> String {
 fn completion(body: &str) -> String {
     let length = body.len();
     format!(
-        "POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     )
 }
 
-const HEALTH: &str = "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+const HEALTH: &str = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 async fn is_well(address: SocketAddr) {
     let start = Instant::now();
@@ -49,13 +49,13 @@ async fn slow_and_broken_requests_do_not_affect_others() {
     let (address, end, task) = start(server(options).await).await;
     // A body that does not come.
     let half =
-        "POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{";
+        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{";
     assert!(exchange(address, half).await.starts_with("HTTP/1.1 408"));
     // Headers without end.
     let flood: String = (0..500).map(|i| format!("x-{i}: {i}\r\n")).collect();
-    let many = format!("GET /health HTTP/1.1\r\nhost: x\r\n{flood}\r\n");
+    let many = format!("GET /health HTTP/1.1\r\nhost: localhost\r\n{flood}\r\n");
     assert!(exchange(address, &many).await.starts_with("HTTP/1.1 431"));
-    let long = format!("GET /health HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(200_000));
+    let long = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(200_000));
     assert!(exchange(address, &long).await.starts_with("HTTP/1.1 431"));
     assert!(exchange(address, "nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400"));
     is_well(address).await;
