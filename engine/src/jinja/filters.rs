@@ -231,8 +231,8 @@ fn of_text(fuel: &Fuel, name: &str, text: &Text, arguments: Arguments) -> Result
             text.as_str().split(|c| !is_word(c)).filter(|word| !word.is_empty()).count().into()
         }
         "e" | "escape" => text.escaped().into(),
-        "forceescape" => text.clone().as_html(false).escaped().into(),
-        "safe" => text.clone().as_html(true).into(),
+        "forceescape" => text.clone().with_html(false).escaped().into(),
+        "safe" => text.clone().with_html(true).into(),
         "urlencode" => {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_.-~/".contains(c);
             text.map(|c, out| {

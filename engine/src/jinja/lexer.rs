@@ -145,9 +145,8 @@ impl<'a> Lexer<'a> {
             self.skip_whitespace();
         } else if newline && rest.starts_with('+') && rest[1..].starts_with(end) {
             self.take(1 + end.len());
-        } else if rest.starts_with(end) {
-            let newline = newline && rest[end.len()..].starts_with('\n');
-            self.take(end.len() + usize::from(newline));
+        } else if let Some(after) = rest.strip_prefix(end) {
+            self.take(end.len() + usize::from(newline && after.starts_with('\n')));
         } else {
             return false;
         }

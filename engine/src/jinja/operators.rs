@@ -29,7 +29,7 @@ pub(super) fn arithmetic(fuel: &Fuel, operator: Operator, left: &Value, right: &
             for text in [a, b] {
                 if html { out.push(&text.escaped()) } else { out.push(text) }
             }
-            return Ok(out.finish()?.as_html(html).into());
+            return Ok(out.finish()?.with_html(html).into());
         }
         (Operator::Add, Value::List(a), Value::List(b)) => {
             fuel.burn(a.len() + b.len())?;

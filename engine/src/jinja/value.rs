@@ -256,7 +256,7 @@ impl Hash for Key {
             Value::Tuple(items) => items.iter().for_each(|item| Key(item.clone()).hash(state)),
             number => match number.as_number() {
                 // Equal numbers have equal values as floats.
-                Some(value) if value == 0.0 => 0.0f64.to_bits().hash(state),
+                Some(0.0) => 0.0f64.to_bits().hash(state),
                 Some(value) => value.to_bits().hash(state),
                 None => number.type_name().hash(state),
             },

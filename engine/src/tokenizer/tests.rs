@@ -314,6 +314,10 @@ fn special_tokens() {
     assert_eq!(tokenizer.vocab_size(), 265);
 }
 
+fn only(range: std::ops::Range<usize>) -> [std::ops::Range<usize>; 1] {
+    [range]
+}
+
 /// Special tokens in an untrusted part are text, as `encode_plain` has it; the others are tokens, as always.
 #[test]
 fn untrusted_parts_hold_no_special_tokens() {
@@ -322,7 +326,7 @@ fn untrusted_parts_hold_no_special_tokens() {
         let tokenizer = ours(&json);
         for round in 0..300 {
             let text = text(&mut rng, round % 40);
-            let whole = [0..text.len()];
+            let whole = only(0..text.len());
             let expected = tokenizer.encode(&text, false).unwrap();
             assert_eq!(tokenizer.encode_with_untrusted(&text, &[]).unwrap(), expected);
             let expected = tokenizer.encode_plain(&text).unwrap();
@@ -338,11 +342,11 @@ fn untrusted_parts_hold_no_special_tokens() {
     assert_eq!(encode("hello<|end|><|end|><|end|>", &[0..5, 12..19]), both);
     // A single character is enough.
     for at in 0..7 {
-        assert_eq!(encode("<|end|>", &[at..at + 1]), end);
-        assert_eq!(encode("<|end|><|end|>", &[at..at + 1]), [&end[..], &[263]].concat());
+        assert_eq!(encode("<|end|>", &only(at..at + 1)), end);
+        assert_eq!(encode("<|end|><|end|>", &only(at..at + 1)), [&end[..], &[263]].concat());
     }
     assert_eq!(encode("é<|end|>é<|end|>", &[0..2, 9..11]), encode("é<|end|>é<|end|>", &[]));
-    assert_eq!(encode("<tool>", &[0..6]), [264]);
+    assert_eq!(encode("<tool>", &only(0..6)), [264]);
 }
 
 /// Tokens within tokens, tokens of one character, and words of the vocabulary that are special.
@@ -359,7 +363,7 @@ fn no_way_around_leads_to_a_special_token() {
     json["added_tokens"] = tokens.into();
     let tokenizer = ours(&json);
     for text in ["<|end|>", "|end|", "world", "世", " world", "<<|end|>>世世world"] {
-        let ids = tokenizer.encode_with_untrusted(text, &[0..text.len()]).unwrap();
+        let ids = tokenizer.encode_with_untrusted(text, &only(0..text.len())).unwrap();
         assert!(ids.iter().all(|id| !tokenizer.is_special(*id)), "{text}: {ids:?}");
         assert_eq!(tokenizer.decode(&ids, false), text);
         assert!(tokenizer.encode(text, false).unwrap().iter().any(|id| tokenizer.is_special(*id)));
@@ -367,12 +371,12 @@ fn no_way_around_leads_to_a_special_token() {
     // Tokens that only look like special ones.
     for (text, id, control) in [("<|fim|>", 266, true), ("<｜User｜>", 267, true), ("<tool>", 268, false)] {
         assert_eq!(tokenizer.encode(text, false).unwrap(), [id]);
-        let ids = tokenizer.encode_with_untrusted(text, &[0..text.len()]).unwrap();
+        let ids = tokenizer.encode_with_untrusted(text, &only(0..text.len())).unwrap();
         assert_eq!(ids != [id], control, "{text}");
     }
     // Stand-ins that are in the text already.
     let text: String = ('\u{fdd0}'..='\u{fdef}').chain("<|end|>".chars()).collect();
-    let ids = tokenizer.encode_with_untrusted(&text, &[0..text.len()]).unwrap();
+    let ids = tokenizer.encode_with_untrusted(&text, &only(0..text.len())).unwrap();
     assert_eq!(tokenizer.decode(&ids, false), text);
 }
 

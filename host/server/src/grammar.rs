@@ -336,7 +336,7 @@ mod tests {
             json: Some(json!({"type": "array", "items": schema})),
             ..Shape::default()
         };
-        let one = shape(json!({"type": "integer", "minimum": 1e22, "maximum": 1.00000000000000000000099e22}));
+        let one = shape(json!({"type": "integer", "minimum": 1e22, "maximum": 1e22}));
         assert_eq!(follows(&one, "[10000000000000000000000]"), (true, true));
         assert_eq!(follows(&one, "[9"), (false, false));
         let many = shape(json!({"anyOf": [{"type": "integer", "minimum": 2e22}]}));

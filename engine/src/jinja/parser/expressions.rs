@@ -239,8 +239,9 @@ impl Parser {
                 _ => break,
             }
         }
-        while filtered {
+        loop {
             match self.peek() {
+                _ if !filtered => break,
                 Token::Operator("|") => {
                     self.at += 1;
                     rest.push(Postfix::Filter(self.filter()?));

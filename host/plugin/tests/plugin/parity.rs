@@ -129,7 +129,7 @@ fn text_is_the_engines_with_a_sampler_and_a_template() {
         }
         let ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
         assert_eq!(model.detokenize(&ids, true).unwrap(), native.tokenizer().decode(&ids, true));
-        assert_eq!(model.tokenize(&text, false).unwrap(), prompt);
+        assert_eq!(model.tokenize(text, false).unwrap(), prompt);
     }
 }
 
