@@ -48,8 +48,7 @@ async fn slow_and_broken_requests_do_not_affect_others() {
     let options = Options { client_timeout: Duration::from_millis(300), ..Options::default() };
     let (address, end, task) = start(server(options).await).await;
     // A body that does not come.
-    let half =
-        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{";
+    let half = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{";
     assert!(exchange(address, half).await.starts_with("HTTP/1.1 408"));
     // Headers without end.
     let flood: String = (0..500).map(|i| format!("x-{i}: {i}\r\n")).collect();
