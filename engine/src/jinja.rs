@@ -6,8 +6,8 @@
 //! input, however they were trimmed, split and joined since.
 //!
 //! What no chat template needs is missing: other templates (`include`, `import`, `extends`), and the filters `random`,
-//! `wordwrap`, `urlize`, `xmlattr` and `filesizeformat`. Filters give lists where Python's give generators, and the views
-//! of maps are lists.
+//! `wordwrap`, `urlize`, `xmlattr` and `filesizeformat`. Filters, ranges and the views of maps
+//! are lists, also where they are written; Python's are objects of their own.
 
 mod access;
 mod arguments;

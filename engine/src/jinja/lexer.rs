@@ -302,7 +302,7 @@ impl<'a> Lexer<'a> {
                 let line = self.line;
                 let text = unescaped(&self.take(at + 1)[1..at]);
                 let Some(text) = text else {
-                    return self.error("a string has an incomplete escape sequence");
+                    return self.error("a string has an escape sequence that is incomplete or not supported");
                 };
                 self.out.push((Token::Str(text.into()), line));
                 return Ok(());
@@ -325,7 +325,7 @@ fn next_tag(text: &str) -> Option<(usize, Tag)> {
     })
 }
 
-/// A string literal's text with Python's escape sequences replaced; `None` if one is incomplete.
+/// A string literal's text with Python's escape sequences replaced; `None` if one is incomplete or not supported.
 fn unescaped(literal: &str) -> Option<String> {
     let mut out = String::with_capacity(literal.len());
     let mut chars = literal.chars();
@@ -348,6 +348,8 @@ fn unescaped(literal: &str) -> Option<String> {
             'f' => out.push('\u{c}'),
             'v' => out.push('\u{b}'),
             quote @ ('\\' | '\'' | '"') => out.push(quote),
+            // Characters by their names would take a table of all of them.
+            'N' => return None,
             'x' => out.push(hexadecimal(&mut chars, 2)?),
             'u' => out.push(hexadecimal(&mut chars, 4)?),
             'U' => out.push(hexadecimal(&mut chars, 8)?),

@@ -190,6 +190,10 @@ impl Parser {
                 }
                 Ok(StatementKind::With(values, self.whole_body("endwith")?))
             }
+            "autoescape" => match self.expression()? {
+                Expr::Bool(false) => Ok(StatementKind::Scope(self.whole_body("endautoescape")?)),
+                _ => self.error("autoescape is not supported, but for false"),
+            },
             "generation" => Ok(StatementKind::Scope(self.whole_body("endgeneration")?)),
             "block" => {
                 let name = self.name()?;
