@@ -6,7 +6,6 @@ use edgellm::sampler::SamplerOptions;
 use edgellm::{CacheFormat, Precision, SessionOptions};
 use edgellm_memory::Placement;
 use edgellm_quantize::{Format, HeadFormat};
-use std::path::PathBuf;
 
 /// Which model.
 #[derive(Debug, Args)]
@@ -81,7 +80,7 @@ pub(crate) struct TargetArgs {
     /// Component to run with --target plugin [default: the one built into this program]
     #[cfg(feature = "plugin")]
     #[arg(long, value_name = "FILE")]
-    pub(crate) plugin: Option<PathBuf>,
+    pub(crate) plugin: Option<std::path::PathBuf>,
 }
 
 /// The message for `--target plugin` in a program that was built without it.
