@@ -48,13 +48,20 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// # Errors
 /// [`JsonError`] names the field that is wrong.
 pub fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
-    let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
     // As a tree first: only the whole object shows which of its fields count.
-    let value: Value = serde_json::from_slice(json).or_else(|error| {
+    from_value(&parse(json)?)
+}
+
+/// Reads a text as it is, for [`from_value`] and for who looks at its fields one by one.
+///
+/// # Errors
+/// [`JsonError`] if it is not JSON.
+pub fn parse(json: &[u8]) -> Result<Value, JsonError> {
+    let json = json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json);
+    serde_json::from_slice(json).or_else(|error| {
         let quoted = constants::quoted(json).and_then(|json| serde_json::from_slice(&json).ok());
         quoted.ok_or_else(|| JsonError::syntax(&error))
-    })?;
-    from_value(&value)
+    })
 }
 
 /// Reads a value.

@@ -113,8 +113,8 @@ pub(crate) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()
     Err(ApiError::refused(StatusCode::FORBIDDEN, "origin_not_allowed", message))
 }
 
-/// Refuses requests that address the server by a foreign name. A web page whose name suddenly stands for the visitor's own
-/// machine (DNS rebinding) counts as the server's own page for the browser, but it sends that name.
+/// Refuses requests that address the server by a name it does not know. A web page can have its own name resolve to the
+/// visitor's machine (DNS rebinding): for the browser it has the server's origin then, but the Host header has that name.
 pub(crate) fn check_host(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
     let host = host.to_str().unwrap_or_default();

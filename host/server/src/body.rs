@@ -98,13 +98,13 @@ impl Body {
         match std::str::from_utf8(&self.0).map(str::parse) {
             Ok(Ok(json)) => Ok(json),
             // What the engine's reader puts up with besides JSON.
-            _ => Ok(Json::from(json::read::<Value>(&self.0).map_err(|error| wrong(&error))?)),
+            _ => Ok(Json::from(json::parse(&self.0).map_err(|error| wrong(&error))?)),
         }
     }
 
     /// Reads the fields of `T`, and all fields as they are.
     fn parse<T: DeserializeOwned>(&self) -> Result<(T, Value), ApiError> {
-        let fields: Value = json::read(&self.0).map_err(|error| wrong(&error))?;
+        let fields = json::parse(&self.0).map_err(|error| wrong(&error))?;
         let Object(request) = json::from_value(&fields).map_err(|error| wrong(&error))?;
         Ok((request, fields))
     }

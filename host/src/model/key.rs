@@ -195,6 +195,22 @@ mod tests {
     }
 
     #[test]
+    fn a_split_file_changes_with_its_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"].map(|name| {
+            let path = folder.path().join(name);
+            fs::write(&path, "GGUF").unwrap();
+            path
+        });
+        let key = Key::of_path(&first, vec![first.clone(), second.clone()]).unwrap();
+        assert_eq!(key.renewed().unwrap(), key);
+        fs::write(&second, "GGUF again").unwrap();
+        let changed = key.renewed().unwrap();
+        assert_eq!(changed.source(), key.source());
+        assert_ne!(changed.state, key.state);
+    }
+
+    #[test]
     fn only_what_is_replaced_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let key = Key { source: "m-0a".into(), state: "11".into(), path: None };
