@@ -1,5 +1,7 @@
 """A running `edgellm serve`, for tests and measurements."""
 
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -121,6 +123,59 @@ class Server:
     def descriptors(self) -> int:
         """Number of open files and connections."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+@contextlib.contextmanager
+def others_are_served(server: Server, seconds: float = 2, megabytes: float = 300):
+    """Within the block, another client asks for one token again and again: each answer must come within `seconds`, and
+    the server's memory must stay within `megabytes` of what it was."""
+    _one_token(server)  # loads what is loaded once
+    before, over = server.rss(), threading.Event()
+    waits, errors, most = [], [], [before]
+
+    def ask() -> None:
+        while not over.is_set():
+            start = time.monotonic()
+            try:
+                _one_token(server)
+            except OSError as error:
+                errors.append(str(error))
+            waits.append(time.monotonic() - start)
+            time.sleep(0.05)
+
+    def weigh() -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError, StopIteration):
+                most.append(server.rss())
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=ask), threading.Thread(target=weigh)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert server.process.poll() is None, f"the server ended: {''.join(server.log)[-1000:]}"
+    assert not errors, errors[:3]
+    assert max(waits) < within(seconds), f"another client waited {max(waits):.2f} s for a token"
+    grown = (max(most) - before) / 1e6
+    assert grown < megabytes, f"the server's memory grew by {grown:.0f} MB"
+
+
+def _one_token(server: Server) -> None:
+    """A token for a client with an address of its own."""
+    body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1})
+    address = ("127.0.0.2", 0)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60, source_address=address)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        text = response.read()
+        if response.status != 200:
+            raise OSError(f"{response.status}: {text[:200].decode(errors='replace')}")
 
 
 def run_tests(tests: dict) -> None:

@@ -27,6 +27,7 @@ mod answer;
 mod api;
 mod app;
 mod body;
+mod caller;
 mod clock;
 mod error;
 mod grammar;

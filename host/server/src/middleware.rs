@@ -1,6 +1,7 @@
 //! What every request passes through: identifier, log and metrics, access control.
 
 use crate::access::{self, Client};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::random::random;
 use crate::request_id::RequestId;
@@ -55,7 +56,7 @@ pub(crate) async fn observe(State(server): State<Server>, request: Request, next
 /// Lets a request through, or answers it with 401, 403 or 429.
 pub(crate) async fn guard(
     State(server): State<Server>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let headers = request.headers();
@@ -75,5 +76,8 @@ pub(crate) async fn guard(
         client = Client::Key(index);
     }
     server.rates().map_or(Ok(()), |rates| rates.check(&client))?;
+    if let Some(id) = request.extensions().get::<RequestId>().cloned() {
+        request.extensions_mut().insert(Caller { request: id, client });
+    }
     Ok(next.run(request).await)
 }

@@ -9,9 +9,9 @@ use crate::api::chat::{
 use crate::api::refusals::{Refusals, ServerSentEvent};
 use crate::api::sampling::check;
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::grammar::Shape;
-use crate::request_id::RequestId;
 use crate::server::Server;
 use crate::tools::{self, Tool, ToolChoice};
 use axum::extract::{Extension, State};
@@ -37,7 +37,7 @@ use serde_json::{Value, json};
 )]
 pub(crate) async fn create(
     State(server): State<Server>,
-    Extension(request): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let ChatBody { chat, sampling } = body.read()?;
@@ -47,7 +47,7 @@ pub(crate) async fn create(
     let sent = body.json()?;
     let (logprobs, (field, shape)) = (logprobs(&chat)?, shape(&chat, &sent)?);
     let messages = messages(&sent)?;
-    generation::answer(server, request, chat.model.as_deref(), sampling, move |context, sampling| {
+    generation::answer(server, caller, chat.model.as_deref(), sampling, move |context, sampling| {
         let prompt = prompt(context, &messages, &shape)?;
         context.check_prompt("messages", &prompt)?;
         let constraint = context.constraint(field, &shape)?;

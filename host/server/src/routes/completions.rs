@@ -7,9 +7,9 @@ use crate::api::completions::{Completion, CompletionBody, CompletionRequest};
 use crate::api::refusals::{Refusals, ServerSentEvent};
 use crate::api::sampling::check;
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::grammar::Shape;
-use crate::request_id::RequestId;
 use crate::server::Server;
 use axum::extract::{Extension, State};
 use axum::response::Response;
@@ -33,14 +33,14 @@ use std::sync::Arc;
 )]
 pub(crate) async fn create(
     State(server): State<Server>,
-    Extension(request): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let CompletionBody { completion, sampling } = body.read()?;
     let CompletionRequest { model, prompt, echo, logprobs, response_format, json_schema } = completion;
     check("logprobs", logprobs.is_none_or(|count| count <= 20), "in 0..=20")?;
     let json = ResponseFormat::schema(response_format.as_ref(), json_schema)?;
-    generation::answer(server, request, model.as_deref(), sampling, move |context, sampling| {
+    generation::answer(server, caller, model.as_deref(), sampling, move |context, sampling| {
         let (field, json) = json.unzip();
         let shape = Shape { json, ..Shape::default() };
         let constraint = context.constraint(field.unwrap_or_default(), &shape)?;

@@ -4,11 +4,11 @@ use crate::answer::Tally;
 use crate::api::number::Token;
 use crate::api::prompts::Prompts;
 use crate::api::sampling::Sampling;
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::grammar::{Constraint, Shape};
 use crate::random::random;
 use crate::registry::Loaded;
-use crate::request_id::RequestId;
 use crate::scheduler::{Choice, Event, Job, Task};
 use crate::server::Server;
 use edgellm::generate::{self, Decoder};
@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 /// A request to a model that is loaded.
 pub(super) struct Context {
     pub(super) server: Server,
-    pub(super) request: RequestId,
+    pub(super) caller: Caller,
     pub(super) model: Arc<Loaded>,
     arrived: Instant,
 }
@@ -31,14 +31,10 @@ impl Context {
     ///
     /// # Errors
     /// If there is no such model, or it cannot be loaded now.
-    pub(super) async fn new(
-        server: Server,
-        request: RequestId,
-        model: Option<&str>,
-    ) -> Result<Self, ApiError> {
+    pub(super) async fn new(server: Server, caller: Caller, model: Option<&str>) -> Result<Self, ApiError> {
         let arrived = Instant::now();
         let model = server.models().get(model).await?;
-        Ok(Context { server, request, model, arrived })
+        Ok(Context { server, caller, model, arrived })
     }
 
     /// Does work that takes a while, such as tokenizing a long text, on the blocking pool.
@@ -133,7 +129,7 @@ impl Context {
     pub(super) fn log_prompt(&self, prompt: &[TokenId]) {
         if self.server.options().log_prompts {
             let prompt = self.model.model.tokenizer().decode(prompt, false);
-            tracing::info!(request_id = self.request.0, prompt, "prompt");
+            tracing::info!(request_id = self.caller.request.0, prompt, "prompt");
         }
     }
 
@@ -196,6 +192,6 @@ impl Context {
     /// Starts to count tokens for `jobs`, of `open` choices or embeddings in all.
     pub(super) fn tally(&self, jobs: &[Job], open: usize) -> Tally {
         let prompt_tokens = jobs.iter().map(|job| job.prompt.len()).sum();
-        Tally::new(self.request.clone(), Arc::clone(&self.model), prompt_tokens, open)
+        Tally::new(self.caller.request.clone(), Arc::clone(&self.model), prompt_tokens, open)
     }
 }

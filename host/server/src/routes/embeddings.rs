@@ -7,8 +7,8 @@ use crate::api::embeddings::{
 use crate::api::refusals::Refusals;
 use crate::api::sampling::check;
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::request_id::RequestId;
 use crate::scheduler::{Event, Task};
 use crate::server::Server;
 use axum::Json;
@@ -33,11 +33,11 @@ const AT_ONCE: usize = 4;
 )]
 pub(crate) async fn create(
     State(server): State<Server>,
-    Extension(request): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<Embeddings>, ApiError> {
     let embedding: EmbeddingRequest = body.read()?;
-    let context = Context::new(server, request, embedding.model.as_deref()).await?;
+    let context = Context::new(server, caller, embedding.model.as_deref()).await?;
     let size = context.model.model.config().hidden_size;
     let own = embedding.dimensions.is_none_or(|wanted| wanted as usize == size);
     check("dimensions", own, &format!("{size} with this model, or left out"))?;

@@ -3,9 +3,9 @@
 use super::context::Context;
 use crate::answer::{AnswerBuilder, EventStream, Format};
 use crate::api::sampling::{Sampling, check};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::grammar::Constraint;
-use crate::request_id::RequestId;
 use crate::scheduler::Job;
 use crate::server::Server;
 use axum::response::{IntoResponse, Response};
@@ -30,14 +30,14 @@ pub(super) struct Prepared<F> {
 /// If the request is wrong or not admitted, or generation fails before the response begins.
 pub(super) async fn answer<F: Format>(
     server: Server,
-    request: RequestId,
+    caller: Caller,
     model: Option<&str>,
     sampling: Sampling,
     prepare: impl FnOnce(&Context, &Sampling) -> Result<Prepared<F>, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let most = server.options().max_choices;
     sampling.validate(most)?;
-    let context = Context::new(server, request, model).await?;
+    let context = Context::new(server, caller, model).await?;
     let (sender, events) = Context::events();
     let (stream, include_usage, user) = (sampling.stream(), sampling.include_usage(), sampling.user.clone());
     let (context, (jobs, format)) = context

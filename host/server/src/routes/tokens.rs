@@ -6,8 +6,8 @@ use crate::api::models::{
 };
 use crate::api::refusals::Refusals;
 use crate::body::Body;
+use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::request_id::RequestId;
 use crate::server::Server;
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -26,11 +26,11 @@ use axum::extract::{Extension, State};
 )]
 pub(crate) async fn tokenize(
     State(server): State<Server>,
-    Extension(request): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<TokenizedText>, ApiError> {
     let TokenizeRequest { model, content, add_special, parse_special, with_pieces } = body.read()?;
-    let context = Context::new(server, request, model.as_deref()).await?;
+    let context = Context::new(server, caller, model.as_deref()).await?;
     let add_special = add_special.unwrap_or(false);
     let work = move |context: &Context| {
         let tokenizer = context.model.model.tokenizer();
@@ -70,11 +70,11 @@ fn piece(bytes: Vec<u8>) -> Piece {
 )]
 pub(crate) async fn detokenize(
     State(server): State<Server>,
-    Extension(request): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<Text>, ApiError> {
     let DetokenizeRequest { model, tokens } = body.read()?;
-    let context = Context::new(server, request, model.as_deref()).await?;
+    let context = Context::new(server, caller, model.as_deref()).await?;
     let tokens: Vec<_> = tokens.into_iter().map(|token| token.0).collect();
     let (_, content) =
         context.work(move |context| Ok(context.model.model.tokenizer().decode(&tokens, false))).await?;
