@@ -8,12 +8,14 @@
 mod bpe;
 mod decoder;
 mod file;
+mod limit;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod untrusted;
 mod vocabulary;
 
+pub use limit::EncodeLimit;
 pub use stream::Detokenizer;
 pub(crate) use stream::TokenStream;
 
@@ -39,6 +41,15 @@ pub enum TokenizerError {
     /// A text cannot be tokenized; only an unusual pre-tokenizer's pattern can cause this.
     #[error("this text cannot be tokenized: {0}; shorten it or remove very long repetitions")]
     Encode(String),
+    /// A text has more tokens than [`EncodeLimit::tokens`] allows.
+    #[error("this text has more than {most} tokens")]
+    TooManyTokens {
+        /// The limit.
+        most: usize,
+    },
+    /// [`EncodeLimit::interrupt`] said that nobody waits for the tokens any more.
+    #[error("tokenizing was interrupted")]
+    Interrupted,
 }
 
 /// Tokenizes and detokenizes.
@@ -135,14 +146,28 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`].
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, TokenizerError> {
+        self.encode_within(text, add_special, &EncodeLimit::default())
+    }
+
+    /// [`Tokenizer::encode`] within a limit.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`], [`TokenizerError::TooManyTokens`] or [`TokenizerError::Interrupted`].
+    pub fn encode_within(
+        &self,
+        text: &str,
+        add_special: bool,
+        limit: &EncodeLimit<'_>,
+    ) -> Result<Vec<TokenId>, TokenizerError> {
         let mut ids = Vec::new();
         if add_special {
             ids.extend_from_slice(&self.surround.prefix);
         }
-        self.encode_into(text, &self.added, &mut ids)?;
+        self.encode_into(text, &self.added, limit, &mut ids)?;
         if add_special {
             ids.extend_from_slice(&self.surround.suffix);
         }
+        limit.check(ids.len())?;
         Ok(ids)
     }
 
@@ -151,9 +176,27 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`].
     pub fn encode_plain(&self, text: &str) -> Result<Vec<TokenId>, TokenizerError> {
+        self.encode_plain_within(text, &EncodeLimit::default())
+    }
+
+    /// [`Tokenizer::encode_plain`] within a limit.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`], [`TokenizerError::TooManyTokens`] or [`TokenizerError::Interrupted`].
+    pub fn encode_plain_within(
+        &self,
+        text: &str,
+        limit: &EncodeLimit<'_>,
+    ) -> Result<Vec<TokenId>, TokenizerError> {
         let mut ids = Vec::new();
-        self.encode_into(text, &self.added_plain, &mut ids)?;
+        self.encode_into(text, &self.added_plain, limit, &mut ids)?;
         Ok(ids)
+    }
+
+    /// The most bytes of a text that one token can stand for; `usize::MAX` where nothing bounds them, as with tokens that
+    /// swallow the whitespace around them. A text has at least as many tokens as its bytes divided by this.
+    pub fn longest_token(&self) -> usize {
+        usize::MAX
     }
 
     /// Adds the model's special tokens around those of a text, as [`Tokenizer::encode`] does with `add_special`.
@@ -165,9 +208,10 @@ impl Tokenizer {
         &self,
         text: &str,
         added: &AddedVocabulary,
+        limit: &EncodeLimit<'_>,
         ids: &mut Vec<TokenId>,
     ) -> Result<(), TokenizerError> {
-        self.encode_words(added.extract_and_normalize(self.normalizer.as_ref(), text), false, ids)
+        self.encode_words(added.extract_and_normalize(self.normalizer.as_ref(), text), false, limit, ids)
     }
 
     /// Appends the ids of a text in which the added tokens are found; with `untrusted`, no other special ones.
@@ -175,6 +219,7 @@ impl Tokenizer {
         &self,
         mut words: PreTokenizedString,
         untrusted: bool,
+        limit: &EncodeLimit<'_>,
         ids: &mut Vec<TokenId>,
     ) -> Result<(), TokenizerError> {
         if let Some(pre_tokenizer) = &self.pre_tokenizer {
@@ -182,6 +227,7 @@ impl Tokenizer {
         }
         let mut scratch = Scratch::default();
         for (word, _, tokens) in words.get_splits(OffsetReferential::Normalized, OffsetType::None) {
+            limit.check(ids.len())?;
             match tokens {
                 Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
                 None => {
@@ -197,7 +243,7 @@ impl Tokenizer {
                 }
             }
         }
-        Ok(())
+        limit.check(ids.len())
     }
 
     /// Detokenizes `ids`, without special tokens if `skip_special`. Ids outside the vocabulary have no text; bytes that

@@ -94,7 +94,7 @@ impl From<TokenizerError> for Failure {
     fn from(error: TokenizerError) -> Self {
         let code = match error {
             TokenizerError::File(_) => "unsupported_model",
-            TokenizerError::Encode(_) => "invalid",
+            _ => "invalid",
         };
         Failure::new(code, error.to_string())
     }

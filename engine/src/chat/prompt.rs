@@ -2,7 +2,7 @@
 
 use crate::TokenId;
 use crate::jinja::Text;
-use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::tokenizer::{EncodeLimit, Tokenizer, TokenizerError};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,11 +37,24 @@ impl ChatPrompt {
         tokenizer: &Tokenizer,
         parse_special_in_content: bool,
     ) -> Result<Vec<TokenId>, TokenizerError> {
+        self.tokenize_within(tokenizer, parse_special_in_content, &EncodeLimit::default())
+    }
+
+    /// [`ChatPrompt::tokenize`] within a limit.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`], [`TokenizerError::TooManyTokens`] or [`TokenizerError::Interrupted`].
+    pub fn tokenize_within(
+        &self,
+        tokenizer: &Tokenizer,
+        parse_special_in_content: bool,
+        limit: &EncodeLimit<'_>,
+    ) -> Result<Vec<TokenId>, TokenizerError> {
         // The template writes the tokens around a text itself; adding them again would double them.
         if parse_special_in_content {
-            return tokenizer.encode(&self.text, false);
+            return tokenizer.encode_within(&self.text, false, limit);
         }
-        tokenizer.encode_with_untrusted(&self.text, &self.input)
+        tokenizer.encode_with_untrusted(&self.text, &self.input, limit)
     }
 }
 

@@ -4,7 +4,7 @@
 //! character that occurs nowhere else stands in for its first one, so that the crate does not find it; before words are
 //! split, the character comes back. So the text around is tokenized as in any text.
 
-use super::{Added, Tokenizer, TokenizerError};
+use super::{Added, EncodeLimit, Tokenizer, TokenizerError};
 use crate::TokenId;
 use std::ops::Range;
 use tokenizers::{NormalizedString, OffsetReferential, OffsetType, PreTokenizedString};
@@ -22,11 +22,12 @@ impl Tokenizer {
     /// touch one of the ranges of bytes `untrusted`, in order, are text.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`].
+    /// As [`Tokenizer::encode_within`].
     pub(crate) fn encode_with_untrusted(
         &self,
         text: &str,
         untrusted: &[Range<usize>],
+        limit: &EncodeLimit<'_>,
     ) -> Result<Vec<TokenId>, TokenizerError> {
         let mut ids = Vec::new();
         let mut words = self.added.extract_and_normalize(self.normalizer.as_ref(), text);
@@ -46,7 +47,7 @@ impl Tokenizer {
                 .try_for_each(|&(stand_in, c)| word.replace(stand_in, c.encode_utf8(&mut [0; 4])))
         };
         words.normalize(unmask).map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        self.encode_words(words, !untrusted.is_empty(), &mut ids)?;
+        self.encode_words(words, !untrusted.is_empty(), limit, &mut ids)?;
         Ok(ids)
     }
 
