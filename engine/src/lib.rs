@@ -48,6 +48,7 @@ pub mod sampler;
 mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod text;
 pub mod tokenizer;
 
 pub use batch::{Batch, BatchRun};
