@@ -39,6 +39,24 @@ pub(crate) fn memory_bytes() -> (Option<u64>, Option<u64>) {
     (kibibytes(&text, "MemTotal:"), kibibytes(&text, "MemAvailable:"))
 }
 
+/// Files and connections that this process may have open, after raising the limit as far as it may. `None` if there is no
+/// limit.
+#[cfg(unix)]
+pub(crate) fn raise_open_files() -> Option<usize> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Some systems allow less than they say; the limit is what it is then.
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok())
+}
+
+/// Other systems have no such limit.
+#[cfg(not(unix))]
+pub(crate) fn raise_open_files() -> Option<usize> {
+    None
+}
+
 /// The number after `key` in a text of lines like `VmHWM:    1234 kB`, in bytes.
 fn kibibytes(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;

@@ -1,36 +1,52 @@
-//! Who may use the server, and how often: API keys, allowed hosts and origins, rate limits.
+//! Who may use the server, and how often: API keys, allowed origins, rate limits.
 
 use crate::error::ApiError;
 use axum::extract::Request;
+use edgellm::text::printable;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest as _, Sha256};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use subtle::ConstantTimeEq as _;
 
 /// The accepted API keys. Without any, no key is needed.
 #[derive(Clone, Default)]
-pub struct ApiKeys(Vec<[u8; 32]>);
+pub struct ApiKeys {
+    digests: Vec<[u8; 32]>,
+    unusable: Option<usize>,
+}
 
 impl ApiKeys {
     /// The keys in `text`, one per line; empty lines and lines that begin with `#` are ignored.
     pub fn parse(text: &str) -> Self {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        ApiKeys(lines.map(digest).collect())
+        // Some editors write a byte order mark, which is part of no key.
+        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        let keys =
+            || lines.clone().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let fits = |key: &str| key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        ApiKeys {
+            digests: keys().map(|(_, key)| digest(key)).collect(),
+            unusable: keys().find(|(_, key)| !fits(key)).map(|(index, _)| index + 1),
+        }
+    }
+
+    /// The line of the first key that no request can have, because HTTP headers cannot hold its characters.
+    pub fn unusable(&self) -> Option<usize> {
+        self.unusable
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.digests.is_empty()
     }
 
     /// The index of `key`. Takes the same time for every key, right or wrong.
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
         let digest = digest(key);
         let mut found = None;
-        for (index, known) in self.0.iter().enumerate() {
+        for (index, known) in self.digests.iter().enumerate() {
             if bool::from(known.ct_eq(&digest)) {
                 found = Some(index);
             }
@@ -41,7 +57,7 @@ impl ApiKeys {
 
 impl std::fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ApiKeys({})", self.0.len())
+        write!(f, "ApiKeys({})", self.digests.len())
     }
 }
 
@@ -109,37 +125,37 @@ pub(crate) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<()
     if (host.is_some() && own == host.as_deref()) || allowed.iter().any(|a| a == "*" || *a == origin) {
         return Ok(());
     }
+    let origin = printable(&origin, 100);
     let message = format!("pages of {origin:?} may not use this server: allow them with --cors-origin");
     Err(ApiError::refused(StatusCode::FORBIDDEN, "origin_not_allowed", message))
 }
 
-/// Refuses requests that address the server by a name it does not know. A web page can have its own name resolve to the
-/// visitor's machine (DNS rebinding): for the browser it has the server's origin then, but the Host header has that name.
-pub(crate) fn check_host(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
-    let Some(host) = headers.get(header::HOST) else { return Ok(()) };
-    let host = host.to_str().unwrap_or_default();
-    let authority: Option<http::uri::Authority> = host.parse().ok();
-    let name = authority.as_ref().map_or("", |authority| authority.host());
-    let is = |other: &str| name.eq_ignore_ascii_case(other);
-    let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-    if literal || is("localhost") || allowed.iter().any(|allowed| allowed == "*" || is(allowed)) {
-        return Ok(());
-    }
-    let message = format!(
-        "this server is not known as {host:?}: start it with --allowed-host and the name, or with API keys"
-    );
-    Err(ApiError::refused(StatusCode::FORBIDDEN, "host_not_allowed", message))
-}
-
-/// The client's address: the peer's, or the one that a trusted proxy forwards.
+/// The client's network: the peer's, or that of the address that a trusted proxy forwards.
 pub(crate) fn address(request: &Request, trust_proxy: bool) -> Option<IpAddr> {
     let forwarded = || {
         // Proxies append to the list; whatever comes before was sent by the client itself.
         let last = request.headers().get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-        last.rsplit(',').next()?.trim().parse().ok()
+        forwarded_address(last.rsplit(',').next()?.trim())
     };
     let peer = || request.extensions().get::<Peer>().map(|peer| peer.0.ip());
-    if trust_proxy { forwarded().or_else(peer) } else { peer() }
+    let address = if trust_proxy { forwarded().or_else(peer) } else { peer() };
+    address.map(network)
+}
+
+/// An address as proxies write it: alone, in brackets, or with a port.
+fn forwarded_address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse().map(|address: SocketAddr| address.ip());
+    bare.parse().or_else(|_| with_port()).ok()
+}
+
+/// Who shares limits with `address`: an IPv6 subnet of 64 bits counts as one, because its hosts choose the other 64 bits
+/// as they like, and an IPv4 address in IPv6 as the IPv4 address.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +168,7 @@ mod tests {
         assert_eq!((keys.find("alpha"), keys.find("beta")), (Some(0), Some(1)));
         assert_eq!((keys.find("alph"), keys.find(""), keys.find("# two keys")), (None, None, None));
         assert!(ApiKeys::parse("#none\n").is_empty());
+        assert_eq!(ApiKeys::parse("\u{feff}alpha\r\n").find("alpha"), Some(0));
     }
 
     #[test]
@@ -171,36 +188,38 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
-        let check = |host: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, http::HeaderValue::from_str(host).unwrap());
-            check_host(&headers, &["board.local".to_string()]).is_ok()
-        };
-        for own in
-            ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080", "10.0.0.7", "Board.local:80"]
-        {
-            assert!(check(own), "{own}");
-        }
-        for foreign in [
-            "evil.example",
-            "evil.example:8080",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "",
-            "a b",
-        ] {
-            assert!(!check(foreign), "{foreign}");
-        }
-        assert!(check_host(&HeaderMap::new(), &[]).is_ok());
-    }
-
-    #[test]
     fn forwarded_addresses_count_only_from_a_trusted_proxy() {
         let mut request = Request::new(axum::body::Body::empty());
         request.headers_mut().insert("x-forwarded-for", "1.1.1.1, 2.2.2.2".parse().unwrap());
         request.extensions_mut().insert(Peer(SocketAddr::from(([9, 9, 9, 9], 1))));
         assert_eq!(address(&request, true), Some([2, 2, 2, 2].into()));
         assert_eq!(address(&request, false), Some([9, 9, 9, 9].into()));
+    }
+
+    #[test]
+    fn proxies_write_addresses_in_many_ways() {
+        for (text, address) in [
+            ("2.2.2.2", Some("2.2.2.2")),
+            ("2.2.2.2:4711", Some("2.2.2.2")),
+            ("[2001:db8::1]:4711", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("unknown", None),
+            ("", None),
+            ("1.1.1.1 2.2.2.2", None),
+            ("\"2.2.2.2\"", None),
+            ("999.1.1.1", None),
+        ] {
+            assert_eq!(forwarded_address(text), address.map(|text| text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_a_subnet_count_as_one() {
+        let network = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2:ffff::1"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:1.2.3.4"), "1.2.3.4");
+        assert_ne!(network("::ffff:1.2.3.4"), network("::ffff:1.2.3.5"));
+        assert_ne!(network("1.2.3.4"), network("1.2.3.5"));
     }
 }

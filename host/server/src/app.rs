@@ -11,7 +11,9 @@ use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
+use edgellm::text::printable;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use std::borrow::Cow;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -34,27 +36,35 @@ pub fn app(server: &Server) -> Router {
         .route_layer(from_fn_with_state(server.clone(), middleware::guard));
     guarded
         .merge(page::routes())
-        .route("/health", get(models::health))
+        .route(middleware::HEALTH, get(models::health))
         .route("/openapi.json", get(openapi::json))
         .route("/docs", get(openapi::page))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(cors(&server.options().cors_origins))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(server.clone(), middleware::addressed))
+        .layer(from_fn(middleware::room))
+        .layer(from_fn(middleware::explain))
         .layer(from_fn_with_state(server.clone(), middleware::observe))
         .layer(from_fn(middleware::identify))
         .with_state(server.clone())
 }
 
 async fn no_such_path(request: Request) -> ApiError {
-    let message = format!("there is no {}: see /docs for the endpoints", request.uri().path());
+    let message = format!("there is no {}: see /docs for the endpoints", path(&request));
     ApiError::refused(StatusCode::NOT_FOUND, "not_found", message)
 }
 
 async fn no_such_method(request: Request) -> ApiError {
-    let message =
-        format!("{} does not support {}: see /docs for the methods", request.uri().path(), request.method());
+    let method = printable(request.method().as_str(), 100);
+    let message = format!("{} does not support {method}: see /docs for the methods", path(&request));
     ApiError::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+/// The path of a request, for a message.
+fn path(request: &Request) -> Cow<'_, str> {
+    printable(request.uri().path(), 200)
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {

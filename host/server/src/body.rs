@@ -1,22 +1,30 @@
 //! Request bodies: read within limits, with errors that name the field.
 
+use crate::access::Client;
 use crate::api::fields::{self, Fields};
 use crate::api::object::{Object, path_and_problem};
+use crate::caller::Caller;
 use crate::error::ApiError;
+use crate::memory::Held;
 use crate::server::Server;
 use axum::extract::{FromRequest, Request};
 use edgellm::chat::Json;
 use edgellm::json::{self, JsonError};
 use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::Read as _;
 
 /// The bytes of a request body.
 #[derive(Debug)]
-pub(crate) struct Body(Vec<u8>);
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    /// Returns the memory at the end.
+    _held: Option<Held>,
+}
 
 impl FromRequest<Server> for Body {
     type Rejection = ApiError;
@@ -24,22 +32,50 @@ impl FromRequest<Server> for Body {
     async fn from_request(request: Request, server: &Server) -> Result<Self, ApiError> {
         let options = server.options();
         let gzip = is_gzip(request.headers())?;
-        let body = Limited::new(request.into_body(), options.max_body);
-        let collected = tokio::time::timeout(options.client_timeout, body.collect()).await;
+        let client =
+            request.extensions().get::<Caller>().map_or(Client::Unknown, |caller| caller.client.clone());
+        let mut held = server.body_memory().start(client);
+        let body = collect(request.into_body(), options.max_body, &mut held);
+        let collected = tokio::time::timeout(options.client_timeout, body).await;
         match collected {
             Err(_) => Err(ApiError::refused(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_timeout",
                 "the request body did not arrive in time",
             )),
-            Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                Err(too_large(options.max_body))
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(bytes)) if gzip => {
+                let bytes = unzip(&bytes, options.max_body)?;
+                held.grow(bytes.len())?;
+                Ok(Body { bytes, _held: Some(held) })
             }
-            Ok(Err(error)) => Err(ApiError::request(format!("the request body cannot be read: {error}"))),
-            Ok(Ok(collected)) if gzip => unzip(&collected.to_bytes(), options.max_body).map(Body),
-            Ok(Ok(collected)) => Ok(Body(collected.to_bytes().to_vec())),
+            Ok(Ok(bytes)) => Ok(Body { bytes, _held: Some(held) }),
         }
     }
+}
+
+/// The bytes of a body, copied to one place as they come: a body in a million pieces would take many times its size.
+///
+/// # Errors
+/// 413 if there are more than `most`, 503 if there is no memory for them, 400 if they break off.
+async fn collect(mut body: axum::body::Body, most: usize, held: &mut Held) -> Result<Vec<u8>, ApiError> {
+    // A client that announces too much is told so before it sends it.
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large(most));
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| ApiError::request(format!("the request body cannot be read: {error}")))?;
+        // Trailers have no meaning here.
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > most {
+            return Err(too_large(most));
+        }
+        held.grow(data.len())?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
 }
 
 fn too_large(most: usize) -> ApiError {
@@ -95,16 +131,16 @@ impl Body {
     /// # Errors
     /// 400 if it is not JSON.
     pub(crate) fn json(&self) -> Result<Json, ApiError> {
-        match std::str::from_utf8(&self.0).map(str::parse) {
+        match std::str::from_utf8(&self.bytes).map(str::parse) {
             Ok(Ok(json)) => Ok(json),
             // What the engine's reader puts up with besides JSON.
-            _ => Ok(Json::from(json::parse(&self.0).map_err(|error| wrong(&error))?)),
+            _ => Ok(Json::from(json::parse(&self.bytes).map_err(|error| wrong(&error))?)),
         }
     }
 
     /// Reads the fields of `T`, and all fields as they are.
     fn parse<T: DeserializeOwned>(&self) -> Result<(T, Value), ApiError> {
-        let fields = json::parse(&self.0).map_err(|error| wrong(&error))?;
+        let fields = json::parse(&self.bytes).map_err(|error| wrong(&error))?;
         let Object(request) = json::from_value(&fields).map_err(|error| wrong(&error))?;
         Ok((request, fields))
     }
@@ -125,7 +161,7 @@ fn wrong(error: &JsonError) -> ApiError {
 #[cfg(test)]
 impl From<String> for Body {
     fn from(text: String) -> Self {
-        Body(text.into_bytes())
+        Body { bytes: text.into_bytes(), _held: None }
     }
 }
 
@@ -137,7 +173,7 @@ mod tests {
     use crate::api::sampling::Sampling;
 
     fn wrong<T: DeserializeOwned>(json: &str) -> String {
-        let error = Body(json.into()).parse::<T>().map(|_| ()).unwrap_err();
+        let error = Body::from(json.to_string()).parse::<T>().map(|_| ()).unwrap_err();
         serde_json::to_value(error.body()).unwrap()["error"]["param"].as_str().unwrap_or("none").to_string()
     }
 
@@ -182,17 +218,19 @@ mod tests {
         assert_eq!(wrong::<CompletionBody>(r#"{"prompt": "a", }"#), "none");
         assert_eq!(wrong::<Sampling>("\u{1}"), "none");
         assert!(
-            Body(br#"{"temperature": null, "unknown": [{}], "n": 2}"#.to_vec()).parse::<Sampling>().is_ok()
+            Body::from(r#"{"temperature": null, "unknown": [{}], "n": 2}"#.to_string())
+                .parse::<Sampling>()
+                .is_ok()
         );
     }
 
     #[test]
     fn bodies_are_read_as_clients_write_them() {
-        let body = Body(
-            br#"{"messages": [{"role": "assistant", "content": null, "name": null, "tool_calls": null}], "n": 1, "n": 2.0,
+        let body = Body::from(
+            r#"{"messages": [{"role": "assistant", "content": null, "name": null, "tool_calls": null}], "n": 1, "n": 2.0,
                 "max_tokens": -1, "top_k": -1, "seed": -1, "stop": null, "stream_options": {"include_usage": null},
                 "repetition_penalty": 1.1, "repeat_penalty": 1.2, "tools": null, "unknown": {"a": null}}"#
-                .to_vec(),
+                .to_string(),
         );
         let ChatBody { chat, sampling } = body.read().unwrap();
         assert!(chat.tools.is_none() && chat.messages[0].0.content.is_none());
@@ -201,7 +239,8 @@ mod tests {
             (Some(2), None, Some(0), None)
         );
         assert_eq!(sampling.options(0, 0).repetition_penalty, 1.1);
-        let other = Body(br#"{"prompt": "a", "repeat_penalty": 1.2, "repetition_penalty": null}"#.to_vec());
+        let other =
+            Body::from(r#"{"prompt": "a", "repeat_penalty": 1.2, "repetition_penalty": null}"#.to_string());
         let CompletionBody { sampling, .. } = other.read().unwrap();
         assert_eq!(sampling.options(0, 0).repetition_penalty, 1.2);
     }
@@ -209,8 +248,8 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error() {
         let deep = format!("{{\"messages\": {}", "[".repeat(1 << 20));
-        assert!(Body(deep.clone().into()).parse::<ChatRequest>().is_err());
+        assert!(Body::from(deep.clone()).parse::<ChatRequest>().is_err());
         let unknown = format!("{{\"x\": {}{}}}", "[".repeat(1 << 20), "]".repeat(1 << 20));
-        let _ = Body(unknown.into()).parse::<Sampling>();
+        let _ = Body::from(unknown).parse::<Sampling>();
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::scheduler::{Failure, Refused};
 use axum::response::{IntoResponse, Response};
+use edgellm::text::printable;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,6 +19,11 @@ pub struct ApiError {
     /// Seconds after which it makes sense to try again.
     retry_after: Option<u64>,
 }
+
+/// Characters of a message, at most: it may quote a request, which can be long.
+const MESSAGE: usize = 1000;
+/// Characters of the name of a field, at most.
+const PARAM: usize = 200;
 
 /// The body of every error response.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,13 +47,14 @@ pub(crate) struct ErrorDetail {
 
 impl ApiError {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        ApiError { status, message: message.into(), kind, param: None, code: None, retry_after: None }
+        let message = printable(&message.into(), MESSAGE).into_owned();
+        ApiError { status, message, kind, param: None, code: None, retry_after: None }
     }
 
     /// 400: the field `param` is wrong.
     pub(crate) fn field(param: impl Into<String>, message: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message);
-        error.param = Some(param.into());
+        error.param = Some(printable(&param.into(), PARAM).into_owned());
         error
     }
 
@@ -63,6 +70,7 @@ impl ApiError {
 
     /// 404: no such model.
     pub(crate) fn no_model(name: &str, there_are: &[&str]) -> Self {
+        let name = printable(name, 100);
         let message = format!("the model {name:?} does not exist; available: {}", there_are.join(", "));
         let mut error = Self::refused(StatusCode::NOT_FOUND, "model_not_found", message);
         error.param = Some("model".into());
@@ -114,6 +122,16 @@ impl ApiError {
         })
     }
 
+    /// The field that is wrong, without what is inside it.
+    pub(crate) fn field_name(&self) -> Option<&str> {
+        self.param.as_deref()?.split(['.', '[']).next()
+    }
+
+    /// The message, unless it may quote what the body of a request holds.
+    pub(crate) fn unquoting(&self) -> Option<&str> {
+        (self.status != StatusCode::BAD_REQUEST).then_some(&self.message)
+    }
+
     /// The body.
     pub(crate) fn body(&self) -> ErrorBody {
         let (message, param) = (self.message.clone(), self.param.clone());
@@ -156,5 +174,32 @@ impl IntoResponse for ApiError {
         // For the metrics and the log.
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_errors_quote_is_cut() {
+        let long = "\u{1b}".repeat(4 << 20);
+        for error in [
+            ApiError::field(long.clone(), long.clone()),
+            ApiError::request(format!("a\n{long}")),
+            ApiError::no_model(&long, &["good"]),
+        ] {
+            let body = serde_json::to_string(&error.body()).unwrap();
+            assert!(body.len() < 20_000, "{}", body.len());
+            assert!(!error.to_string().contains(['\n', '\u{1b}']), "{error}");
+        }
+        assert!(ApiError::no_model(&long, &["good"]).to_string().ends_with("available: good"));
+    }
+
+    #[test]
+    fn bodies_are_not_quoted_in_the_log() {
+        let error = ApiError::field("messages[0].secret", "the role \"secret\" is unknown");
+        assert_eq!((error.field_name(), error.unquoting()), (Some("messages"), None));
+        assert!(ApiError::internal("broken").unquoting().is_some());
     }
 }

@@ -4,22 +4,26 @@
 
 use crate::access::Peer;
 use crate::app::app;
+use crate::connections::{Busy, Connections, Place, SPARE_TIME, Spare};
+use crate::paced::Paced;
 use crate::server::Server;
-use crate::timed::TimedWrites;
+use crate::unreadable::Explained;
+use axum::body::{Body, Bytes};
+use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tower::ServiceBuilder;
+use tower::ServiceExt as _;
 
-/// Time limit for the headers of a request, and for an idle connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Size of the read buffer, and so of the headers of a request.
 const BUFFER: usize = 64 << 10;
 /// How long aborted sequences have to end.
@@ -54,19 +58,15 @@ pub async fn listen(server: Server, listener: TcpListener, shutdown: impl Future
         let server = server.clone();
         async move { server.tidy().await }
     });
-    let connections = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(server.options().max_connections));
-    let (router, limit) = (app(&server), server.options().client_timeout);
+    let watched = GracefulShutdown::new();
+    let options = server.options();
+    let connections = Connections::new(options.max_connections, options.trust_proxy);
+    let router = app(&server);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let accepted = async {
-            // The semaphore is never closed.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -77,21 +77,33 @@ pub async fn listen(server: Server, listener: TcpListener, shutdown: impl Future
                 continue;
             }
         };
-        let connection = connections.watch(connection(router.clone(), stream, peer, limit));
-        let gauge = server.metrics().connections.clone();
+        let Some(place) = connections.admit(peer.ip()) else {
+            tracing::debug!(%peer, "no room for a connection");
+            continue;
+        };
+        let connection =
+            watched.watch(connection(router.clone(), stream, peer, &place, options.client_timeout));
+        let metrics = server.metrics().clone();
         tokio::spawn(async move {
-            gauge.inc();
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "a connection ended");
+            metrics.connections.inc();
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    if error.is_parse() {
+                        metrics.rejected.with_label_values(&["invalid_http"]).inc();
+                    }
+                    tracing::debug!(%peer, %error, "a connection ended");
+                },
+                () = place.taken() => tracing::debug!(%peer, "an idle connection made room for another"),
             }
-            gauge.dec();
-            drop(place);
+            metrics.connections.dec();
         });
     }
     drop(listener);
     server.drain();
     tracing::info!("shutting down: finishing running requests");
-    let drained = connections.shutdown();
+    // The others close after their answer.
+    connections.close_waiting();
+    let drained = watched.shutdown();
     tokio::pin!(drained);
     if tokio::time::timeout(server.options().drain_timeout, &mut drained).await.is_err() {
         tracing::warn!("running requests exceed the drain timeout and are aborted");
@@ -106,30 +118,65 @@ fn connection(
     router: axum::Router,
     stream: TcpStream,
     peer: SocketAddr,
-    write_limit: Duration,
+    place: &Place,
+    limit: Duration,
 ) -> http1::Connection<
-    TokioIo<TimedWrites<TcpStream>>,
+    TokioIo<Explained<Paced<TcpStream>>>,
     impl hyper::service::Service<
         http::Request<hyper::body::Incoming>,
-        Response = axum::response::Response,
-        Error = std::convert::Infallible,
+        Response = http::Response<Answer>,
+        Error = Infallible,
         Future: Send,
-    > + Send,
+    > + Send
+    + use<>,
 > {
     // Every token is sent at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
     }
-    let io = TokioIo::new(TimedWrites::new(stream, write_limit));
-    let service = ServiceBuilder::new()
-        .map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            request.map(axum::body::Body::new)
-        })
-        .service(router);
+    let (spare, activity) = (place.spare, Arc::clone(&place.activity));
+    let limit = if spare { limit.min(SPARE_TIME) } else { limit };
+    let io = TokioIo::new(Explained::new(Paced::new(stream, limit), Arc::clone(&activity)));
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let busy = activity.begin();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        if spare {
+            request.extensions_mut().insert(Spare);
+        }
+        let response = router.clone().oneshot(request);
+        async move { Ok::<_, Infallible>(response.await?.map(|body| Answer { body, _busy: busy })) }
+    });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(limit)
         .max_buf_size(BUFFER)
-        .serve_connection(io, TowerToHyperService::new(service))
+        .keep_alive(!spare)
+        .serve_connection(io, service)
+}
+
+/// The body of an answer. The connection waits for the next request when it is dropped.
+struct Answer {
+    body: Body,
+    _busy: Busy,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -1,5 +1,8 @@
 //! Structured logs on standard error.
 
+mod line;
+
+use line::Line;
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use tracing_subscriber::filter::LevelFilter;
@@ -20,10 +23,11 @@ pub enum LogFormat {
 /// Lines that can wait to be written; when all are in use, further lines are lost.
 const LINES: usize = 4096;
 
-/// Writes the logs of this process to standard error. `level` is `error`, `warn`, `info`, `debug`, `trace` or `off`;
-/// anything else counts as `info`. A second call has no effect.
+/// Writes the logs of this process to standard error, and panics with them. `level` is `error`, `warn`, `info`, `debug`,
+/// `trace` or `off`; anything else counts as `info`. A second call has no effect.
 ///
-/// A thread of its own writes, so a full disk or a slow reader can lose log lines but cannot block requests.
+/// An event is one line, whatever its fields hold. A thread of its own writes, so a full disk or a slow reader can lose log
+/// lines but cannot block requests.
 pub fn init_logs(format: LogFormat, level: &str) {
     let (sender, lines) = sync_channel::<Vec<u8>>(LINES);
     let thread = std::thread::Builder::new().name("log".into()).spawn(move || {
@@ -37,16 +41,32 @@ pub fn init_logs(format: LogFormat, level: &str) {
         return;
     }
     let level: LevelFilter = level.parse().unwrap_or(LevelFilter::INFO);
-    let writer = Lines(sender);
-    let layer =
-        tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
-    let registry = tracing_subscriber::registry().with(level);
-    let _ = match format {
-        LogFormat::Text => registry.with(layer.with_target(false)).try_init(),
-        LogFormat::Json => {
-            registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()
-        }
-    };
+    if subscriber(format, Lines(sender)).with(level).try_init().is_ok() {
+        // The standard library would write the message of a panic as it is, and it can quote a request.
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let backtrace = std::backtrace::Backtrace::capture();
+    let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+    tracing::error!(
+        thread = thread.name(),
+        place = panic.location().map(ToString::to_string),
+        text = panic.payload_as_str(),
+        backtrace = captured.then(|| backtrace.to_string()),
+        "panic"
+    );
+}
+
+/// What writes events to `writer`.
+fn subscriber<W: for<'a> MakeWriter<'a> + Send + Sync + 'static>(
+    format: LogFormat,
+    writer: W,
+) -> impl tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync {
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+    tracing_subscriber::registry().with(layer.log_internal_errors(false).event_format(Line(format)))
 }
 
 /// Sends lines to the writing thread.

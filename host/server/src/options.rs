@@ -15,11 +15,14 @@ pub struct Options {
     pub max_loaded: usize,
     /// Time limit from the arrival of a request to its last token.
     pub request_timeout: Duration,
-    /// Time limit for a client to send the body of a request, and to accept bytes of an answer.
+    /// Time limit for a client to send the headers of its next request, and then the body; and how long bytes of an answer
+    /// may wait for it, to which each KiB that it takes adds a second.
     pub client_timeout: Duration,
     /// Time limit for running requests to finish when the server shuts down.
     pub drain_timeout: Duration,
-    /// Open connections; further ones wait to be accepted.
+    /// Open connections, of which one address may have three quarters. When they are in use, the one that has waited
+    /// longest for a request is closed; while all are at work, up to [`SPARE_CONNECTIONS`](crate::SPARE_CONNECTIONS)
+    /// further ones get 503, and `/health`.
     pub max_connections: usize,
     /// Bytes of a request body.
     pub max_body: usize,

@@ -2,6 +2,8 @@
 
 use crate::access::{ApiKeys, Rates};
 use crate::error::ApiError;
+use crate::host::AllowedHosts;
+use crate::memory::BodyMemory;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::registry::{ModelSource, Models};
@@ -17,7 +19,9 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     options: Options,
     keys: ApiKeys,
+    allowed_hosts: AllowedHosts,
     rates: Option<Rates>,
+    body_memory: Arc<BodyMemory>,
     metrics: Metrics,
     models: Arc<Models>,
     ready: AtomicBool,
@@ -33,6 +37,12 @@ pub enum ServerError {
     /// Requests could not distinguish the models.
     #[error("two models are named {0:?}: rename one of them")]
     SameName(String),
+    /// Requests could never address the server by it.
+    #[error(
+        "the allowed host {0:?} is no host name: give a name such as board.local, without scheme and port and in ASCII \
+        (Punycode), or * for any"
+    )]
+    AllowedHost(String),
     /// The metrics are inconsistent.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -42,7 +52,7 @@ impl Server {
     /// A server without loaded models: [`Server::load`] loads them.
     ///
     /// # Errors
-    /// [`ServerError`] without models, or if two have the same name.
+    /// [`ServerError`] without models, if two have the same name, or if an allowed host is no host name.
     pub fn new(sources: Vec<ModelSource>, options: Options, keys: ApiKeys) -> Result<Self, ServerError> {
         if sources.is_empty() {
             return Err(ServerError::NoModels);
@@ -52,11 +62,23 @@ impl Server {
                 return Err(ServerError::SameName(source.id.clone()));
             }
         }
+        let allowed_hosts = AllowedHosts::parse(&options.allowed_hosts).map_err(ServerError::AllowedHost)?;
         let metrics = Metrics::new()?;
         let models = Arc::new(Models::new(sources, options.clone(), metrics.clone()));
         let rates = options.rate_limit.map(Rates::new);
+        let body_memory = BodyMemory::new(options.max_body);
         let (ready, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Server(Arc::new(Inner { options, keys, rates, metrics, models, ready, draining })))
+        Ok(Server(Arc::new(Inner {
+            options,
+            keys,
+            allowed_hosts,
+            rates,
+            body_memory,
+            metrics,
+            models,
+            ready,
+            draining,
+        })))
     }
 
     /// Loads models, the first ones, as many as may be in memory. Until then `/health` says `loading`.
@@ -110,8 +132,16 @@ impl Server {
         &self.0.keys
     }
 
+    pub(crate) fn allowed_hosts(&self) -> &AllowedHosts {
+        &self.0.allowed_hosts
+    }
+
     pub(crate) fn rates(&self) -> Option<&Rates> {
         self.0.rates.as_ref()
+    }
+
+    pub(crate) fn body_memory(&self) -> &Arc<BodyMemory> {
+        &self.0.body_memory
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

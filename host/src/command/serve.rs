@@ -1,5 +1,6 @@
 //! `edgellm serve`.
 
+mod network;
 #[cfg(feature = "plugin")]
 mod plugin;
 
@@ -10,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::interrupt::Listening;
 use crate::{model, output, system};
 use edgellm_quantize::Format;
-use edgellm_server::{ApiKeys, Limits, LogFormat, ModelSource, OpenError, OpenModel, Options, Server};
-use std::path::{Path, PathBuf};
+use edgellm_server::{Limits, LogFormat, ModelSource, OpenError, OpenModel, Options, Server};
+use network::NetworkArgs;
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Answer OpenAI clients over HTTP
@@ -59,49 +61,6 @@ pub(crate) struct Args {
     /// Log prompts and answers, too
     #[arg(long)]
     log_prompts: bool,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Network and access")]
-struct NetworkArgs {
-    /// Address to listen on; 0.0.0.0 admits other machines
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    host: String,
-    /// Port to listen on; 0 takes any free port
-    #[arg(long, default_value_t = 8080, value_name = "PORT")]
-    port: u16,
-    /// Require one of the API keys in this file, one per line. EDGELLM_API_KEYS can hold keys, too
-    #[arg(long, value_name = "FILE")]
-    api_key_file: Option<PathBuf>,
-    /// Requests per minute for each API key, or for each address if there are no keys [default: no limit]
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
-    rate_limit: Option<u32>,
-    /// Take the client's address from X-Forwarded-For, which your reverse proxy must set
-    #[arg(long)]
-    trust_proxy: bool,
-    /// Without API keys, also answer requests that address the server by this name, such as board.local, and not only by
-    /// localhost, an IP address or --host; may be repeated, and * allows all
-    #[arg(long, value_name = "NAME")]
-    allowed_host: Vec<String>,
-    /// Allow web pages of this origin to use the server, such as https://chat.example.org; may be repeated, and *
-    /// allows all
-    #[arg(long, value_name = "ORIGIN")]
-    cors_origin: Vec<String>,
-    /// Allow clients to download the model files, as the page at / does to run them in the browser
-    #[arg(long)]
-    allow_download: bool,
-    /// Open connections; further ones wait
-    #[arg(long, value_name = "N", default_value_t = count(defaults().max_connections), value_parser = at_least_one())]
-    max_connections: u32,
-    /// Size limit of request bodies, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = count(defaults().max_body >> 20), value_parser = clap::value_parser!(u32).range(1..=1024))]
-    max_body: u32,
-    /// Time limit for clients to send a request, and to accept each piece of an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = seconds(defaults().client_timeout), value_parser = at_least_one())]
-    client_timeout: u32,
-    /// Time limit for running requests to finish when the server shuts down
-    #[arg(long, value_name = "SECONDS", default_value_t = seconds(defaults().drain_timeout))]
-    drain_timeout: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -176,7 +135,7 @@ impl Args {
     /// Serves until it is interrupted.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let opener = self.opener(cache)?;
-        let (keys, options) = (self.network.keys()?, self.options());
+        let (keys, options) = (self.network.keys()?, self.options()?);
         let sources =
             self.model.iter().map(|model| self.source(model, &*opener, cache)).collect::<Result<Vec<_>>>()?;
         let server = Server::new(sources, options, keys).map_err(|error| Error::Usage(error.to_string()))?;
@@ -241,7 +200,7 @@ impl Args {
             }
             #[cfg(feature = "plugin")]
             Target::Plugin => {
-                let kv_memory = self.options().limits.kv_memory;
+                let kv_memory = self.options()?.limits.kv_memory;
                 let sandboxes = plugin::Sandboxes::new(&self.target, &self.run, kv_memory, cache)?;
                 Ok(Box::new(move |path| Box::new(sandboxes.opener(path))))
             }
@@ -261,14 +220,14 @@ impl Args {
         })
     }
 
-    fn options(&self) -> Options {
+    fn options(&self) -> Result<Options> {
         let (network, limits) = (&self.network, &self.limits);
         let time = |seconds: u32| Duration::from_secs(seconds.into());
         let bytes = |mebibytes: u32| u64::from(mebibytes) << 20;
         let quarter = || system::memory_bytes().0.map_or(defaults().limits.kv_memory, |all| all / 4);
         // A sandbox has 4 GiB for the model and all of its sessions.
         let most = if self.target.target == Target::Plugin { 2 << 30 } else { u64::MAX };
-        Options {
+        Ok(Options {
             context: limits.context as usize,
             max_tokens: limits.max_tokens.map(|most| most as usize),
             limits: Limits {
@@ -282,36 +241,16 @@ impl Args {
             request_timeout: time(limits.request_timeout),
             client_timeout: time(network.client_timeout),
             drain_timeout: time(network.drain_timeout),
-            max_connections: network.max_connections as usize,
+            max_connections: network.connections()?,
             max_body: (network.max_body as usize) << 20,
             max_choices: limits.max_choices as usize,
             rate_limit: network.rate_limit,
             trust_proxy: network.trust_proxy,
-            allowed_hosts: network.allowed_host.iter().chain([&network.host]).cloned().collect(),
+            allowed_hosts: network.allowed_hosts(),
             cors_origins: network.cors_origin.clone(),
             log_prompts: self.log_prompts,
             parse_special_in_content: self.content.parse_special_in_content,
-        }
-    }
-}
-
-impl NetworkArgs {
-    /// The API keys in the file and in the environment.
-    fn keys(&self) -> Result<ApiKeys> {
-        let mut text = std::env::var("EDGELLM_API_KEYS").unwrap_or_default().replace([',', ' '], "\n");
-        let wanted = self.api_key_file.is_some() || !text.trim().is_empty();
-        if let Some(path) = &self.api_key_file {
-            text.push('\n');
-            text.push_str(&std::fs::read_to_string(path).map_err(Error::file("read", path))?);
-        }
-        let keys = ApiKeys::parse(&text);
-        if wanted && keys.is_empty() {
-            // An empty list would admit everybody.
-            return Err(Error::Usage(
-                "the list of API keys is empty: add a key, or leave out the list".into(),
-            ));
-        }
-        Ok(keys)
+        })
     }
 }
 

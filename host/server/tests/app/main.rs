@@ -5,6 +5,7 @@ mod bodies;
 mod chat;
 mod completions;
 mod embeddings;
+mod http;
 mod load;
 mod messages;
 mod models;

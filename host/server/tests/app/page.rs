@@ -16,7 +16,7 @@ async fn fetch(
     path: &str,
     headers: &[(&str, &str)],
 ) -> (u16, HeaderMap, Vec<u8>) {
-    let mut request = Request::builder().method(method).uri(path);
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -131,7 +131,15 @@ async fn models_are_for_download_only_where_allowed() {
     let (status, headers, bytes) = fetch(&open, Method::GET, FILE, &[("range", "bytes=399990-")]).await;
     assert_eq!((status, bytes.as_slice()), (206, &content[399_990..]));
     assert_eq!(headers["content-range"], "bytes 399990-399999/400000");
-    assert_eq!(fetch(&open, Method::GET, FILE, &[("range", "bytes=400000-")]).await.0, 416);
+    for (header, value, status) in
+        [("range", "bytes=400000-", 416), ("if-unmodified-since", "Thu, 01 Jan 1970 00:00:00 GMT", 412)]
+    {
+        let (got, headers, body) = fetch(&open, Method::GET, FILE, &[(header, value)]).await;
+        assert_eq!(got, status, "{header}");
+        assert_eq!(headers.contains_key("content-range"), status == 416);
+        let error: Value = serde_json::from_slice(&body).unwrap();
+        assert!(error["error"]["message"].is_string(), "{error}");
+    }
     // No part of a request is a path.
     for path in
         ["/v1/models/other/file", "/v1/models/..%2f..%2fetc%2fpasswd/file", "/v1/models/seeded/file/x"]

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// A server on a free port; the sender ends it.
-async fn start(server: Server) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+pub(crate) async fn start(server: Server) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let listener = bind("127.0.0.1", 0).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (end, ended) = oneshot::channel();
@@ -19,7 +19,8 @@ async fn start(server: Server) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<(
     (address, end, task)
 }
 
-async fn exchange(address: SocketAddr, request: &str) -> String {
+/// The answer to a request, up to the end of the connection.
+pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -35,12 +36,22 @@ fn completion(body: &str) -> String {
     )
 }
 
-const HEALTH: &str = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+pub(crate) const HEALTH: &str = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
-async fn is_well(address: SocketAddr) {
+pub(crate) async fn is_well(address: SocketAddr) {
     let start = Instant::now();
     assert!(exchange(address, HEALTH).await.starts_with("HTTP/1.1 200"));
     assert!(start.elapsed() < within(Duration::from_secs(1)));
+}
+
+/// The answer is an error of this status and code, in JSON.
+pub(crate) fn is_refused(answer: &str, status: u16, code: &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    assert!(head.contains("content-type: application/json"), "{answer}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    let error: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(error["error"]["code"], code, "{answer}");
 }
 
 #[tokio::test]
@@ -49,14 +60,20 @@ async fn slow_and_broken_requests_do_not_affect_others() {
     let (address, end, task) = start(server(options).await).await;
     // A body that does not come.
     let half = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{";
-    assert!(exchange(address, half).await.starts_with("HTTP/1.1 408"));
+    is_refused(&exchange(address, half).await, 408, "body_timeout");
+    // Headers that do not come, and nothing at all.
+    for nothing in ["GET /health HTTP/1.1\r\nhost: lo", ""] {
+        assert_eq!(exchange(address, nothing).await, "");
+    }
     // Headers without end.
     let flood: String = (0..500).map(|i| format!("x-{i}: {i}\r\n")).collect();
     let many = format!("GET /health HTTP/1.1\r\nhost: localhost\r\n{flood}\r\n");
-    assert!(exchange(address, &many).await.starts_with("HTTP/1.1 431"));
+    is_refused(&exchange(address, &many).await, 431, "headers_too_large");
     let long = format!("GET /health HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "y".repeat(200_000));
-    assert!(exchange(address, &long).await.starts_with("HTTP/1.1 431"));
-    assert!(exchange(address, "nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+    is_refused(&exchange(address, &long).await, 431, "headers_too_large");
+    is_refused(&exchange(address, "nonsense\r\n\r\n").await, 400, "invalid_http");
+    let path = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(70_000));
+    is_refused(&exchange(address, &path).await, 414, "path_too_long");
     is_well(address).await;
     end.send(()).unwrap();
     task.await.unwrap();
@@ -111,4 +128,86 @@ async fn the_end_does_not_wait_for_ever() {
     task.await.unwrap();
     assert!(start.elapsed() < within(Duration::from_secs(5)), "{:?}", start.elapsed());
     assert!(reader.await.unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn idle_connections_make_room() {
+    let options = Options { max_connections: 8, ..Options::default() };
+    let (address, end, task) = start(server(options).await).await;
+    let mut idle = Vec::new();
+    for index in 0..60 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Half a request is as idle as none.
+        if index % 2 == 0 {
+            stream.write_all(b"GET /health HTTP/1.1\r\nhost: lo").await.unwrap();
+        }
+        idle.push(stream);
+        if index % 20 == 0 {
+            is_well(address).await;
+        }
+    }
+    is_well(address).await;
+    // The first have been closed, the last are open.
+    assert_eq!(idle[0].read(&mut [0; 9]).await.unwrap_or(0), 0);
+    let last = idle.last_mut().unwrap();
+    last.write_all(HEALTH.as_bytes()).await.unwrap();
+    assert_eq!(last.read(&mut [0; 9]).await.unwrap(), 9);
+    end.send(()).unwrap();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn health_has_room_when_all_are_at_work() {
+    let options = Options { max_connections: 4, ..Options::default() };
+    let server = server(options).await;
+    let router = edgellm_server::app(&server);
+    let (address, end, task) = start(server).await;
+    let body = r#"{"prompt": "a", "stream": true, "logit_bias": {"0": -100}}"#;
+    let mut at_work = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(completion(body).as_bytes()).await.unwrap();
+        assert!(stream.read(&mut [0; 64]).await.unwrap() > 0);
+        at_work.push(stream);
+    }
+    // One address has three of four places.
+    for _ in 0..50 {
+        let models = "GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let answer = exchange(address, models).await;
+        is_refused(&answer, 503, "too_many_connections");
+        assert!(answer.contains("retry-after: 1\r\n") && answer.contains("connection: close"), "{answer}");
+    }
+    is_well(address).await;
+    // Nor do connections that say nothing take the spare room.
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(TcpStream::connect(address).await.unwrap());
+    }
+    is_well(address).await;
+    drop((at_work, idle));
+    super::support::wait_for(&router, "edgellm_connections", 0.0).await;
+    is_well(address).await;
+    end.send(()).unwrap();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn bodies_share_their_memory() {
+    let client_timeout = Duration::from_secs(2);
+    let options = Options { max_body: 16 << 20, client_timeout, ..Options::default() };
+    let (address, end, task) = start(server(options).await).await;
+    // One client can have two bodies of this size under way, whichever come first.
+    let part = "x".repeat((16 << 20) - 100);
+    let head = format!("POST /tokenize HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 16 << 20);
+    let request = format!("{head}{part}");
+    let answers =
+        tokio::join!(exchange(address, &request), exchange(address, &request), exchange(address, &request));
+    let answers = [answers.0, answers.1, answers.2];
+    let refused = answers.iter().find(|answer| answer.starts_with("HTTP/1.1 503"));
+    is_refused(refused.unwrap(), 503, "body_memory");
+    assert_eq!(answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 408")).count(), 2);
+    let small = exchange(address, &completion(r#"{"prompt": "a", "max_tokens": 1}"#)).await;
+    assert!(small.starts_with("HTTP/1.1 200"), "{small}");
+    end.send(()).unwrap();
+    task.await.unwrap();
 }

@@ -61,11 +61,23 @@ pub(crate) async fn router() -> Router {
 }
 
 pub(crate) fn post(path: &str, body: &Value) -> Request<Body> {
-    Request::post(path).body(body.to_string().into()).unwrap()
+    Request::post(path).header("host", "localhost").body(body.to_string().into()).unwrap()
+}
+
+/// Status, headers and text of an answer to a request, which gets a Host header if it has none.
+pub(crate) async fn send(
+    router: &Router,
+    mut request: Request<Body>,
+) -> (StatusCode, http::HeaderMap, String) {
+    request.headers_mut().entry("host").or_insert(http::HeaderValue::from_static("localhost"));
+    send_as_it_is(router, request).await
 }
 
 /// Status, headers and text of an answer.
-pub(crate) async fn send(router: &Router, request: Request<Body>) -> (StatusCode, http::HeaderMap, String) {
+pub(crate) async fn send_as_it_is(
+    router: &Router,
+    request: Request<Body>,
+) -> (StatusCode, http::HeaderMap, String) {
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
