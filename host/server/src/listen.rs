@@ -136,7 +136,11 @@ fn connection(
     }
     let (spare, activity) = (place.spare, Arc::clone(&place.activity));
     let limit = if spare { limit.min(SPARE_TIME) } else { limit };
-    let io = TokioIo::new(Explained::new(Paced::new(stream, limit), Arc::clone(&activity)));
+    // The system forgets the bytes, too, that a client does not take.
+    let give_up = |stream: &TcpStream| {
+        let _ = stream.set_zero_linger();
+    };
+    let io = TokioIo::new(Explained::new(Paced::new(stream, limit, give_up), Arc::clone(&activity)));
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let busy = activity.begin();
         let mut request = request.map(Body::new);

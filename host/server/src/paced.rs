@@ -15,6 +15,8 @@ pub(crate) const BYTES_PER_SECOND: u64 = 1024;
 #[derive(Debug)]
 pub(crate) struct Paced<S> {
     stream: S,
+    /// Prepares the stream for its end when the time is over.
+    give_up: fn(&S),
     limit: Duration,
     /// How long bytes may still wait.
     left: Duration,
@@ -24,8 +26,8 @@ pub(crate) struct Paced<S> {
 }
 
 impl<S> Paced<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
-        Paced { stream, limit, left: limit, waiting: None, timer: Box::pin(sleep(limit)) }
+    pub(crate) fn new(stream: S, limit: Duration, give_up: fn(&S)) -> Self {
+        Paced { stream, give_up, limit, left: limit, waiting: None, timer: Box::pin(sleep(limit)) }
     }
 
     /// Passes the result of a write through, or fails if the time is over. `taken` counts the bytes of the result.
@@ -49,6 +51,7 @@ impl<S> Paced<S> {
                 self.waiting = Some(now);
                 self.timer.as_mut().reset(now + self.left);
                 if self.left.is_zero() || self.timer.as_mut().poll(context).is_ready() {
+                    (self.give_up)(&self.stream);
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
@@ -98,7 +101,7 @@ mod tests {
     /// How long an endless answer lasts for a reader that takes `bytes` every `pause`; `None` for over an hour.
     async fn lasts(bytes: usize, pause: Duration) -> Option<Duration> {
         let (ours, mut theirs) = tokio::io::duplex(4096);
-        let mut stream = Paced::new(ours, LIMIT);
+        let mut stream = Paced::new(ours, LIMIT, |_| {});
         let reader = tokio::spawn(async move {
             let mut buffer = vec![0; bytes];
             while theirs.read_exact(&mut buffer).await.is_ok() {
@@ -142,7 +145,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn slow_answers_may_take_their_time() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let mut stream = Paced::new(ours, LIMIT);
+        let mut stream = Paced::new(ours, LIMIT, |_| {});
         for _ in 0..1000 {
             stream.write_all(b"token").await.unwrap();
             stream.flush().await.unwrap();
