@@ -39,21 +39,23 @@ pub(crate) fn memory_bytes() -> (Option<u64>, Option<u64>) {
     (kibibytes(&text, "MemTotal:"), kibibytes(&text, "MemAvailable:"))
 }
 
-/// Files and connections that this process may have open, after raising the limit as far as it may. `None` if there is no
-/// limit.
+/// Files and connections that this process may have open, after raising the limit to `wanted` as far as it may. `None` if
+/// there is no limit.
 #[cfg(unix)]
-pub(crate) fn raise_open_files() -> Option<usize> {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Some systems allow less than they say; the limit is what it is then.
-    let _ = setrlimit(Resource::Nofile, limit);
+pub(crate) fn allow_open_files(wanted: usize) -> Option<usize> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let (limit, wanted) = (getrlimit(Resource::Nofile), wanted as u64);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let current = limit.maximum.map_or(wanted, |most| most.min(wanted));
+        // Some systems allow less than they say; the limit is what it is then.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
+    }
     getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok())
 }
 
 /// Other systems have no such limit.
 #[cfg(not(unix))]
-pub(crate) fn raise_open_files() -> Option<usize> {
+pub(crate) fn allow_open_files(_: usize) -> Option<usize> {
     None
 }
 

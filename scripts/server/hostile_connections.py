@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hostile connections: other clients are served, memory stays bounded, the log stays readable, and access stays closed."""
+"""Hostile connections: others are served, memory stays bounded, the log stays readable, and access stays closed."""
 
 import contextlib
 import json
@@ -208,11 +208,12 @@ def log_forging() -> None:
     """Roles, names, schemas, paths and ids with newlines and escapes stay in one field of one line."""
     message = {"role": "user", "content": "Hi"}
     schema = {"type": "object", "properties": {FORGED: {"type": FORGED}}}
+    named = {"type": "json_schema", "json_schema": {"name": FORGED, "schema": schema}}
     function = {"type": "function", "function": {"name": FORGED, "description": FORGED, "parameters": schema}}
     chats = [
         {"messages": [{"role": FORGED, "content": FORGED}]},
         {"messages": [{**message, FORGED: FORGED}], FORGED: 1},
-        {"messages": [message], "response_format": {"type": "json_schema", "json_schema": {"name": FORGED, "schema": schema}}},
+        {"messages": [message], "response_format": named},
         {"messages": [message], "tools": [function]},
         {"messages": [message], "tool_choice": {"type": "function", "function": {"name": FORGED}}},
         {"messages": [message], "user": FORGED},

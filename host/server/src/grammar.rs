@@ -104,10 +104,7 @@ impl Grammars {
         // Finds schemas whose answers cannot even begin.
         match matcher.compute_mask_or_eos() {
             Ok(_) => Ok(Some(Constraint(matcher))),
-            Err(error) => {
-                tracing::debug!(%error, "a grammar has no first token");
-                Err(GrammarError::DeadEnd)
-            }
+            Err(_) => Err(GrammarError::DeadEnd),
         }
     }
 }

@@ -60,8 +60,9 @@ impl<S> Sequence<S> {
         }
         let Token { id, text, logprob, top_logprobs } = match decoder.step(logits) {
             Ok(token) => token,
-            Err(error) => {
-                tracing::warn!(%error, "a grammar cannot go on");
+            Err(_) => {
+                // The error can quote the schema, which is part of a prompt.
+                tracing::warn!("a grammar cannot go on");
                 return self.fail(Failure::DeadEnd);
             }
         };

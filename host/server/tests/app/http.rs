@@ -82,6 +82,11 @@ async fn what_is_no_request_is_refused() {
     ] {
         is_refused(&exchange(address, &request).await, status, code);
     }
+    // After a good request, too.
+    let answers = exchange(address, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n").await;
+    let (good, bad) = answers.split_once("HTTP/1.1 400").unwrap();
+    assert!(good.starts_with("HTTP/1.1 200"), "{answers}");
+    is_refused(&format!("HTTP/1.1 400{bad}"), 400, "invalid_http");
     // Chunks that are none: the body breaks off.
     let answer = exchange(address, &tokenize("transfer-encoding: chunked\r\n", "x\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("cannot be read"), "{answer}");

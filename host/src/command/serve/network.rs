@@ -81,17 +81,17 @@ impl NetworkArgs {
 
     /// As many connections as asked for, or as the limit of open files allows.
     pub(super) fn connections(&self) -> Result<usize> {
-        let most = system::raise_open_files().map(|files| files.saturating_sub(OTHER_FILES));
-        match (self.max_connections, most) {
-            (Some(wanted), Some(most)) if wanted as usize > most => Err(Error::Usage(format!(
-                "--max-connections {wanted} needs {} open files, but this process may have {}: raise the limit \
+        let wanted = self.max_connections.map_or(defaults().max_connections, |wanted| wanted as usize);
+        let files = system::allow_open_files(wanted + OTHER_FILES).unwrap_or(usize::MAX);
+        let most = files.saturating_sub(OTHER_FILES).max(1);
+        if wanted > most && self.max_connections.is_some() {
+            return Err(Error::Usage(format!(
+                "--max-connections {wanted} needs {} open files, but this process may have {files}: raise the limit \
                  (ulimit -n, or LimitNOFILE in a systemd unit), or choose at most {most}",
-                wanted as usize + OTHER_FILES,
-                most + OTHER_FILES
-            ))),
-            (Some(wanted), _) => Ok(wanted as usize),
-            (None, most) => Ok(defaults().max_connections.min(most.unwrap_or(usize::MAX)).max(1)),
+                wanted + OTHER_FILES
+            )));
         }
+        Ok(wanted.min(most))
     }
 }
 
