@@ -136,8 +136,8 @@ def slow_readers() -> None:
             stream.sendall(get(path))
             end = time.monotonic() + 5
             while time.monotonic() < end:
-                assert stream.recv(4096), "a reader of 16 KB/s lost its answer"
-                time.sleep(0.25)
+                assert stream.recv(4096), "a reader of 80 KB/s lost its answer"
+                time.sleep(0.05)
 
 
 def is_open(stream: socket.socket) -> bool:
