@@ -69,8 +69,8 @@ fn digest(key: &str) -> [u8; 32] {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Whose requests share a rate limit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Whose requests share a rate limit, and take turns with those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Client {
     /// The index of an API key.
     Key(usize),
@@ -80,30 +80,56 @@ pub(crate) enum Client {
 
 /// The rate limit of each client.
 #[derive(Debug)]
-pub(crate) struct Rates(DefaultKeyedRateLimiter<Client>);
+pub(crate) struct Rates {
+    limiter: DefaultKeyedRateLimiter<Client>,
+    per_minute: NonZeroU32,
+}
 
 impl Rates {
-    /// Allows each client `per_minute` requests, all of them at once if it likes.
+    /// Allows each client `per_minute` sequences, all of them at once if it likes.
     pub(crate) fn new(per_minute: u32) -> Self {
-        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
-        Rates(RateLimiter::keyed(quota))
+        let per_minute = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
+        Rates { limiter: RateLimiter::keyed(Quota::per_minute(per_minute)), per_minute }
     }
 
-    /// Counts one request of `client`.
+    /// Counts one request of `client`, as one sequence.
     ///
     /// # Errors
     /// 429 if that is one too many.
     pub(crate) fn check(&self, client: &Client) -> Result<(), ApiError> {
-        self.0.check_key(client).map_err(|not_until| {
+        self.limiter.check_key(client).map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             ApiError::too_many(wait.as_secs() + 1)
         })
     }
 
+    /// Counts the sequences of a request of `client` that [`Rates::check`] has counted as one.
+    ///
+    /// # Errors
+    /// 429 if they are too many now, and 400 if they always will be.
+    pub(crate) fn check_sequences(&self, client: &Client, sequences: usize) -> Result<(), ApiError> {
+        let per_minute = self.per_minute;
+        let too_large = || {
+            let message = format!(
+                "the request has {sequences} sequences (choices times prompts, or inputs), but the server allows {per_minute} per minute: send fewer at a time"
+            );
+            ApiError::request(message).code("request_too_large")
+        };
+        let all =
+            u32::try_from(sequences).ok().filter(|&all| all <= per_minute.get()).ok_or_else(too_large)?;
+        let Some(more) = NonZeroU32::new(all.saturating_sub(1)) else { return Ok(()) };
+        let checked = self.limiter.check_key_n(client, more).map_err(|_| too_large())?;
+        checked.map_err(|not_until| {
+            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            // The next attempt counts as one again.
+            ApiError::too_many(wait.as_secs() + 1 + 60 / u64::from(per_minute.get()))
+        })
+    }
+
     /// Forgets clients that are back at their full allowance.
     pub(crate) fn forget(&self) {
-        self.0.retain_recent();
-        self.0.shrink_to_fit();
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
     }
 }
 

@@ -155,6 +155,7 @@ impl From<Failure> for ApiError {
         let message = failure.to_string();
         match failure {
             Failure::Timeout => ApiError::unavailable("timeout", message, 5),
+            Failure::Displaced => ApiError::unavailable("queue_full", message, 2),
             Failure::ShuttingDown => ApiError::unavailable("shutting_down", message, 10),
             Failure::DeadEnd => ApiError::request(message).code("schema_dead_end"),
             Failure::Runner(_) | Failure::Panicked => ApiError::internal(message),

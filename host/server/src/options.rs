@@ -28,7 +28,8 @@ pub struct Options {
     pub max_body: usize,
     /// Choices times prompts of a request. An embedding may have 2048 inputs.
     pub max_choices: usize,
-    /// Requests per minute for an API key, or for an address if there are no keys; `None` for no limit.
+    /// Requests per minute for an API key, or for an address if there are no keys; `None` for no limit. One with several
+    /// sequences counts as many times: choices times prompts, or inputs.
     pub rate_limit: Option<u32>,
     /// Take the client's address from the last entry of `X-Forwarded-For`, which a reverse proxy must set.
     pub trust_proxy: bool,
@@ -47,7 +48,8 @@ pub struct Options {
 pub struct Limits {
     /// Sequences that run at the same time.
     pub parallel: usize,
-    /// Requests that wait in the queue; further ones are refused with 503.
+    /// Requests that wait in the queue; further ones are refused with 503. In a full queue, the newest request of the client
+    /// with the most makes room for clients with fewer.
     pub queue: usize,
     /// Prompt tokens processed in a step that also decodes: fewer make streams steadier, more bring the first token
     /// sooner under load.

@@ -1,18 +1,22 @@
 //! The scheduler: one thread per model, which decodes all of its sequences together, one token of each per step.
 //!
-//! Requests arrive through a bounded queue and events leave through channels, so that the thread never waits for a
-//! client. A client that disconnects drops its end of the channel, and its sequences end with the next token.
+//! Clients take turns: what one sends, however much, delays another by a few steps. Requests arrive through a bounded queue
+//! and events leave through channels, so that the thread never waits for a client. A client that disconnects drops its end of the channel, and its sequences end with the next token.
 
+mod admission;
 mod event;
 mod job;
 mod pages;
 mod prefill;
 mod prefix;
+mod queue;
 mod score;
 mod sequence;
 mod shared;
+mod step;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod worker;
 
 pub(crate) use event::{Event, Failure, TokenLogprobs};
@@ -25,7 +29,6 @@ use edgellm::{Model, SessionOptions};
 use shared::Shared;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
 
 /// Why a job was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +46,6 @@ pub(crate) enum Refused {
 /// The handle of a model's scheduler. When it is dropped, the thread completes its jobs and ends.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
-    jobs: mpsc::Sender<Job>,
     shared: Arc<Shared>,
     limits: Limits,
     page_bytes: u64,
@@ -71,57 +73,42 @@ impl Scheduler {
         limits: Limits,
         metrics: ModelMetrics,
     ) -> Result<Self, StartError> {
-        let shared = Arc::new(Shared::default());
-        let (jobs, receiver) = mpsc::channel();
-        let worker =
-            worker::Worker::new(model, runner, session, limits, metrics, Arc::clone(&shared), receiver)?;
-        let page_bytes = worker.page_bytes();
+        let shared = Arc::new(Shared::new(limits.queue));
+        let worker = worker::Worker::new(model, runner, session, limits, metrics, Arc::clone(&shared))?;
+        let page_bytes = worker.page_bytes;
         std::thread::Builder::new()
             .name("scheduler".into())
             .spawn(move || worker.run())
             .map_err(StartError::Thread)?;
-        Ok(Scheduler { jobs, shared, limits, page_bytes })
+        Ok(Scheduler { shared, limits, page_bytes })
     }
 
-    /// Queues `jobs`, all or none.
+    /// Queues the jobs of a request.
     ///
     /// # Errors
     /// [`Refused`] if there is no room.
     pub(crate) fn submit(&self, jobs: Vec<Job>) -> Result<(), Refused> {
-        for job in &jobs {
-            let (needed, available) = (job.pages() * self.page_bytes, self.limits.kv_memory);
-            if needed > available {
-                return Err(Refused::TooLarge { needed: needed >> 20, available: available >> 20 });
-            }
+        let needed = jobs.iter().map(Job::pages).max().unwrap_or(0) * self.page_bytes;
+        let available = self.limits.kv_memory;
+        if needed > available {
+            return Err(Refused::TooLarge { needed: needed >> 20, available: available >> 20 });
         }
-        // A request of many texts is admitted whole if the queue has any room: their number is limited elsewhere.
-        let admitted = self.shared.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
-            (waiting < self.limits.queue).then_some(waiting + jobs.len())
-        });
-        admitted.map_err(|waiting| Refused::QueueFull { waiting })?;
-        jobs.into_iter().try_for_each(|job| self.send(job))
+        self.shared.submit(jobs.into())
     }
 
-    /// Queues the next job of a request that [`Scheduler::submit`] has admitted, in the place of one that is done.
-    ///
-    /// # Errors
-    /// [`Refused::Closed`].
-    pub(crate) fn submit_next(&self, job: Job) -> Result<(), Refused> {
-        self.shared.waiting.fetch_add(1, Ordering::AcqRel);
-        self.send(job)
-    }
-
-    fn send(&self, job: Job) -> Result<(), Refused> {
-        self.jobs.send(job).map_err(|_| Refused::Closed)
-    }
-
-    /// Jobs and sequences that are running or queued.
+    /// Sequences that have started, and requests in the queue.
     pub(crate) fn busy(&self) -> usize {
-        self.shared.active.load(Ordering::Acquire) + self.shared.waiting.load(Ordering::Acquire)
+        self.shared.active.load(Ordering::Acquire) + self.shared.queue().len()
     }
 
     /// Ends all sequences with their next token, and fails the queued jobs.
     pub(crate) fn abort(&self) {
         self.shared.abort.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.shared.close();
     }
 }

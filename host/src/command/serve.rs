@@ -75,7 +75,7 @@ struct LimitArgs {
     /// Sequences that a model generates at the same time, in shared forward passes
     #[arg(long, value_name = "N", default_value_t = count(defaults().limits.parallel), value_parser = at_least_one())]
     parallel: u32,
-    /// Requests that wait in the queue; further ones are refused with 503
+    /// Requests that wait in the queue; further ones are refused with 503, first those of the client with the most
     #[arg(long, value_name = "N", default_value_t = count(defaults().limits.queue), value_parser = at_least_one())]
     queue: u32,
     /// Choices (n) times prompts of a request; an embedding may have 2048 inputs

@@ -47,7 +47,7 @@ pub(crate) async fn create(
     let sent = body.json()?;
     let (logprobs, (field, shape)) = (logprobs(&chat)?, shape(&chat, &sent)?);
     let messages = messages(&sent)?;
-    generation::answer(server, caller, chat.model.as_deref(), sampling, move |context, sampling| {
+    generation::answer(server, caller, chat.model.as_deref(), 1, sampling, move |context, sampling| {
         let prompt = prompt(context, &messages, &shape)?;
         context.check_prompt("messages", &prompt)?;
         let constraint = context.constraint(field, &shape)?;

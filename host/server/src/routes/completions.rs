@@ -40,7 +40,8 @@ pub(crate) async fn create(
     let CompletionRequest { model, prompt, echo, logprobs, response_format, json_schema } = completion;
     check("logprobs", logprobs.is_none_or(|count| count <= 20), "in 0..=20")?;
     let json = ResponseFormat::schema(response_format.as_ref(), json_schema)?;
-    generation::answer(server, caller, model.as_deref(), sampling, move |context, sampling| {
+    let count = prompt.count();
+    generation::answer(server, caller, model.as_deref(), count, sampling, move |context, sampling| {
         let (field, json) = json.unzip();
         let shape = Shape { json, ..Shape::default() };
         let constraint = context.constraint(field.unwrap_or_default(), &shape)?;

@@ -37,6 +37,15 @@ impl Context {
         Ok(Context { server, caller, model, arrived })
     }
 
+    /// Counts the sequences of the request towards the client's rate limit.
+    ///
+    /// # Errors
+    /// 429 if they are too many now, and 400 if they always will be.
+    pub(super) fn count(&self, sequences: usize) -> Result<(), ApiError> {
+        let rates = self.server.rates();
+        rates.map_or(Ok(()), |rates| rates.check_sequences(&self.caller.client, sequences))
+    }
+
     /// Does work that takes a while, such as tokenizing a long text, on the blocking pool.
     ///
     /// # Errors
@@ -180,7 +189,8 @@ impl Context {
     /// A job with the deadline of this request.
     pub(super) fn task(&self, prompt: Vec<TokenId>, task: Task, events: &UnboundedSender<Event>) -> Job {
         let deadline = self.arrived + self.server.options().request_timeout;
-        Job { prompt, task, scores: None, arrived: self.arrived, deadline, events: events.clone() }
+        let (client, events) = (self.caller.client, events.clone());
+        Job { client, prompt, task, scores: None, begun: false, arrived: self.arrived, deadline, events }
     }
 
     /// A channel for the events of this request's jobs.

@@ -16,9 +16,6 @@ use axum::extract::{Extension, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Texts of a request that are queued at a time: they would take all places of the queue otherwise.
-const AT_ONCE: usize = 4;
-
 /// Embeds texts: the mean of the last hidden states of the tokens, normalized to length 1.
 #[utoipa::path(
     post,
@@ -41,6 +38,7 @@ pub(crate) async fn create(
     let size = context.model.model.config().hidden_size;
     let own = embedding.dimensions.is_none_or(|wanted| wanted as usize == size);
     check("dimensions", own, &format!("{size} with this model, or left out"))?;
+    context.count(embedding.input.count())?;
     let (sender, mut events) = Context::events();
     let (context, jobs) = context
         .work(move |context| {
@@ -51,8 +49,7 @@ pub(crate) async fn create(
     let count = jobs.len();
     let mut tally = context.tally(&jobs, count);
     let prompt_tokens = tally.prompt_tokens;
-    let mut jobs = jobs.into_iter();
-    context.model.scheduler.submit(jobs.by_ref().take(AT_ONCE).collect())?;
+    context.model.scheduler.submit(jobs)?;
     let encoding = embedding.encoding_format.unwrap_or_default();
     let mut data = Vec::with_capacity(count);
     while tally.open > 0 {
@@ -62,7 +59,6 @@ pub(crate) async fn create(
             Event::Failed(failure) => return Err(failure.into()),
             Event::Embedded { index, mut mean } => {
                 normalize(&mut mean);
-                jobs.next().map_or(Ok(()), |job| context.model.scheduler.submit_next(job))?;
                 data.push(Embedding { object: "embedding", index, embedding: encode(mean, encoding) });
             }
             Event::Started { .. } | Event::Scored { .. } | Event::Token { .. } | Event::Finished { .. } => {}

@@ -24,7 +24,7 @@ pub(super) struct Prepared<F> {
     pub(super) format: F,
 }
 
-/// Answers a request to the model called `model` (the first, without a name).
+/// Answers a request of `prompts` prompts to the model called `model` (the first, without a name).
 ///
 /// # Errors
 /// If the request is wrong or not admitted, or generation fails before the response begins.
@@ -32,12 +32,14 @@ pub(super) async fn answer<F: Format>(
     server: Server,
     caller: Caller,
     model: Option<&str>,
+    prompts: usize,
     sampling: Sampling,
     prepare: impl FnOnce(&Context, &Sampling) -> Result<Prepared<F>, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let most = server.options().max_choices;
     sampling.validate(most)?;
     let context = Context::new(server, caller, model).await?;
+    context.count(prompts * sampling.choices())?;
     let (sender, events) = Context::events();
     let (stream, include_usage, user) = (sampling.stream(), sampling.include_usage(), sampling.user.clone());
     let (context, (jobs, format)) = context

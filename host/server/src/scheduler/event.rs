@@ -28,6 +28,11 @@ pub(crate) enum Event {
 pub(crate) enum Failure {
     #[error("the request waited too long for its turn: try again later")]
     Timeout,
+    /// The queue is full, and this was the newest request of the client with the most.
+    #[error(
+        "the queue is full, and the newest request of the client with the most made room: try again later"
+    )]
+    Displaced,
     #[error("the server is shutting down")]
     ShuttingDown,
     /// The runner failed at a step; all jobs of that step share the error.

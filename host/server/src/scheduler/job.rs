@@ -1,22 +1,28 @@
 //! Jobs: prompts, and what to do with them.
 
-use super::event::Event;
+use super::event::{Event, Failure};
 use super::pages::pages;
+use crate::access::Client;
 use edgellm::TokenId;
-use edgellm::generate::Decoder;
+use edgellm::generate::{Decoder, FinishReason};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A prompt, and what to do with it.
 #[derive(Debug)]
 pub(crate) struct Job {
+    /// Whose turn it takes.
+    pub(crate) client: Client,
     /// Not empty, and shorter than the context.
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) task: Task,
     /// Give the log probabilities of the prompt's tokens, with this many of the most likely ones in the place of each.
     pub(crate) scores: Option<usize>,
+    /// Whether its prompt has been processed, and only these choices have no place yet.
+    pub(crate) begun: bool,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Instant,
+    /// All jobs of a request have the same channel.
     pub(crate) events: UnboundedSender<Event>,
 }
 
@@ -41,7 +47,7 @@ pub(crate) struct Choice {
 }
 
 impl Job {
-    /// How many sequences it takes.
+    /// How many sequences it comes to.
     pub(super) fn places(&self) -> usize {
         match &self.task {
             Task::Generate(choices) => choices.len(),
@@ -49,18 +55,43 @@ impl Job {
         }
     }
 
-    /// Pages of the KV cache that it may come to need.
+    /// Pages of the KV cache that its longest sequence may come to need.
     pub(super) fn pages(&self) -> u64 {
-        match &self.task {
-            Task::Generate(choices) => {
-                choices.iter().map(|choice| pages(self.prompt.len() + choice.max_tokens)).sum()
-            }
-            Task::Embed(_) => pages(self.prompt.len()),
-        }
+        let longest = match &self.task {
+            Task::Generate(choices) => choices.iter().map(|choice| choice.max_tokens).max(),
+            Task::Embed(_) => None,
+        };
+        pages(self.prompt.len() + longest.unwrap_or(0))
+    }
+
+    /// Whether it computes an embedding.
+    pub(super) fn embeds(&self) -> bool {
+        matches!(self.task, Task::Embed(_))
+    }
+
+    /// How many of the most likely tokens to give with those of the prompt, if it is still to be scored.
+    pub(super) fn scoring(&self) -> Option<usize> {
+        self.scores.filter(|_| !self.begun)
     }
 
     /// Whether the client has gone away.
     pub(super) fn is_cancelled(&self) -> bool {
         self.events.is_closed()
+    }
+
+    /// Tells the client that it ends unfinished: choices of a processed prompt as answers without a token, anything else as
+    /// a failure.
+    pub(super) fn give_up(&self, why: Failure) {
+        // Whether the channel is closed makes no difference.
+        match &self.task {
+            Task::Generate(choices) if self.begun => {
+                for &Choice { index, .. } in choices {
+                    let _ = self.events.send(Event::Finished { index, reason: FinishReason::Length });
+                }
+            }
+            _ => {
+                let _ = self.events.send(Event::Failed(why));
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Keys, rates, origins, and request ids.
 
-use super::support::{get, post, router, send, send_as_it_is, server, server_with, source};
+use super::support::{call, get, post, router, send, send_as_it_is, server, server_with, source};
 use axum::body::Body;
 use edgellm_server::{ApiKeys, Options, Server, ServerError, app};
 use http::{HeaderMap, Method, Request, Version};
@@ -204,6 +204,33 @@ async fn each_key_has_its_own_rate() {
     }
     assert_eq!(last, 429);
     assert_eq!(get(&router, "/health").await.0, 200, "health is never limited");
+}
+
+#[tokio::test]
+async fn a_rate_counts_sequences() {
+    let options = Options { rate_limit: Some(10), ..Options::default() };
+    let router = app(&server(options).await);
+    let texts = |count| vec!["a"; count];
+    let many = |count| json!({"input": texts(count)});
+    let completion = |prompts, n| json!({"prompt": texts(prompts), "n": n, "max_tokens": 1});
+    // More than a minute allows never pass.
+    for (path, body) in [
+        ("/v1/embeddings", many(11)),
+        ("/v1/completions", completion(6, 2)),
+        (
+            "/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": "a"}], "n": 11, "max_tokens": 1}),
+        ),
+    ] {
+        let (status, _, code) = super::support::refused(&router, path, body).await;
+        assert_eq!((status, code.as_str()), (400, "request_too_large"), "{path}");
+    }
+    // Each of these has counted as one. Then there are 7 left.
+    call(&router, "/v1/completions", completion(2, 3)).await;
+    let (status, headers, text) = send(&router, post("/v1/embeddings", &many(3))).await;
+    assert_eq!(status, 429, "{text}");
+    let seconds: u64 = headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((6..=30).contains(&seconds), "{seconds}");
 }
 
 #[tokio::test]

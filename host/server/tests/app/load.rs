@@ -1,8 +1,10 @@
 //! Many requests at once: answers stay what they are alone, and nothing is left behind.
 
-use super::support::{call, metric, post, send, server, wait_for};
+use super::support::{call, metric, post, send, server, server_with, wait_for};
 use axum::Router;
+use axum::body::Body;
 use edgellm_server::{Limits, Options, app};
+use http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,7 +18,7 @@ fn ask(index: usize) -> Value {
 }
 
 /// An endless answer that has begun.
-async fn begin(router: &Router) -> axum::body::Body {
+async fn begin(router: &Router) -> Body {
     let body = json!({"prompt": "a", "stream": true, "logit_bias": {"0": -100}});
     let response = router.clone().oneshot(post("/v1/completions", &body)).await.unwrap();
     assert_eq!(response.status(), 200);
@@ -100,6 +102,60 @@ async fn a_full_queue_says_so() {
     call(&router, CHAT, ask(1)).await;
 }
 
+/// A request with this API key.
+fn with_key(key: &str, path: &str, body: &Value) -> Request<Body> {
+    let request = Request::post(path).header("authorization", format!("Bearer {key}"));
+    request.body(body.to_string().into()).unwrap()
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_only_whoever_filled_it() {
+    let limits = Limits { parallel: 2, queue: 4, ..Limits::default() };
+    let router = app(&server_with(Options { limits, ..Options::default() }, "alpha\nbeta").await);
+    let endless = json!({"prompt": vec!["a"; 32], "n": 4, "logit_bias": {"0": -100}});
+    let mut hog = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let (router, request) = (router.clone(), with_key("alpha", "/v1/completions", &endless));
+        hog.spawn(async move { send(&router, request).await });
+    }
+    // As soon as the first of them is refused, the queue is full.
+    let (status, headers, text) = hog.join_next().await.unwrap().unwrap();
+    assert_eq!((status.as_u16(), headers["retry-after"].to_str().unwrap()), (503, "2"), "{text}");
+    for index in 0..5 {
+        let (status, _, text) = send(&router, with_key("beta", CHAT, &ask(index))).await;
+        assert_eq!(status, 200, "{text}");
+    }
+    hog.shutdown().await;
+    let (status, ..) = send(&router, with_key("alpha", CHAT, &ask(1))).await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_is_the_same_when_it_was_paused() {
+    let limits = Limits { parallel: 2, ..Limits::default() };
+    let router = app(&server_with(Options { limits, ..Options::default() }, "alpha\nbeta").await);
+    let long = json!({"prompt": "a", "n": 4, "seed": 3, "max_tokens": 300, "logit_bias": {"0": -100}});
+    let text =
+        |(_, _, text): (_, _, String)| serde_json::from_str::<Value>(&text).unwrap()["choices"].clone();
+    let alone = text(send(&router, with_key("alpha", "/v1/completions", &long)).await);
+    let paused = tokio::spawn({
+        let (router, request) = (router.clone(), with_key("alpha", "/v1/completions", &long));
+        async move { send(&router, request).await }
+    });
+    let mut seen = 0.0;
+    while !paused.is_finished() {
+        let (status, ..) = send(&router, with_key("beta", CHAT, &ask(1))).await;
+        assert_eq!(status, 200);
+        let metrics = Request::get("/metrics").header("authorization", "Bearer beta").body(Body::empty());
+        let (_, _, metrics) = send(&router, metrics.unwrap()).await;
+        let line = metrics.lines().find(|line| line.starts_with("edgellm_active_sequences"));
+        assert!(metrics.contains("edgellm_paused_sequences"));
+        seen = f64::max(seen, line.unwrap().rsplit(' ').next().unwrap().parse().unwrap());
+    }
+    assert!(seen <= 2.0, "{seen} sequences had places");
+    assert_eq!(text(paused.await.unwrap()), alone);
+}
+
 #[tokio::test]
 async fn time_is_limited() {
     let limit = Duration::from_millis(300);
@@ -109,7 +165,8 @@ async fn time_is_limited() {
         ..Options::default()
     })
     .await);
-    // A hundred answers that end only with the context take longer than that on any machine.
+    // A hundred answers that end only with the context take longer than that on any machine: those that have not begun
+    // are empty.
     let slow = json!({"prompt": "a", "logit_bias": {"0": -100}, "logprobs": 20, "n": 100});
     let answer = call(&router, "/v1/completions", slow.clone()).await;
     assert_eq!(answer["choices"][0]["finish_reason"], "length");
@@ -118,7 +175,8 @@ async fn time_is_limited() {
         let (router, slow) = (router.clone(), slow.clone());
         async move { call(&router, "/v1/completions", slow).await }
     });
-    wait_for(&router, "edgellm_active_sequences", 100.0).await;
+    // The others wait for the only place.
+    wait_for(&router, "edgellm_active_sequences", 1.0).await;
     // One that waits for longer than it may is told so.
     let (status, headers, text) = send(&router, post(CHAT, &ask(1))).await;
     assert!(status == 200 || (status == 503 && headers.contains_key("retry-after")), "{text}");

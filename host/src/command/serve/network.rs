@@ -24,7 +24,8 @@ pub(super) struct NetworkArgs {
     /// is an error
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// Requests per minute for each API key, or for each address if there are no keys [default: no limit]
+    /// Requests per minute for each API key, or for each address if there are no keys; a request counts once for each
+    /// choice of each prompt, or for each input [default: no limit]
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(super) rate_limit: Option<u32>,
     /// Take the client's address from X-Forwarded-For, which your reverse proxy must set
