@@ -18,7 +18,7 @@ pub use message::{Message, MessageError};
 pub use openai::tool_from_openai;
 pub use prompt::ChatPrompt;
 
-use crate::jinja::{Clock, Error, Float, Key, Template, Text, Value};
+use crate::jinja::{Clock, Error, Float, Key, MAX_MEMORY, MAX_TEXT, Template, Text, Value};
 use std::sync::Arc;
 
 /// Why messages cannot be rendered.
@@ -37,6 +37,14 @@ pub enum ChatError {
         "the model's chat template takes too long on these messages: use another template or fewer messages"
     )]
     TooLong,
+    /// The template makes texts or lists that are too large.
+    #[error(
+        "the model's chat template makes more than {} MiB of these messages, or a text of more than {} MiB: use another \
+         template or fewer messages",
+        MAX_MEMORY >> 20,
+        MAX_TEXT >> 20
+    )]
+    TooLarge,
 }
 
 impl From<Error> for ChatError {
@@ -45,6 +53,7 @@ impl From<Error> for ChatError {
             Error::Failed(message) => ChatError::Template(message),
             Error::Raised(message) => ChatError::Refused(message),
             Error::OutOfFuel => ChatError::TooLong,
+            Error::OutOfMemory => ChatError::TooLarge,
         }
     }
 }
@@ -77,6 +86,8 @@ const FUEL: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 1000;
 /// Bytes of the messages that add one more unit: each byte may be copied and searched 32 times.
 const BYTES_PER_FUEL: usize = 2;
+/// Most fuel, whatever the messages: less than a second.
+const MAX_FUEL: u64 = 4_000_000;
 
 impl ChatTemplate {
     /// Compiles a template, which may use the texts of the BOS and EOS tokens.
@@ -148,14 +159,19 @@ impl ChatTemplate {
         let bytes = fields.map(|(name, value)| name.len() + value.bytes()).sum::<usize>()
             + tools.iter().map(Json::bytes).sum::<usize>();
         let fuel = FUEL + FUEL_PER_MESSAGE * messages.len() as u64 + (bytes / BYTES_PER_FUEL) as u64;
+        let fuel = fuel.min(MAX_FUEL);
         let variables = vec![
-            ("messages", Value::list(messages.iter().map(message_value).collect())),
+            ("messages", Value::input_list(messages.iter().map(message_value).collect())),
             ("add_generation_prompt", Value::Bool(add_generation_prompt)),
             ("bos_token", Value::own(Arc::clone(&self.bos_token))),
             ("eos_token", Value::own(Arc::clone(&self.eos_token))),
             (
                 "tools",
-                if tools.is_empty() { Value::None } else { Value::list(tools.iter().map(value).collect()) },
+                if tools.is_empty() {
+                    Value::None
+                } else {
+                    Value::input_list(tools.iter().map(value).collect())
+                },
             ),
             ("documents", Value::None),
         ];
@@ -188,7 +204,7 @@ fn message_value(message: &Message) -> Value {
         };
         (Key(Value::Str(Text::input(name.as_str()))), value)
     };
-    Value::map(message.fields().iter().map(field).collect())
+    Value::input_map(message.fields().iter().map(field).collect())
 }
 
 /// Whether a role is a word, which cannot be a control token by itself.
@@ -210,11 +226,11 @@ fn value(json: &Json) -> Value {
                 digits: Some(number.as_str().into()),
             }),
         },
-        Json::Array(items) => Value::list(items.iter().map(value).collect()),
+        Json::Array(items) => Value::input_list(items.iter().map(value).collect()),
         Json::Object(fields) => {
             let field =
                 |(name, field): (&String, &Json)| (Key(Value::Str(Text::input(name.as_str()))), value(field));
-            Value::map(fields.iter().map(field).collect())
+            Value::input_map(fields.iter().map(field).collect())
         }
     }
 }

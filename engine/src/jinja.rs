@@ -13,6 +13,7 @@ mod access;
 mod arguments;
 mod ast;
 mod checks;
+mod equality;
 mod error;
 mod filters;
 mod format;
@@ -31,7 +32,8 @@ mod tojson;
 mod value;
 
 pub(crate) use error::Error;
-pub(crate) use text::Text;
+pub(crate) use fuel::MAX_MEMORY;
+pub(crate) use text::{MAX_TEXT, Text};
 pub(crate) use value::{Float, Key, Value};
 
 use fuel::Fuel;
@@ -45,6 +47,12 @@ pub(crate) struct Template {
     names: HashSet<ast::Name>,
 }
 
+/// Longest template, in bytes; the longest of well-known models have some 20 KiB.
+const MAX_SOURCE: usize = 256 << 10;
+
+/// Longest message of an error, in characters.
+const MAX_MESSAGE: usize = 1000;
+
 /// The variables that a template sees.
 pub(crate) type Variables = Vec<(&'static str, Value)>;
 
@@ -55,10 +63,17 @@ impl Template {
     /// Compiles a template.
     ///
     /// # Errors
-    /// [`Error::Failed`] if its syntax is wrong.
+    /// [`Error::Failed`] if its syntax is wrong, or it is too long.
     pub(crate) fn new(source: &str) -> Result<Self, Error> {
-        let (body, names) = parser::parse(source)?;
-        Ok(Template { body, names })
+        if source.len() > MAX_SOURCE {
+            let length = source.len();
+            return error::fail(format!("the template has {length} bytes, which is more than {MAX_SOURCE}"));
+        }
+        match parser::parse(source) {
+            Ok((body, names)) => Ok(Template { body, names }),
+            Err(Error::Failed(message)) => error::fail(error::excerpt(&message, MAX_MESSAGE)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether it reads a variable of this name.

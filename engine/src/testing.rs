@@ -1,4 +1,6 @@
-//! Small seeded models, for tests on every target.
+//! Small seeded models and hostile templates, for tests on every target.
+
+pub mod templates;
 
 use crate::TokenId;
 use crate::config::{ModelConfig, ModelType};

@@ -7,8 +7,33 @@ import {element} from "./element.js";
 /** Protocols that links may have. */
 const LINKS = new Set(["http:", "https:", "mailto:"]);
 
-/** Renders `source` into `target`, replacing only the blocks that have changed. */
+/** Most quotes, lists and styles within one another: browsers, too, call themselves for what is within something else. */
+const MOST_LEVELS = 100;
+let level = 0;
+
+/** What `make` makes one level deeper. */
+function deeper(make) {
+  if (level >= MOST_LEVELS) throw new RangeError("nested too deeply");
+  level += 1;
+  try {
+    return make();
+  } finally {
+    level -= 1;
+  }
+}
+
+/** Renders `source` into `target`, replacing only the blocks that have changed. What nests too deeply is shown as it is. */
 export function render(source, target) {
+  try {
+    renderBlocks(source, target);
+  } catch (error) {
+    // Firefox has a name of its own for the end of the stack, which the parser may reach.
+    if (!(error instanceof RangeError || error.name === "InternalError")) throw error;
+    target.replaceChildren(element("pre", {textContent: source}));
+  }
+}
+
+function renderBlocks(source, target) {
   const blocks = lexer(source).filter((token) => token.type !== "space" && token.type !== "def");
   const old = target.children;
   blocks.forEach((token, index) => {
@@ -21,7 +46,10 @@ export function render(source, target) {
   while (old.length > blocks.length) target.lastElementChild.remove();
 }
 
-function block(token) {
+const block = (token) => deeper(() => makeBlock(token));
+const inline = (tokens) => deeper(() => makeInline(tokens));
+
+function makeBlock(token) {
   switch (token.type) {
     case "heading":
       // The page itself uses the first three levels.
@@ -78,7 +106,7 @@ function table({header, rows}) {
   return element("div", {className: "table", tabIndex: 0}, element("table", {}, head, body));
 }
 
-function inline(tokens) {
+function makeInline(tokens) {
   return tokens.flatMap((token) => {
     switch (token.type) {
       case "strong":

@@ -81,6 +81,26 @@ test("a model's markdown is rendered as elements, and its HTML stays text", asyn
   await visitor.leave();
 });
 
+test("markdown that nests without end is shown as it is", async () => {
+  const visitor = await visit(browser, site.url);
+  for (const part of ["> ", "- ", "> - "]) {
+    const shown = await visitor.page.evaluate(async (part) => {
+      const {render} = await import("/src/markdown.js");
+      return [10, 5000].map((count) => {
+        const target = document.createElement("div");
+        const text = part.repeat(count) + "a";
+        render(text, target);
+        const plain = target.firstElementChild.tagName === "PRE" && target.textContent === text;
+        render("*a*", target);
+        return [plain, target.innerHTML];
+      });
+    }, part);
+    assert.deepEqual(shown, [[false, "<p><em>a</em></p>"], [true, "<p><em>a</em></p>"]], part);
+  }
+  visitor.calm();
+  await visitor.leave();
+});
+
 for (const colorScheme of ["light", "dark"]) {
   for (const [name, viewport] of Object.entries({desktop: {width: 1200, height: 800}, phone: {width: 360, height: 740}})) {
     test(`${name}, ${colorScheme}: no accessibility violations, no horizontal overflow`, async () => {

@@ -1,46 +1,55 @@
 //! Attributes, items, slices and lengths.
 
 use super::ast::Name;
-use super::error::{Result, fail};
+use super::error::{Result, excerpt, fail};
 use super::fuel::Fuel;
 use super::methods;
 use super::text::{Text, TextBuilder};
-use super::value::{Function, Items, Key, Loop, StrKey, Value};
+use super::value::{Function, Items, Loop, MAX_NAME, Method, StrKey, Value};
 use std::rc::Rc;
+
+/// What a name takes beside its characters.
+const NAME_BYTES: usize = 64;
 
 /// `value.name`: a method or attribute of its type, else the item of that name.
 ///
 /// # Errors
 /// If `value` is undefined.
-pub(super) fn attribute(value: &Value, name: &Name) -> Result<Value> {
-    match value {
-        Value::Undefined(what) => fail(&**what),
-        Value::Map(map) if !methods::exists(value, name) => {
-            Ok(map.get(&StrKey(name)).cloned().unwrap_or_else(|| Value::missing(value, name)))
-        }
-        Value::Namespace(map) => {
-            Ok(map.borrow().get(&StrKey(name)).cloned().unwrap_or_else(|| Value::missing(value, name)))
-        }
-        Value::Loop(state) => Ok(loop_attribute(state, name).unwrap_or_else(|| Value::missing(value, name))),
+#[inline(never)]
+pub(super) fn attribute(fuel: &Fuel, value: &Value, name: &Name) -> Result<Value> {
+    fuel.burn_bytes(name.len())?;
+    let found = match value {
+        Value::Undefined(missing) => return fail(missing.to_string()),
+        Value::Map(map) if !methods::exists(value, name) => map.get(&StrKey(name)).cloned(),
+        Value::Namespace(map) => map.borrow().get(&StrKey(name)).cloned(),
+        Value::Loop(state) => loop_attribute(fuel, state, name)?,
         Value::Function(Function::Cycler(state, _)) => match &**name {
-            "current" => Ok(state.0.get(state.1.get()).cloned().unwrap_or(Value::None)),
-            "next" => Ok(Value::Function(Function::Cycler(Rc::clone(state), "next"))),
-            "reset" => Ok(Value::Function(Function::Cycler(Rc::clone(state), "reset"))),
-            _ => Ok(Value::missing(value, name)),
+            "current" => Some(state.0.get(state.1.get()).cloned().unwrap_or(Value::None)),
+            "next" => Some(Value::Function(Function::Cycler(Rc::clone(state), "next"))),
+            "reset" => Some(Value::Function(Function::Cycler(Rc::clone(state), "reset"))),
+            _ => None,
         },
         Value::Function(Function::Macro(definition, _)) if &**name == "name" => {
-            Ok(Value::own(Name::clone(&definition.name)))
+            Some(Value::own(Name::clone(&definition.name)))
         }
-        _ if methods::exists(value, name) => {
-            Ok(Value::Function(Function::Method(Rc::new(value.clone()), Name::clone(name))))
-        }
-        _ => Ok(Value::missing(value, name)),
-    }
+        _ if methods::exists(value, name) => Some(method(fuel, value, name)?),
+        _ => None,
+    };
+    Ok(found.unwrap_or_else(|| Value::missing(value, Name::clone(name))))
 }
 
-fn loop_attribute(state: &Rc<Loop>, name: &str) -> Option<Value> {
+fn method(fuel: &Fuel, value: &Value, name: &Name) -> Result<Value> {
+    let _held = fuel.hold(size_of::<Method>())?;
+    Ok(Value::Function(Function::Method(Rc::new(Method {
+        value: value.clone(),
+        name: Name::clone(name),
+        _held,
+    }))))
+}
+
+fn loop_attribute(fuel: &Fuel, state: &Rc<Loop>, name: &Name) -> Result<Option<Value>> {
     let Loop { items, index, depth, .. } = &**state;
-    Some(match name {
+    Ok(Some(match &**name {
         "index" => (index + 1).into(),
         "index0" => (*index).into(),
         "revindex" => (items.len() - index).into(),
@@ -52,49 +61,63 @@ fn loop_attribute(state: &Rc<Loop>, name: &str) -> Option<Value> {
         "depth0" => (*depth).into(),
         "previtem" => match index.checked_sub(1) {
             Some(previous) => items[previous].clone(),
-            None => Value::Undefined("there is no previous item".into()),
+            None => Value::undefined("there is no previous item"),
         },
         "nextitem" => match items.get(index + 1) {
             Some(next) => next.clone(),
-            None => Value::Undefined("there is no next item".into()),
+            None => Value::undefined("there is no next item"),
         },
-        "cycle" | "changed" => {
-            Value::Function(Function::Method(Rc::new(Value::Loop(Rc::clone(state))), name.into()))
-        }
-        _ => return None,
-    })
+        "cycle" | "changed" => method(fuel, &Value::Loop(Rc::clone(state)), name)?,
+        _ => return Ok(None),
+    }))
 }
 
 /// `value[key]`: an item, else the attribute of that name.
 ///
 /// # Errors
 /// If `value` is undefined.
+#[inline(never)]
 pub(super) fn item(fuel: &Fuel, value: &Value, key: &Value) -> Result<Value> {
-    if let Value::Undefined(what) = value {
-        return fail(&**what);
+    fuel.burn(1)?;
+    if let Value::Undefined(missing) = value {
+        return fail(missing.to_string());
     }
     let found = match (value, key) {
-        (Value::Map(map), Value::Str(name)) => map.get(&StrKey(name.as_str())).cloned(),
-        (Value::Map(map), key) if key.is_hashable() => map.get(&Key(key.clone())).cloned(),
+        (Value::Map(map), key) if key.is_hashable() => map.get(&fuel.key(key.clone())?).cloned(),
         (Value::List(items) | Value::Tuple(items), key) => {
             key.as_int().and_then(|at| position(at, items.len())).map(|at| items[at].clone())
         }
-        (Value::Str(text), key) => key.as_int().and_then(|at| {
-            let at = if at < 0 {
-                position(at, text.as_str().chars().count())?
-            } else {
-                usize::try_from(at).ok()?
-            };
-            let (start, c) = text.as_str().char_indices().nth(at)?;
-            Some(text.slice(start..start + c.len_utf8()).into())
-        }),
+        (Value::Str(text), key) => match key.as_int() {
+            Some(at) => character(fuel, text, at)?.map(Value::Str),
+            None => None,
+        },
         _ => None,
     };
-    match (found, key) {
-        (Some(found), _) => Ok(found),
-        (None, Value::Str(name)) => attribute(value, &name.as_str().into()),
-        (None, key) => Ok(Value::missing(value, &methods::shown(fuel, key)?)),
+    if let Some(found) = found {
+        return Ok(found);
     }
+    let name = methods::text_of(fuel, key)?;
+    // What is missing keeps a name of its own.
+    let name = excerpt(name.as_str(), MAX_NAME);
+    fuel.keep(NAME_BYTES + name.len())?;
+    match key {
+        Value::Str(_) => attribute(fuel, value, &name.into()),
+        _ => Ok(Value::missing(value, name.into())),
+    }
+}
+
+fn character(fuel: &Fuel, text: &Text, at: i128) -> Result<Option<Text>> {
+    let str = text.as_str();
+    let at = if at < 0 {
+        fuel.burn_bytes(str.len())?;
+        position(at, str.chars().count())
+    } else {
+        usize::try_from(at).ok()
+    };
+    let Some(at) = at else { return Ok(None) };
+    fuel.burn_bytes(at.min(str.len()))?;
+    let Some((start, c)) = str.char_indices().nth(at) else { return Ok(None) };
+    text.slice(fuel, start..start + c.len_utf8()).map(Some)
 }
 
 /// The place of an index, which counts from the end if it is negative.
@@ -107,8 +130,12 @@ fn position(index: i128, length: usize) -> Option<usize> {
 ///
 /// # Errors
 /// If `value` has no slices.
+#[inline(never)]
 pub(super) fn slice(fuel: &Fuel, value: &Value, parts: [&Value; 3]) -> Result<Value> {
-    fuel.burn_bytes(length(value).unwrap_or(0))?;
+    match value {
+        Value::Str(text) => fuel.burn_characters(text.len())?,
+        other => fuel.burn_bytes(length(other).unwrap_or(0))?,
+    }
     let bound = |value: &Value| match value {
         Value::None => Ok(None),
         other => match other.as_int() {
@@ -121,42 +148,49 @@ pub(super) fn slice(fuel: &Fuel, value: &Value, parts: [&Value; 3]) -> Result<Va
     if step == 0 {
         return fail("the step of a slice must not be 0");
     }
-    let indices = |length: usize| -> Vec<usize> {
+    // The first index and the number of indices.
+    let places = |length: usize| -> (i128, usize) {
         let length = length as i128;
         let (low, high) = if step > 0 { (0, length) } else { (-1, length - 1) };
         let clamp =
             |bound: i128| (if bound < 0 { bound.saturating_add(length) } else { bound }).clamp(low, high);
-        let (mut at, end) = if step > 0 {
+        let (at, end) = if step > 0 {
             (start.map_or(low, clamp), stop.map_or(high, clamp))
         } else {
             (start.map_or(high, clamp), stop.map_or(low, clamp))
         };
-        let mut indices = Vec::new();
-        while if step > 0 { at < end } else { at > end } {
-            indices.push(at as usize);
-            at = at.saturating_add(step);
-        }
-        indices
+        let distance = if step > 0 { end - at } else { at - end }.max(0).unsigned_abs();
+        (at, distance.div_ceil(step.unsigned_abs()) as usize)
     };
-    let pick = |items: &[Value]| indices(items.len()).into_iter().map(|at| items[at].clone()).collect();
+    // Within a sequence, so that it cannot overflow.
+    let place = |at: i128, index: usize| (at + index as i128 * step) as usize;
+    let pick = |items: &[Value]| {
+        let (at, count) = places(items.len());
+        (0..count).map(|index| items[place(at, index)].clone()).collect()
+    };
     match value {
-        Value::List(items) => Ok(Value::list(pick(items))),
-        Value::Tuple(items) => Ok(Value::tuple(pick(items))),
-        Value::Str(text) => Ok(slice_text(fuel, text, &indices)?.into()),
-        Value::Undefined(what) => fail(&**what),
+        Value::List(items) => fuel.list(pick(items)),
+        Value::Tuple(items) => fuel.tuple(pick(items)),
+        Value::Str(text) => {
+            let str = text.as_str();
+            let (at, count) = places(str.chars().count());
+            if step == 1 {
+                let byte = |at: usize| str.char_indices().nth(at).map_or(str.len(), |(byte, _)| byte);
+                let range = byte(at as usize)..byte(at as usize + count);
+                return Ok(text.slice(fuel, range)?.with_html(false).into());
+            }
+            let _held = fuel.hold(str.len().saturating_mul(size_of::<usize>()))?;
+            let starts: Vec<usize> = str.char_indices().map(|(byte, _)| byte).chain([str.len()]).collect();
+            let mut out = TextBuilder::new(fuel);
+            for index in 0..count {
+                let at = place(at, index);
+                out.push_slice(text, starts[at]..starts[at + 1]);
+            }
+            Ok(out.finish()?.into())
+        }
+        Value::Undefined(missing) => fail(missing.to_string()),
         other => fail(format!("{:?} has no slices", other.type_name())),
     }
-}
-
-fn slice_text(fuel: &Fuel, text: &Text, indices: &dyn Fn(usize) -> Vec<usize>) -> Result<Text> {
-    let mut starts: Vec<usize> = text.as_str().char_indices().map(|(at, _)| at).collect();
-    let indices = indices(starts.len());
-    starts.push(text.len());
-    let mut out = TextBuilder::new(fuel);
-    for at in indices {
-        out.push_slice(text, starts[at]..starts[at + 1]);
-    }
-    out.finish()
 }
 
 /// `len(value)`.
@@ -179,12 +213,20 @@ pub(super) fn length(value: &Value) -> Result<usize> {
 /// # Errors
 /// If there are none.
 pub(super) fn items(fuel: &Fuel, value: &Value) -> Result<Rc<Items>> {
-    fuel.burn(length(value).unwrap_or(0))?;
     match value {
         Value::Undefined(_) => Ok(Rc::default()),
-        Value::List(items) | Value::Tuple(items) => Ok(Rc::clone(items)),
-        Value::Str(text) => Ok(Rc::new(Items::new(text.chars().map(Value::from).collect()))),
-        Value::Map(map) => Ok(Rc::new(Items::new(map.keys().map(|key| key.0.clone()).collect()))),
+        Value::List(items) | Value::Tuple(items) => {
+            fuel.burn(1 + items.len())?;
+            Ok(Rc::clone(items))
+        }
+        Value::Str(text) => {
+            fuel.burn(1 + text.len())?;
+            fuel.sequence(text.chars(fuel).map(|c| c.map(Value::Str)).collect::<Result<_>>()?)
+        }
+        Value::Map(map) => {
+            fuel.burn(1 + map.len())?;
+            fuel.sequence(map.keys().map(|key| key.0.clone()).collect())
+        }
         other => fail(format!("{:?} object is not iterable", other.type_name())),
     }
 }

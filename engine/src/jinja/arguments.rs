@@ -2,8 +2,12 @@
 
 use super::ast::Name;
 use super::error::{Result, fail};
+use super::fuel::Fuel;
 use super::text::Text;
-use super::value::Value;
+use super::value::{Map, Value};
+
+/// Longest name of an argument that a map gives, in bytes.
+const MAX_NAME: usize = 100;
 
 /// The values that a function, method, filter or test is called with.
 #[derive(Debug, Default)]
@@ -13,6 +17,25 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// Adds the fields of a map as named arguments.
+    ///
+    /// # Errors
+    /// If there is no fuel for it, or a name is too long.
+    pub(super) fn extend(&mut self, fuel: &Fuel, map: &Map) -> Result<()> {
+        fuel.burn(map.len())?;
+        for (key, value) in map {
+            let Value::Str(name) = &key.0 else { continue };
+            if name.len() > MAX_NAME {
+                return fail(format!(
+                    "the name of an argument has {} bytes, more than {MAX_NAME}",
+                    name.len()
+                ));
+            }
+            self.named.push((name.shared(), value.clone()));
+        }
+        Ok(())
+    }
+
     /// The value of each parameter of `function`, if it is given.
     ///
     /// # Errors
@@ -67,7 +90,7 @@ pub(super) fn integer(value: Option<Value>, default: i128) -> Result<i128> {
 pub(super) fn string(value: Value, function: &str) -> Result<Text> {
     match value {
         Value::Str(text) => Ok(text),
-        Value::Undefined(what) => fail(&*what),
+        Value::Undefined(missing) => fail(missing.to_string()),
         other => fail(format!("{function} needs a string, not {:?}", other.type_name())),
     }
 }

@@ -95,8 +95,8 @@ pub(super) enum Expr {
     List(Vec<Expr>),
     Tuple(Vec<Expr>),
     Map(Vec<(Expr, Expr)>),
-    /// `value if condition else otherwise`
-    If(Box<(Expr, Expr, Option<Expr>)>),
+    /// `value if condition else otherwise`, where more conditions may follow: `a if b if c else d`.
+    If(Box<Expr>, Vec<(Expr, Option<Expr>)>),
     Or(Vec<Expr>),
     And(Vec<Expr>),
     Not(Box<Expr>),

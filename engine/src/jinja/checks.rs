@@ -11,6 +11,7 @@ use super::{filters, fuel::Fuel};
 ///
 /// # Errors
 /// If there is no such test, or not for this value.
+#[inline(never)]
 pub(super) fn test(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments) -> Result<bool> {
     let other = || match &arguments.positional[..] {
         [other] => Ok(other.clone()),
@@ -58,16 +59,16 @@ pub(super) fn test(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments)
             let method = if name == "lower" { "islower" } else { "isupper" };
             methods::call(fuel, &Value::Str(text), &method.into(), Arguments::default())?.is_true()
         }
-        "eq" | "equalto" | "==" => *value == other()?,
-        "ne" | "!=" => *value != other()?,
-        "lt" | "lessthan" | "<" => order(value, &other()?)?.is_lt(),
-        "le" | "<=" => order(value, &other()?)?.is_le(),
-        "gt" | "greaterthan" | ">" => order(value, &other()?)?.is_gt(),
-        "ge" | ">=" => order(value, &other()?)?.is_ge(),
-        "in" => contains(&other()?, value)?,
+        "eq" | "equalto" | "==" => fuel.equal(value, &other()?)?,
+        "ne" | "!=" => !fuel.equal(value, &other()?)?,
+        "lt" | "lessthan" | "<" => order(fuel, value, &other()?)?.is_lt(),
+        "le" | "<=" => order(fuel, value, &other()?)?.is_le(),
+        "gt" | "greaterthan" | ">" => order(fuel, value, &other()?)?.is_gt(),
+        "ge" | ">=" => order(fuel, value, &other()?)?.is_ge(),
+        "in" => contains(fuel, &other()?, value)?,
         "sameas" => {
             let other = other()?;
-            value.type_name() == other.type_name() && *value == other
+            value.type_name() == other.type_name() && fuel.equal(value, &other)?
         }
         "filter" => value.as_str().is_some_and(filters::exists),
         "test" => value.as_str().is_some_and(exists),

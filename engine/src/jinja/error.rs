@@ -9,6 +9,8 @@ pub(crate) enum Error {
     Raised(String),
     /// Its fuel is used up.
     OutOfFuel,
+    /// Its values take too much memory.
+    OutOfMemory,
 }
 
 pub(super) type Result<T> = std::result::Result<T, Error>;
@@ -16,4 +18,9 @@ pub(super) type Result<T> = std::result::Result<T, Error>;
 /// An error with this message.
 pub(super) fn fail<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Failed(message.into()))
+}
+
+/// The first characters of a text.
+pub(super) fn excerpt(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }

@@ -10,7 +10,7 @@ use super::methods::{exists as exists_method, text_of};
 use super::sequences;
 use super::text::{Text, TextBuilder};
 use super::tojson::to_json;
-use super::value::{Key, Value};
+use super::value::{Map, Value};
 use super::{access, repr};
 
 const TEXT: [&str; 20] = [
@@ -47,6 +47,15 @@ pub(super) fn exists(name: &str) -> bool {
 /// # Errors
 /// If there is no such filter, or not for this value.
 pub(super) fn apply(fuel: &Fuel, name: &str, value: Value, arguments: Arguments) -> Result<Value> {
+    // `map` applies filters itself: the stack holds nothing of the others then.
+    match sequences::FILTERS.contains(&name) {
+        true => sequences::apply(fuel, name, &value, arguments),
+        false => of_value(fuel, name, value, arguments),
+    }
+}
+
+#[inline(never)]
+fn of_value(fuel: &Fuel, name: &str, value: Value, arguments: Arguments) -> Result<Value> {
     match name {
         "default" | "d" => {
             let [default, boolean] = arguments.bind(name, ["default_value", "boolean"])?;
@@ -62,33 +71,36 @@ pub(super) fn apply(fuel: &Fuel, name: &str, value: Value, arguments: Arguments)
         "tojson" => to_json(fuel, &value, arguments),
         "attr" => {
             let attribute = string(arguments.only(name, "name")?, name)?;
-            let name: Name = attribute.as_str().into();
+            let name: Name = attribute.shared();
             // Unlike `value.name`, not an item.
             if matches!(value, Value::Map(_)) && !exists_method(&value, &name) {
-                return Ok(Value::missing(&value, &name));
+                return Ok(Value::missing(&value, name));
             }
-            access::attribute(&value, &name)
+            access::attribute(fuel, &value, &name)
         }
-        "int" | "float" | "abs" | "round" => number(name, &value, arguments),
+        "int" | "float" | "abs" | "round" => number(fuel, name, &value, arguments),
         _ if TEXT.contains(&name) => {
             let text = match (name, value) {
                 // The only one that shows the quotes of a string.
                 ("pprint", value) => {
                     let mut out = TextBuilder::new(fuel);
-                    repr::write_repr(&mut out, &value, 0)?;
+                    repr::write_repr(&mut out, &value)?;
                     out.finish()?
                 }
                 (_, value) => text_of(fuel, &value)?,
             };
-            fuel.burn_bytes(text.len())?;
+            match name {
+                "string" | "trim" | "replace" | "safe" | "format" => fuel.burn_bytes(text.len())?,
+                _ => fuel.burn_characters(text.len())?,
+            }
             of_text(fuel, name, &text, arguments)
         }
-        _ if sequences::FILTERS.contains(&name) => sequences::apply(fuel, name, &value, arguments),
         _ => fail(format!("there is no filter {name:?}")),
     }
 }
 
-fn number(name: &str, value: &Value, arguments: Arguments) -> Result<Value> {
+fn number(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments) -> Result<Value> {
+    fuel.burn_characters(value.as_str().map_or(0, str::len))?;
     match name {
         "int" => {
             let [default, base] = arguments.bind(name, ["default", "base"])?;
@@ -130,6 +142,7 @@ fn number(name: &str, value: &Value, arguments: Arguments) -> Result<Value> {
         _ => {
             let [precision, method] = arguments.bind(name, ["precision", "method"])?;
             let precision = usize::try_from(integer(precision, 0)?).unwrap_or(0).min(100);
+            fuel.burn(precision)?;
             if matches!(value, Value::Int(_)) && method.is_none() {
                 return Ok(value.clone());
             }
@@ -157,7 +170,7 @@ fn of_text(fuel: &Fuel, name: &str, text: &Text, arguments: Arguments) -> Result
                 None | Some(Value::None) => None,
                 Some(chars) => Some(string(chars, name)?),
             };
-            return Ok(stripped(text, chars.as_ref(), true, true).into());
+            return Ok(stripped(fuel, text, chars.as_ref(), true, true)?.into());
         }
         "replace" => {
             let [old, new, count] = arguments.bind(name, ["old", "new", "count"])?;
@@ -200,10 +213,13 @@ fn of_text(fuel: &Fuel, name: &str, text: &Text, arguments: Arguments) -> Result
         "format" => {
             let Arguments { positional, named } = arguments;
             let values = if named.is_empty() {
-                Value::tuple(positional)
+                fuel.tuple(positional)?
             } else {
-                let fields = named.into_iter().map(|(name, value)| (Key(Value::own(name)), value));
-                Value::map(fields.collect())
+                let mut fields = Map::new();
+                for (name, value) in named {
+                    fields.insert(fuel.key(Value::own(name))?, value);
+                }
+                fuel.map(fields)?
             };
             return format::percent(fuel, text, &values);
         }
@@ -211,31 +227,31 @@ fn of_text(fuel: &Fuel, name: &str, text: &Text, arguments: Arguments) -> Result
     }
     let [] = arguments.bind(name, [])?;
     Ok(match name {
-        "upper" => text.map(|c, out| out.extend(c.to_uppercase())).into(),
-        "lower" => text.map(|c, out| out.extend(c.to_lowercase())).into(),
-        "capitalize" => capitalized(text).into(),
+        "upper" => text.map(fuel, |c, out| out.extend(c.to_uppercase()))?.into(),
+        "lower" => text.map(fuel, |c, out| out.extend(c.to_lowercase()))?.into(),
+        "capitalize" => capitalized(fuel, text)?.into(),
         "title" => {
             let mut begins = true;
-            text.map(|c, out| {
+            text.map(fuel, |c, out| {
                 if begins {
                     out.extend(c.to_uppercase())
                 } else {
                     out.extend(c.to_lowercase())
                 }
                 begins = is_space(c) || "-({[<".contains(c);
-            })
+            })?
             .into()
         }
         "wordcount" => {
             let is_word = |c: char| c == '_' || c.is_alphanumeric();
             text.as_str().split(|c| !is_word(c)).filter(|word| !word.is_empty()).count().into()
         }
-        "e" | "escape" => text.escaped().into(),
-        "forceescape" => text.clone().with_html(false).escaped().into(),
+        "e" | "escape" => text.escaped(fuel)?.into(),
+        "forceescape" => text.clone().with_html(false).escaped(fuel)?.into(),
         "safe" => text.clone().with_html(true).into(),
         "urlencode" => {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_.-~/".contains(c);
-            text.map(|c, out| {
+            text.map(fuel, |c, out| {
                 if plain(c) {
                     out.push(c);
                     return;
@@ -243,19 +259,30 @@ fn of_text(fuel: &Fuel, name: &str, text: &Text, arguments: Arguments) -> Result
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                     out.push_str(&format!("%{byte:02X}"));
                 }
-            })
+            })?
             .into()
         }
         "striptags" => {
             let mut inside = false;
-            let plain = text.map(|c, out| {
+            let plain = text.map(fuel, |c, out| {
                 if !inside && c != '<' {
                     out.push(c);
                 }
                 inside = c == '<' || (inside && c != '>');
-            });
-            let words: Vec<&str> = plain.as_str().split(is_space).filter(|word| !word.is_empty()).collect();
-            Text::input(words.join(" ")).into()
+            })?;
+            // Words with single spaces between them.
+            let (mut words, mut spaces) = (0, 0);
+            let words = plain.map(fuel, |c, out| match is_space(c) {
+                true => spaces += 1,
+                false => {
+                    if spaces > 0 && words > 0 {
+                        out.push(' ');
+                    }
+                    (words, spaces) = (words + 1, 0);
+                    out.push(c);
+                }
+            })?;
+            words.into()
         }
         _ => text.clone().into(),
     })
@@ -288,6 +315,7 @@ fn indented(fuel: &Fuel, text: &Text, width: &Text, first: bool, blank: bool) ->
     let mut out = TextBuilder::new(fuel);
     let mut at = 0;
     for (index, line) in text.as_str().split('\n').enumerate() {
+        out.check()?;
         if index > 0 {
             out.push_str("\n");
         }

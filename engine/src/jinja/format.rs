@@ -13,6 +13,11 @@ use super::text::{Text, TextBuilder};
 use super::value::{StrKey, Value};
 use spec::{Spec, formatted, padded};
 
+/// Units for each field of a pattern.
+const FIELD_UNITS: usize = 8;
+/// Longest text that a field gives to the specification of another.
+const MAX_PART: usize = 100;
+
 /// Reads a pattern from left to right.
 struct Scanner<'a> {
     text: &'a str,
@@ -60,6 +65,7 @@ impl<'a> Scanner<'a> {
 /// # Errors
 /// If they do not match.
 pub(super) fn percent(fuel: &Fuel, pattern: &Text, value: &Value) -> Result<Value> {
+    fuel.burn_characters(pattern.len())?;
     let items: &[Value] = match value {
         Value::Tuple(items) => items,
         other => std::slice::from_ref(other),
@@ -70,6 +76,8 @@ pub(super) fn percent(fuel: &Fuel, pattern: &Text, value: &Value) -> Result<Valu
     loop {
         let start = scanner.at;
         let Some(literal) = scanner.until('%') else { break };
+        out.check()?;
+        fuel.burn(FIELD_UNITS)?;
         out.push_slice(pattern, start..start + literal.len());
         let named = match scanner.next_of("(").and_then(|_| scanner.until(')')) {
             None => None,
@@ -129,7 +137,7 @@ pub(super) fn percent(fuel: &Fuel, pattern: &Text, value: &Value) -> Result<Valu
         if spec.fill == '0' {
             (spec.fill, spec.align) = (' ', Some('>'));
         }
-        padded(&mut out, &spec::cut(&text, spec.precision), &spec)?;
+        padded(&mut out, &spec::cut(fuel, &text, spec.precision)?, &spec)?;
     }
     out.push_slice(pattern, scanner.at..pattern.len());
     if items.next().is_some() && !matches!(value, Value::Map(_)) {
@@ -140,7 +148,7 @@ pub(super) fn percent(fuel: &Fuel, pattern: &Text, value: &Value) -> Result<Valu
 
 fn repr(fuel: &Fuel, value: &Value) -> Result<Text> {
     let mut out = TextBuilder::new(fuel);
-    write_repr(&mut out, value, 0)?;
+    write_repr(&mut out, value)?;
     out.finish()
 }
 
@@ -149,6 +157,7 @@ fn repr(fuel: &Fuel, value: &Value) -> Result<Text> {
 /// # Errors
 /// If they do not match.
 pub(super) fn format(fuel: &Fuel, pattern: &Text, arguments: &Arguments) -> Result<Text> {
+    fuel.burn_characters(pattern.len())?;
     let mut out = TextBuilder::new(fuel);
     let mut automatic = 0;
     let mut scanner = Scanner::new(pattern.as_str());
@@ -163,7 +172,9 @@ pub(super) fn format(fuel: &Fuel, pattern: &Text, arguments: &Arguments) -> Resu
         } else if c == '}' {
             return fail("single '}' in a format string");
         } else {
+            fuel.burn(FIELD_UNITS)?;
             out.push(&field(fuel, &mut scanner, arguments, &mut automatic)?);
+            out.check()?;
         }
         start = scanner.at;
     }
@@ -201,6 +212,9 @@ fn field(
         let Some((before, inner)) = spec.split_once('{') else { break };
         let Some((inner, after)) = inner.split_once('}') else { break };
         let part = text_of(fuel, &argument(fuel, inner, arguments, automatic)?)?;
+        if part.len() > MAX_PART {
+            return fail(format!("a part of a format specification is longer than {MAX_PART} bytes"));
+        }
         spec = format!("{before}{}{after}", part.as_str());
     }
     formatted(fuel, &value, &Spec::parse(&spec)?)
@@ -208,6 +222,7 @@ fn field(
 
 /// The argument that a field names, with its attributes and items.
 fn argument(fuel: &Fuel, name: &str, arguments: &Arguments, automatic: &mut usize) -> Result<Value> {
+    fuel.burn(1 + arguments.named.len() / 4)?;
     let first = name.find(['.', '[']).unwrap_or(name.len());
     let (base, mut rest) = name.split_at(first);
     let found = if base.is_empty() {
@@ -228,7 +243,7 @@ fn argument(fuel: &Fuel, name: &str, arguments: &Arguments, automatic: &mut usiz
         } else {
             let inner = rest.strip_prefix('.').unwrap_or(rest);
             let end = inner.find(['.', '[']).unwrap_or(inner.len());
-            (access::attribute(&value, &Name::from(&inner[..end]))?, &inner[end..])
+            (access::attribute(fuel, &value, &Name::from(&inner[..end]))?, &inner[end..])
         };
         (value, rest) = (next, after);
     }

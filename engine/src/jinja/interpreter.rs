@@ -4,21 +4,20 @@ mod calls;
 mod expressions;
 
 use super::access;
-use super::ast::{Block, Filter, For, Macro, Name, Statement, StatementKind, Target};
-use super::error::{Error, Result, fail};
-use super::fuel::Fuel;
+use super::ast::{Block, Expr, Filter, For, Macro, Name, Statement, StatementKind, Target};
+use super::error::{Error, Result, excerpt, fail};
+use super::fuel::{ENTRY_BYTES, Fuel, Held};
 use super::methods::text_of;
 use super::text::{Text, TextBuilder};
 use super::value::{Function, Items, Key, Loop, Map, Value};
-use super::{Clock, Variables};
+use super::{Clock, MAX_MESSAGE, Variables};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Most blocks, expressions and macros within one another. A WebAssembly stack is small.
-const MAX_DEPTH: usize = 250;
-
+/// What a scope takes beside its variables, and the state of a loop.
+const SCOPE_BYTES: usize = 256;
 /// Renders a template.
 ///
 /// # Errors
@@ -29,9 +28,16 @@ pub(super) fn render(
     clock: Option<Clock<'_>>,
     fuel: &Fuel,
 ) -> Result<Text> {
-    let mut interpreter =
-        Interpreter { fuel, clock, scopes: Vec::new(), namespaces: Vec::new(), depth: 0, line: 1 };
-    let scope = interpreter.enter(None);
+    let mut interpreter = Interpreter {
+        fuel,
+        clock,
+        scopes: Vec::new(),
+        namespaces: Vec::new(),
+        loops: 0,
+        changed: HashMap::new(),
+        line: 1,
+    };
+    let scope = interpreter.enter(None)?;
     interpreter.scopes[scope].values =
         variables.into_iter().map(|(name, value)| (name.into(), value)).collect();
     let mut out = TextBuilder::new(fuel);
@@ -40,7 +46,10 @@ pub(super) fn render(
     interpreter.namespaces.iter().for_each(|namespace| namespace.borrow_mut().clear());
     match rendered {
         Ok(_) => out.finish(),
-        Err(Error::Failed(message)) => fail(format!("line {}: {message}", interpreter.line)),
+        Err(Error::Failed(message)) => {
+            fail(format!("line {}: {}", interpreter.line, excerpt(&message, MAX_MESSAGE)))
+        }
+        Err(Error::Raised(message)) => Err(Error::Raised(excerpt(&message, MAX_MESSAGE).into())),
         Err(error) => Err(error),
     }
 }
@@ -51,7 +60,10 @@ pub(super) struct Interpreter<'f> {
     /// All scopes that are in use; macros and scopes refer to them by index.
     scopes: Vec<Scope>,
     namespaces: Vec<Rc<RefCell<Map>>>,
-    depth: usize,
+    /// Loops that have begun.
+    loops: usize,
+    /// What `loop.changed(...)` was last called with, by the number of the loop.
+    changed: HashMap<usize, Rc<Items>>,
     /// Where the last statement began.
     line: u32,
 }
@@ -60,6 +72,7 @@ pub(super) struct Interpreter<'f> {
 struct Scope {
     parent: Option<usize>,
     values: HashMap<Name, Value>,
+    held: Held,
     /// Whether a macro may still need it when its block is over.
     kept: bool,
 }
@@ -73,9 +86,11 @@ enum Flow {
 }
 
 impl<'f> Interpreter<'f> {
-    fn enter(&mut self, parent: Option<usize>) -> usize {
-        self.scopes.push(Scope { parent, values: HashMap::new(), kept: false });
-        self.scopes.len() - 1
+    fn enter(&mut self, parent: Option<usize>) -> Result<usize> {
+        self.fuel.burn(4)?;
+        let held = self.fuel.hold(SCOPE_BYTES)?;
+        self.scopes.push(Scope { parent, values: HashMap::new(), held, kept: false });
+        Ok(self.scopes.len() - 1)
     }
 
     fn leave(&mut self, scope: usize) {
@@ -86,7 +101,7 @@ impl<'f> Interpreter<'f> {
 
     /// Runs `run` in a scope of its own within `parent`.
     fn scoped<T>(&mut self, parent: usize, run: impl FnOnce(&mut Self, usize) -> Result<T>) -> Result<T> {
-        let scope = self.enter(Some(parent));
+        let scope = self.enter(Some(parent))?;
         let result = run(self, scope);
         self.leave(scope);
         result
@@ -94,30 +109,31 @@ impl<'f> Interpreter<'f> {
 
     /// Runs `run` one level deeper.
     fn deeper<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        self.fuel.burn(1)?;
-        if self.depth >= MAX_DEPTH {
-            return fail("blocks or macros are nested too deeply");
-        }
-        self.depth += 1;
-        let result = run(self);
-        self.depth -= 1;
-        result
+        let fuel = self.fuel;
+        fuel.burn(1)?;
+        fuel.deeper(|| run(self))
     }
 
     /// The value of a variable, if there is one of that name.
-    fn variable(&self, name: &str, scope: usize) -> Option<&Value> {
+    fn variable(&self, name: &str, scope: usize) -> Result<Option<&Value>> {
         let mut scope = Some(scope);
         while let Some(Scope { parent, values, .. }) = scope.map(|scope| &self.scopes[scope]) {
+            self.fuel.burn_bytes(name.len())?;
             if let Some(value) = values.get(name) {
-                return Some(value);
+                return Ok(Some(value));
             }
             scope = *parent;
         }
-        None
+        Ok(None)
     }
 
-    fn set(&mut self, scope: usize, name: &Name, value: Value) {
-        self.scopes[scope].values.insert(Name::clone(name), value);
+    fn set(&mut self, scope: usize, name: &Name, value: Value) -> Result<()> {
+        self.fuel.burn_bytes(name.len())?;
+        let Scope { values, held, .. } = &mut self.scopes[scope];
+        if values.insert(Name::clone(name), value).is_none() {
+            held.grow(ENTRY_BYTES)?;
+        }
+        Ok(())
     }
 
     /// A macro or block that sees the variables of `scope`.
@@ -138,11 +154,16 @@ impl<'f> Interpreter<'f> {
         })
     }
 
-    /// What a block writes.
-    fn written(&mut self, body: &[Statement], scope: usize) -> Result<Text> {
+    /// What filters make of what a block writes.
+    #[inline(never)]
+    fn written(&mut self, filters: &[Filter], body: &[Statement], scope: usize) -> Result<Value> {
         let mut out = TextBuilder::new(self.fuel);
         self.scoped(scope, |interpreter, scope| interpreter.block(body, scope, &mut out))?;
-        out.finish()
+        let mut value = Value::Str(out.finish()?);
+        for filter in filters {
+            value = self.filter(value, filter, scope)?;
+        }
+        Ok(value)
     }
 
     fn statement(&mut self, statement: &Statement, scope: usize, out: &mut TextBuilder<'f>) -> Result<Flow> {
@@ -150,57 +171,32 @@ impl<'f> Interpreter<'f> {
         self.line = statement.line;
         match &statement.kind {
             StatementKind::Text(text) => out.push_str(text),
-            StatementKind::Print(value) => {
-                let value = self.evaluate(value, scope)?;
-                out.push(&text_of(self.fuel, &value)?);
-            }
+            StatementKind::Print(value) => self.print(value, scope, out)?,
             StatementKind::If(branches, otherwise) => {
-                for (condition, body) in branches {
-                    if self.evaluate(condition, scope)?.is_true() {
-                        return self.block(body, scope, out);
-                    }
-                }
-                return self.block(otherwise, scope, out);
+                return self.conditional(branches, otherwise, scope, out);
             }
-            StatementKind::For(definition) => {
-                let items = self.evaluate(&definition.items, scope)?;
-                self.for_loop(definition, &items, scope, 0, out)?;
-            }
+            StatementKind::For(definition) => self.for_statement(definition, scope, out)?,
             StatementKind::Break => return Ok(Flow::Break),
             StatementKind::Continue => return Ok(Flow::Continue),
-            StatementKind::Set(target, value) => {
-                let value = self.evaluate(value, scope)?;
-                self.assign(target, value, scope)?;
-            }
+            StatementKind::Set(target, value) => self.set_statement(target, value, scope)?,
             StatementKind::SetBlock(target, filters, body) => {
-                let text = self.written(body, scope)?;
-                let value = self.filtered(text, filters, scope)?;
+                let value = self.written(filters, body, scope)?;
                 self.assign(target, value, scope)?;
             }
             StatementKind::Macro(definition) => {
                 let value = self.closure(definition, scope);
-                self.set(scope, &definition.name, value);
+                self.set(scope, &definition.name, value)?;
             }
             StatementKind::Call(call, definition) => {
                 let caller = self.closure(definition, scope);
                 let value = self.call_with(call, caller, scope)?;
-                out.push(&text_of(self.fuel, &value)?);
+                self.write(&value, out)?;
             }
             StatementKind::Filter(filters, body) => {
-                let text = self.written(body, scope)?;
-                let value = self.filtered(text, filters, scope)?;
-                out.push(&text_of(self.fuel, &value)?);
+                let value = self.written(filters, body, scope)?;
+                self.write(&value, out)?;
             }
-            StatementKind::With(values, body) => {
-                return self.scoped(scope, |interpreter, inner| {
-                    for (target, value) in values {
-                        // Values do not see one another.
-                        let value = interpreter.evaluate(value, scope)?;
-                        interpreter.assign(target, value, inner)?;
-                    }
-                    interpreter.block(body, inner, out)
-                });
-            }
+            StatementKind::With(values, body) => return self.with(values, body, scope, out),
             StatementKind::Scope(body) => {
                 return self.scoped(scope, |interpreter, scope| interpreter.block(body, scope, out));
             }
@@ -209,20 +205,80 @@ impl<'f> Interpreter<'f> {
         Ok(Flow::Next)
     }
 
-    fn filtered(&mut self, text: Text, filters: &[Filter], scope: usize) -> Result<Value> {
-        let mut value = Value::Str(text);
-        for filter in filters {
-            value = self.filter(value, filter, scope)?;
-        }
-        Ok(value)
+    #[inline(never)]
+    fn write(&mut self, value: &Value, out: &mut TextBuilder<'f>) -> Result<()> {
+        out.push(&text_of(self.fuel, value)?);
+        Ok(())
     }
 
+    #[inline(never)]
+    fn print(&mut self, value: &Expr, scope: usize, out: &mut TextBuilder<'f>) -> Result<()> {
+        let value = self.evaluate(value, scope)?;
+        self.write(&value, out)
+    }
+
+    #[inline(never)]
+    fn conditional(
+        &mut self,
+        branches: &[(Expr, Block)],
+        otherwise: &[Statement],
+        scope: usize,
+        out: &mut TextBuilder<'f>,
+    ) -> Result<Flow> {
+        for (condition, body) in branches {
+            if self.evaluate(condition, scope)?.is_true() {
+                return self.block(body, scope, out);
+            }
+        }
+        self.block(otherwise, scope, out)
+    }
+
+    #[inline(never)]
+    fn for_statement(
+        &mut self,
+        definition: &Arc<For>,
+        scope: usize,
+        out: &mut TextBuilder<'f>,
+    ) -> Result<()> {
+        let items = self.evaluate(&definition.items, scope)?;
+        self.for_loop(definition, &items, scope, 0, out)
+    }
+
+    #[inline(never)]
+    fn set_statement(&mut self, target: &Target, value: &Expr, scope: usize) -> Result<()> {
+        let value = self.evaluate(value, scope)?;
+        self.assign(target, value, scope)
+    }
+
+    #[inline(never)]
+    fn with(
+        &mut self,
+        values: &[(Target, Expr)],
+        body: &[Statement],
+        scope: usize,
+        out: &mut TextBuilder<'f>,
+    ) -> Result<Flow> {
+        self.scoped(scope, |interpreter, inner| {
+            for (target, value) in values {
+                // Values do not see one another.
+                let value = interpreter.evaluate(value, scope)?;
+                interpreter.assign(target, value, inner)?;
+            }
+            interpreter.block(body, inner, out)
+        })
+    }
+
+    #[inline(never)]
     fn assign(&mut self, target: &Target, value: Value, scope: usize) -> Result<()> {
         match target {
-            Target::Name(name) => self.set(scope, name, value),
-            Target::Attribute(namespace, name) => match self.variable(namespace, scope) {
+            Target::Name(name) => self.set(scope, name, value)?,
+            Target::Attribute(namespace, name) => match self.variable(namespace, scope)? {
                 Some(Value::Namespace(map)) => {
-                    map.borrow_mut().insert(Key(Value::own(Name::clone(name))), value);
+                    self.fuel.burn_bytes(name.len())?;
+                    let old = map.borrow_mut().insert(Key(Value::own(Name::clone(name))), value);
+                    if old.is_none() {
+                        self.fuel.keep(ENTRY_BYTES)?;
+                    }
                 }
                 _ => return fail(format!("{namespace} is no namespace, so {name} cannot be set")),
             },
@@ -240,6 +296,7 @@ impl<'f> Interpreter<'f> {
     }
 
     /// Runs a loop; `depth` is how often it is within itself.
+    #[inline(never)]
     fn for_loop(
         &mut self,
         definition: &Arc<For>,
@@ -259,7 +316,7 @@ impl<'f> Interpreter<'f> {
                 })?;
                 kept.extend(wanted.then(|| item.clone()));
             }
-            items = Rc::new(Items::new(kept));
+            items = self.fuel.sequence(kept)?;
         }
         if items.is_empty() {
             self.scoped(scope, |interpreter, scope| interpreter.block(otherwise, scope, out))?;
@@ -268,18 +325,20 @@ impl<'f> Interpreter<'f> {
         if *recursive {
             self.scopes[scope].kept = true;
         }
-        let last: Rc<RefCell<Option<Vec<Value>>>> = Rc::default();
+        let id = self.loops;
+        self.loops += 1;
         let name: Name = "loop".into();
         for (index, item) in items.iter().enumerate() {
             let state = Loop {
                 items: Rc::clone(&items),
                 index,
                 depth,
-                last: Rc::clone(&last),
+                id,
                 recursion: recursive.then(|| (Arc::clone(definition), scope)),
+                _held: self.fuel.hold(SCOPE_BYTES)?,
             };
             let flow = self.scoped(scope, |interpreter, scope| {
-                interpreter.set(scope, &name, Value::Loop(Rc::new(state)));
+                interpreter.set(scope, &name, Value::Loop(Rc::new(state)))?;
                 interpreter.assign(target, item.clone(), scope)?;
                 interpreter.block(body, scope, out)
             })?;
@@ -287,8 +346,7 @@ impl<'f> Interpreter<'f> {
                 break;
             }
         }
-        // It may hold the loop itself.
-        last.take();
+        self.changed.remove(&id);
         Ok(())
     }
 }

@@ -3,19 +3,21 @@
 mod splitting;
 pub(super) mod strings;
 
-use super::access::length;
 use super::arguments::{Arguments, required};
 use super::ast::Name;
 use super::error::{Result, fail};
-use super::fuel::{BYTES_PER_UNIT, Fuel};
+use super::fuel::Fuel;
+use super::operators::position;
 use super::repr::write_str;
+use super::sequences;
 use super::text::{Text, TextBuilder};
-use super::value::{Key, Value};
+use super::value::Value;
 
 /// `str(value)`.
 ///
 /// # Errors
 /// If it is nested too deeply.
+#[inline(never)]
 pub(super) fn text_of(fuel: &Fuel, value: &Value) -> Result<Text> {
     if let Value::Str(text) = value {
         return Ok(text.clone());
@@ -51,34 +53,29 @@ pub(super) fn exists(value: &Value, method: &str) -> bool {
 ///
 /// # Errors
 /// If there is no such method, or not with these arguments.
+#[inline(never)]
 pub(super) fn call(fuel: &Fuel, value: &Value, method: &Name, arguments: Arguments) -> Result<Value> {
-    fuel.burn(match value {
-        Value::Str(text) => text.len() / BYTES_PER_UNIT,
-        other => length(other).unwrap_or(0),
-    })?;
     match value {
         Value::Str(text) => strings::call(fuel, text, method, arguments),
         Value::Map(map) => match &**method {
             "get" => {
                 let [key, default] = arguments.bind("get", ["key", "default"])?;
                 let key = required(key, "get", "key")?;
-                if !key.is_hashable() {
-                    return fail(format!("{:?} cannot be a key", key.type_name()));
-                }
-                Ok(map.get(&Key(key)).cloned().or(default).unwrap_or(Value::None))
+                Ok(map.get(&fuel.key(key)?).cloned().or(default).unwrap_or(Value::None))
             }
             "items" => {
                 let [] = arguments.bind("items", [])?;
-                let pairs = map.iter().map(|(key, value)| Value::tuple(vec![key.0.clone(), value.clone()]));
-                Ok(Value::list(pairs.collect()))
+                sequences::pairs(fuel, map)
             }
             "keys" => {
                 let [] = arguments.bind("keys", [])?;
-                Ok(Value::list(map.keys().map(|key| key.0.clone()).collect()))
+                fuel.burn(map.len())?;
+                fuel.list(map.keys().map(|key| key.0.clone()).collect())
             }
             "values" => {
                 let [] = arguments.bind("values", [])?;
-                Ok(Value::list(map.values().cloned().collect()))
+                fuel.burn(map.len())?;
+                fuel.list(map.values().cloned().collect())
             }
             "copy" => Ok(value.clone()),
             _ => fail(format!("the method {method} would change a map, which a template must not")),
@@ -86,11 +83,15 @@ pub(super) fn call(fuel: &Fuel, value: &Value, method: &Name, arguments: Argumen
         Value::List(items) | Value::Tuple(items) => match &**method {
             "count" => {
                 let item = arguments.only("count", "value")?;
-                Ok(items.iter().filter(|&other| *other == item).count().into())
+                let mut count = 0_usize;
+                for other in items.iter() {
+                    count += usize::from(fuel.equal(other, &item)?);
+                }
+                Ok(count.into())
             }
             "index" => {
                 let item = arguments.only("index", "value")?;
-                match items.iter().position(|other| *other == item) {
+                match position(fuel, items, &item)? {
                     Some(at) => Ok(at.into()),
                     None => fail("the list does not have the value that index() looks for"),
                 }

@@ -5,18 +5,19 @@ use super::error::{Error, Result, fail};
 use super::format;
 use super::fuel::Fuel;
 use super::text::TextBuilder;
-use super::value::{Key, StrKey, Value};
+use super::value::Value;
 use std::cmp::Ordering;
 
 /// `left operator right`.
 ///
 /// # Errors
 /// If Python has no such operation, or the result is too large to compute with.
+#[inline(never)]
 pub(super) fn arithmetic(fuel: &Fuel, operator: Operator, left: &Value, right: &Value) -> Result<Value> {
     let unsupported = || {
         for side in [left, right] {
-            if let Value::Undefined(what) = side {
-                return Error::Failed(what.to_string());
+            if let Value::Undefined(missing) = side {
+                return Error::Failed(missing.to_string());
             }
         }
         let (sign, left, right) = (symbol(operator), left.type_name(), right.type_name());
@@ -27,17 +28,17 @@ pub(super) fn arithmetic(fuel: &Fuel, operator: Operator, left: &Value, right: &
             let html = a.is_html() || b.is_html();
             let mut out = TextBuilder::new(fuel);
             for text in [a, b] {
-                if html { out.push(&text.escaped()) } else { out.push(text) }
+                if html { out.push(&text.escaped(fuel)?) } else { out.push(text) }
             }
             return Ok(out.finish()?.with_html(html).into());
         }
         (Operator::Add, Value::List(a), Value::List(b)) => {
             fuel.burn(a.len() + b.len())?;
-            return Ok(Value::list(a.iter().chain(b.iter()).cloned().collect()));
+            return fuel.list(a.iter().chain(b.iter()).cloned().collect());
         }
         (Operator::Add, Value::Tuple(a), Value::Tuple(b)) => {
             fuel.burn(a.len() + b.len())?;
-            return Ok(Value::tuple(a.iter().chain(b.iter()).cloned().collect()));
+            return fuel.tuple(a.iter().chain(b.iter()).cloned().collect());
         }
         (Operator::Multiply, sequence @ (Value::Str(_) | Value::List(_) | Value::Tuple(_)), count)
         | (Operator::Multiply, count, sequence @ (Value::Str(_) | Value::List(_) | Value::Tuple(_))) => {
@@ -96,20 +97,25 @@ fn integers(operator: Operator, a: i128, b: i128) -> Result<Option<Value>> {
 
 fn repeated(fuel: &Fuel, sequence: &Value, count: usize) -> Result<Value> {
     let items = |items: &[Value]| -> Result<Vec<Value>> {
-        fuel.burn(items.len().saturating_mul(count))?;
-        Ok(items.iter().cycle().take(items.len() * count).cloned().collect())
+        let length = items.len().saturating_mul(count);
+        fuel.burn(length)?;
+        // Not more than there is memory for.
+        let _room = fuel.hold(length.saturating_mul(size_of::<Value>()))?;
+        Ok(items.iter().cycle().take(length).cloned().collect())
     };
-    Ok(match sequence {
-        Value::List(list) => Value::list(items(list)?),
-        Value::Tuple(list) => Value::tuple(items(list)?),
+    match sequence {
+        Value::List(list) => fuel.list(items(list)?),
+        Value::Tuple(list) => fuel.tuple(items(list)?),
         Value::Str(text) => {
-            fuel.burn_bytes(text.len().saturating_mul(count))?;
             let mut out = TextBuilder::new(fuel);
-            (0..if text.len() == 0 { 0 } else { count }).for_each(|_| out.push(text));
-            out.finish()?.into()
+            for _ in 0..if text.len() == 0 { 0 } else { count } {
+                out.push(text);
+                out.check()?;
+            }
+            Ok(out.finish()?.into())
         }
-        other => other.clone(),
-    })
+        other => Ok(other.clone()),
+    }
 }
 
 fn symbol(operator: Operator) -> &'static str {
@@ -128,14 +134,15 @@ fn symbol(operator: Operator) -> &'static str {
 ///
 /// # Errors
 /// If Python has none for their types.
-pub(super) fn order(left: &Value, right: &Value) -> Result<Ordering> {
+pub(super) fn order(fuel: &Fuel, left: &Value, right: &Value) -> Result<Ordering> {
+    fuel.burn_weight(1 + left.weight().min(right.weight()))?;
     match (left, right) {
-        (Value::Undefined(what), _) | (_, Value::Undefined(what)) => fail(&**what),
+        (Value::Undefined(missing), _) | (_, Value::Undefined(missing)) => fail(missing.to_string()),
         // The order of characters is that of their bytes in UTF-8.
         (Value::Str(a), Value::Str(b)) => Ok(a.as_str().cmp(b.as_str())),
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
             match a.iter().zip(b.iter()).find(|(a, b)| a != b) {
-                Some((a, b)) => order(a, b),
+                Some((a, b)) => fuel.deeper(|| order(fuel, a, b)),
                 None => Ok(a.len().cmp(&b.len())),
             }
         }
@@ -156,20 +163,32 @@ pub(super) fn order(left: &Value, right: &Value) -> Result<Ordering> {
 ///
 /// # Errors
 /// If the container is none.
-pub(super) fn contains(container: &Value, item: &Value) -> Result<bool> {
+pub(super) fn contains(fuel: &Fuel, container: &Value, item: &Value) -> Result<bool> {
     match container {
         Value::Undefined(_) => Ok(false),
         Value::Str(text) => match item {
-            Value::Str(part) => Ok(text.as_str().contains(part.as_str())),
-            Value::Undefined(what) => fail(&**what),
+            Value::Str(part) => {
+                fuel.burn_bytes(text.len() + part.len())?;
+                Ok(text.as_str().contains(part.as_str()))
+            }
+            Value::Undefined(missing) => fail(missing.to_string()),
             other => fail(format!("'in <string>' requires a string, not {:?}", other.type_name())),
         },
-        Value::List(items) | Value::Tuple(items) => Ok(items.contains(item)),
-        Value::Map(map) => match item {
-            Value::Str(text) => Ok(map.contains_key(&StrKey(text.as_str()))),
-            item if item.is_hashable() => Ok(map.contains_key(&Key(item.clone()))),
-            item => fail(format!("{:?} cannot be a key", item.type_name())),
-        },
+        Value::List(items) | Value::Tuple(items) => Ok(position(fuel, items, item)?.is_some()),
+        Value::Map(map) => Ok(map.contains_key(&fuel.key(item.clone())?)),
         other => fail(format!("argument of type {:?} is not iterable", other.type_name())),
     }
+}
+
+/// Where an item is among others.
+///
+/// # Errors
+/// If there is not enough fuel to look at all of them.
+pub(super) fn position(fuel: &Fuel, items: &[Value], item: &Value) -> Result<Option<usize>> {
+    for (index, other) in items.iter().enumerate() {
+        if fuel.equal(other, item)? {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
 }

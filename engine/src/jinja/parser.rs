@@ -1,6 +1,7 @@
 //! From tokens to statements. Expressions are in `expressions`.
 
 mod expressions;
+mod infix;
 
 use super::ast::{Block, Expr, Filter, For, Macro, Name, Statement, StatementKind, Target};
 use super::error::{Result, fail};

@@ -1,28 +1,27 @@
 //! `str` and `repr` of Python.
 
-use super::error::{Result, fail};
+use super::error::Result;
 use super::text::TextBuilder;
 use super::value::{Float, Function, Map, Value};
-
-/// Deepest nesting of lists and maps that is written; JSON is read to 128.
-pub(super) const MAX_NESTING: usize = 140;
 
 /// Appends what `{{ value }}` writes.
 pub(super) fn write_str(out: &mut TextBuilder<'_>, value: &Value) -> Result<()> {
     match value {
         Value::Str(text) => out.push(text),
         Value::Undefined(_) => {}
-        other => write_repr(out, other, 0)?,
+        other => write_repr(out, other)?,
     }
     Ok(())
 }
 
 /// Appends `repr(value)`.
-pub(super) fn write_repr(out: &mut TextBuilder<'_>, value: &Value, depth: usize) -> Result<()> {
-    if depth > MAX_NESTING {
-        return fail("a value is nested too deeply");
-    }
-    out.fuel().burn(1)?;
+pub(super) fn write_repr(out: &mut TextBuilder<'_>, value: &Value) -> Result<()> {
+    let fuel = out.fuel();
+    fuel.burn(1)?;
+    fuel.deeper(|| write_value(out, value))
+}
+
+fn write_value(out: &mut TextBuilder<'_>, value: &Value) -> Result<()> {
     match value {
         Value::Undefined(_) => out.push_str("Undefined"),
         Value::None => out.push_str("None"),
@@ -33,27 +32,29 @@ pub(super) fn write_repr(out: &mut TextBuilder<'_>, value: &Value, depth: usize)
         Value::Str(text) => {
             let quote = if text.as_str().contains('\'') && !text.as_str().contains('"') { "\"" } else { "'" };
             out.push_str(quote);
-            out.push(&text.map(|c, out| escape(c, quote, out)));
+            out.push_mapped(text, |c, out| escape(c, quote, out))?;
             out.push_str(quote);
         }
         Value::List(items) => {
             out.push_str("[");
-            write_items(out, items, depth)?;
+            write_items(out, items)?;
             out.push_str("]");
         }
         Value::Tuple(items) => {
             out.push_str("(");
-            write_items(out, items, depth)?;
+            write_items(out, items)?;
             out.push_str(if items.len() == 1 { ",)" } else { ")" });
         }
-        Value::Map(map) => write_map(out, map, depth)?,
+        Value::Map(map) => write_map(out, map)?,
         Value::Namespace(map) => {
             out.push_str("<Namespace ");
-            write_map(out, &map.borrow(), depth)?;
+            write_map(out, &map.borrow())?;
             out.push_str(">");
         }
         Value::Function(Function::Macro(definition, _)) => {
-            out.push_str(&format!("<Macro '{}'>", definition.name));
+            out.push_str("<Macro '");
+            out.push_str(&definition.name);
+            out.push_str("'>");
         }
         Value::Function(_) => out.push_str("<function>"),
         Value::Loop(state) => {
@@ -63,25 +64,25 @@ pub(super) fn write_repr(out: &mut TextBuilder<'_>, value: &Value, depth: usize)
     Ok(())
 }
 
-fn write_items(out: &mut TextBuilder<'_>, items: &[Value], depth: usize) -> Result<()> {
+fn write_items(out: &mut TextBuilder<'_>, items: &[Value]) -> Result<()> {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             out.push_str(", ");
         }
-        write_repr(out, item, depth + 1)?;
+        write_repr(out, item)?;
     }
     Ok(())
 }
 
-fn write_map(out: &mut TextBuilder<'_>, map: &Map, depth: usize) -> Result<()> {
+fn write_map(out: &mut TextBuilder<'_>, map: &Map) -> Result<()> {
     out.push_str("{");
     for (index, (key, item)) in map.iter().enumerate() {
         if index > 0 {
             out.push_str(", ");
         }
-        write_repr(out, &key.0, depth + 1)?;
+        write_repr(out, &key.0)?;
         out.push_str(": ");
-        write_repr(out, item, depth + 1)?;
+        write_repr(out, item)?;
     }
     out.push_str("}");
     Ok(())

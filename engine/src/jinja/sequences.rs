@@ -2,7 +2,7 @@
 
 use super::arguments::{Arguments, integer, required};
 use super::error::{Result, fail};
-use super::fuel::Fuel;
+use super::fuel::{ENTRY_BYTES, Fuel};
 use super::methods::text_of;
 use super::operators::{arithmetic, order};
 use super::text::{Text, TextBuilder};
@@ -39,6 +39,17 @@ pub(super) const FILTERS: [&str; 20] = [
 /// # Errors
 /// If the filter is not for this value.
 pub(super) fn apply(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments) -> Result<Value> {
+    // They take anything that is false for an empty sequence.
+    let items = || if value.is_true() { access::items(fuel, value) } else { Ok(Rc::default()) };
+    match name {
+        "map" => map(fuel, &items()?, arguments),
+        "select" | "reject" | "selectattr" | "rejectattr" => select(fuel, name, &items()?, arguments),
+        _ => of_sequence(fuel, name, value, arguments),
+    }
+}
+
+#[inline(never)]
+fn of_sequence(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments) -> Result<Value> {
     match name {
         "items" => return items(fuel, value),
         "dictsort" => return dictsort(fuel, value, arguments),
@@ -52,60 +63,47 @@ pub(super) fn apply(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments
             let items = access::items(fuel, value)?;
             let values: Vec<Value> =
                 items.iter().map(|item| by_attribute(fuel, item, &attribute)).collect::<Result<_>>()?;
-            return join(fuel, &Value::list(values), &separator, false);
+            return join(fuel, &fuel.list(values)?, &separator, false);
         }
         "reverse" => {
             let [] = arguments.bind(name, [])?;
             if let Value::Str(text) = value {
-                fuel.burn(text.len())?;
-                return join(
-                    fuel,
-                    &Value::list(text.chars().rev().map(Value::from).collect()),
-                    &Text::own(""),
-                    false,
-                );
+                return reversed(fuel, text);
             }
-            return Ok(Value::list(access::items(fuel, value)?.iter().rev().cloned().collect()));
+            return fuel.list(access::items(fuel, value)?.iter().rev().cloned().collect());
         }
         _ => {}
     }
-    let items = match name {
-        // They take anything that is false for an empty sequence.
-        "map" | "select" | "reject" | "selectattr" | "rejectattr" if !value.is_true() => Rc::default(),
-        _ => access::items(fuel, value)?,
-    };
+    let items = access::items(fuel, value)?;
     match name {
         "first" | "last" => {
             let [] = arguments.bind(name, [])?;
             let found = if name == "first" { items.first() } else { items.last() };
-            Ok(found.cloned().unwrap_or_else(|| Value::Undefined("the sequence is empty".into())))
+            Ok(found.cloned().unwrap_or_else(|| Value::undefined("the sequence is empty")))
         }
         "list" => {
             let [] = arguments.bind(name, [])?;
             Ok(Value::List(items))
         }
-        "map" => map(fuel, &items, arguments),
-        "select" | "reject" | "selectattr" | "rejectattr" => select(fuel, name, &items, arguments),
         "sort" => {
             let [reverse, case_sensitive, attribute] =
                 arguments.bind(name, ["reverse", "case_sensitive", "attribute"])?;
             let reverse = reverse.is_some_and(|reverse| reverse.is_true());
-            Ok(Value::list(sorted(fuel, &items, reverse, case_sensitive.as_ref(), attribute.as_ref())?))
+            fuel.list(sorted(fuel, &items, reverse, case_sensitive.as_ref(), attribute.as_ref())?)
         }
         "unique" => {
             let [case_sensitive, attribute] = arguments.bind(name, ["case_sensitive", "attribute"])?;
             let mut seen = Map::new();
+            let mut held = fuel.hold(0)?;
             let mut kept = Vec::new();
             for item in items.iter() {
                 let key = sort_key(fuel, item, case_sensitive.as_ref(), attribute.as_ref())?;
-                if !key.is_hashable() {
-                    return fail(format!("unique cannot compare {:?}", key.type_name()));
-                }
-                if seen.insert(Key(key), Value::None).is_none() {
+                if seen.insert(fuel.key(key)?, Value::None).is_none() {
+                    held.grow(ENTRY_BYTES)?;
                     kept.push(item.clone());
                 }
             }
-            Ok(Value::list(kept))
+            fuel.list(kept)
         }
         "min" | "max" => {
             let [case_sensitive, attribute] = arguments.bind(name, ["case_sensitive", "attribute"])?;
@@ -115,7 +113,7 @@ pub(super) fn apply(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments
                 let better = match &best {
                     None => true,
                     Some((known, _)) => {
-                        let order = order(&key, known)?;
+                        let order = order(fuel, &key, known)?;
                         if name == "min" { order.is_lt() } else { order.is_gt() }
                     }
                 };
@@ -123,8 +121,7 @@ pub(super) fn apply(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments
                     best = Some((key, item));
                 }
             }
-            Ok(best
-                .map_or_else(|| Value::Undefined("the sequence is empty".into()), |(_, item)| item.clone()))
+            Ok(best.map_or_else(|| Value::undefined("the sequence is empty"), |(_, item)| item.clone()))
         }
         "sum" => {
             let [attribute, start] = arguments.bind(name, ["attribute", "start"])?;
@@ -148,25 +145,24 @@ pub(super) fn apply(fuel: &Fuel, name: &str, value: &Value, arguments: Arguments
             let mut groups: Vec<(Value, Value, Vec<Value>)> = Vec::new();
             for item in sorted(fuel, &items, false, case_sensitive.as_ref(), Some(&attribute))? {
                 let key = sort_key(fuel, &item, case_sensitive.as_ref(), Some(&attribute))?;
-                match groups.last_mut().filter(|(known, ..)| *known == key) {
+                let known = match groups.last() {
+                    Some((known, ..)) => fuel.equal(known, &key)?,
+                    None => false,
+                };
+                match groups.last_mut().filter(|_| known) {
                     Some((.., members)) => members.push(item),
                     None => groups.push((key, by_attribute(fuel, &item, &attribute)?, vec![item])),
                 }
             }
-            let pair = |(_, grouper, members)| Value::tuple(vec![grouper, Value::list(members)]);
-            Ok(Value::list(groups.into_iter().map(pair).collect()))
+            let pair = |(_, grouper, members)| fuel.tuple(vec![grouper, fuel.list(members)?]);
+            fuel.list(groups.into_iter().map(pair).collect::<Result<_>>()?)
         }
         _ => {
             let [count, fill] = arguments.bind(name, ["count", "fill_with"])?;
             let count = usize::try_from(integer(count, 0)?).ok().filter(|&count| count > 0);
             let Some(count) = count else { return fail(format!("{name} needs a positive number")) };
-            fuel.burn(count)?;
             let fill = fill.filter(|fill| !matches!(fill, Value::None));
-            Ok(Value::list(if name == "batch" {
-                batch(&items, count, fill)
-            } else {
-                slice(&items, count, fill)
-            }))
+            if name == "batch" { batch(fuel, &items, count, fill) } else { slice(fuel, &items, count, fill) }
         }
     }
 }
@@ -191,14 +187,26 @@ pub(super) fn join(fuel: &Fuel, value: &Value, separator: &Text, strict: bool) -
     Ok(out.finish()?.into())
 }
 
+/// The pairs of a map.
+pub(super) fn pairs(fuel: &Fuel, map: &Map) -> Result<Value> {
+    fuel.burn(map.len())?;
+    let pair = |(key, value): (&Key, &Value)| fuel.tuple(vec![key.0.clone(), value.clone()]);
+    fuel.list(map.iter().map(pair).collect::<Result<_>>()?)
+}
+
+fn reversed(fuel: &Fuel, text: &Text) -> Result<Value> {
+    fuel.burn_characters(text.len())?;
+    let mut out = TextBuilder::new(fuel);
+    for (at, c) in text.as_str().char_indices().rev() {
+        out.push_slice(text, at..at + c.len_utf8());
+    }
+    Ok(out.finish()?.into())
+}
+
 fn items(fuel: &Fuel, value: &Value) -> Result<Value> {
     match value {
-        Value::Undefined(_) => Ok(Value::list(Vec::new())),
-        Value::Map(map) => {
-            fuel.burn(map.len())?;
-            let pair = |(key, value): (&Key, &Value)| Value::tuple(vec![key.0.clone(), value.clone()]);
-            Ok(Value::list(map.iter().map(pair).collect()))
-        }
+        Value::Undefined(_) => fuel.list(Vec::new()),
+        Value::Map(map) => pairs(fuel, map),
         other => fail(format!("items needs a map, not {:?}", other.type_name())),
     }
 }
@@ -209,7 +217,7 @@ fn dictsort(fuel: &Fuel, value: &Value, arguments: Arguments) -> Result<Value> {
     let Value::List(pairs) = items(fuel, value)? else { return Ok(Value::None) };
     let part = Value::from(usize::from(by_value));
     let reverse = reverse.is_some_and(|reverse| reverse.is_true());
-    Ok(Value::list(sorted(fuel, &pairs, reverse, case_sensitive.as_ref(), Some(&part))?))
+    fuel.list(sorted(fuel, &pairs, reverse, case_sensitive.as_ref(), Some(&part))?)
 }
 
 /// The attribute of an item: names and numbers with dots between them.
@@ -217,6 +225,7 @@ fn by_attribute(fuel: &Fuel, item: &Value, attribute: &Value) -> Result<Value> {
     let Value::Str(path) = attribute else { return access::item(fuel, item, attribute) };
     let mut value = item.clone();
     for part in path.as_str().split('.') {
+        fuel.burn_bytes(part.len())?;
         let key = part.parse().map_or_else(|_| Value::own(part), Value::Int);
         value = access::item(fuel, &value, &key)?;
     }
@@ -236,7 +245,7 @@ fn sort_key(
     };
     Ok(match value {
         Value::Str(text) if !case_sensitive.is_some_and(Value::is_true) => {
-            text.map(|c, out| out.extend(c.to_lowercase())).into()
+            text.map(fuel, |c, out| out.extend(c.to_lowercase()))?.into()
         }
         other => other,
     })
@@ -249,24 +258,37 @@ fn sorted(
     case_sensitive: Option<&Value>,
     attribute: Option<&Value>,
 ) -> Result<Vec<Value>> {
-    // Comparisons cost some 16 steps per item.
-    fuel.burn(items.len().saturating_mul(16))?;
-    let mut keyed: Vec<(Value, &Value)> = items
-        .iter()
-        .map(|item| Ok((sort_key(fuel, item, case_sensitive, attribute)?, item)))
-        .collect::<Result<_>>()?;
-    let mut failed = None;
-    keyed.sort_by(|(a, _), (b, _)| {
-        let order = order(a, b).unwrap_or_else(|error| {
-            failed.get_or_insert(error);
-            Ordering::Equal
-        });
-        if reverse { order.reverse() } else { order }
-    });
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(keyed.into_iter().map(|(_, item)| item.clone()).collect()),
+    let mut keyed: Vec<(Value, &Value)> = Vec::new();
+    let mut held = fuel.hold(0)?;
+    for item in items {
+        held.grow(2 * size_of::<(Value, &Value)>())?;
+        keyed.push((sort_key(fuel, item, case_sensitive, attribute)?, item));
     }
+    let in_order = |(a, _): &(Value, &Value), (b, _): &(Value, &Value)| {
+        let order = order(fuel, a, b)?;
+        Ok(if reverse { order != Ordering::Less } else { order != Ordering::Greater })
+    };
+    merge_sort(&mut keyed, &in_order)?;
+    Ok(keyed.into_iter().map(|(_, item)| item.clone()).collect())
+}
+
+/// Sorts by an order that may fail or contradict itself, as that of numbers does with NaN; the library's sort would panic.
+fn merge_sort<T: Clone>(items: &mut [T], in_order: &impl Fn(&T, &T) -> Result<bool>) -> Result<()> {
+    let mut width = 1;
+    while width < items.len() {
+        for run in items.chunks_mut(2 * width) {
+            let (first, second) = run.split_at(width.min(run.len()));
+            let mut merged = Vec::with_capacity(run.len());
+            let (mut first, mut second) = (first.iter().peekable(), second.iter().peekable());
+            while let (Some(a), Some(b)) = (first.peek(), second.peek()) {
+                merged.extend(if in_order(a, b)? { first.next() } else { second.next() }.cloned());
+            }
+            merged.extend(first.chain(second).cloned());
+            run.clone_from_slice(&merged);
+        }
+        width *= 2;
+    }
+    Ok(())
 }
 
 /// `map(attribute='...', default=...)` or `map('filter', ...)`.
@@ -281,22 +303,24 @@ fn map(fuel: &Fuel, items: &[Value], mut arguments: Arguments) -> Result<Value> 
                 _ => value,
             })
         };
-        return Ok(Value::list(items.iter().map(value).collect::<Result<_>>()?));
+        return fuel.list(items.iter().map(value).collect::<Result<_>>()?);
     }
     let Value::Str(name) = arguments.positional.remove(0) else {
         return fail("map needs the name of a filter");
     };
     let mut values = Vec::with_capacity(items.len());
     for item in items {
-        fuel.burn(1)?;
+        fuel.burn(1 + arguments.positional.len() + arguments.named.len())?;
         let arguments =
             Arguments { positional: arguments.positional.clone(), named: arguments.named.clone() };
-        values.push(filters::apply(fuel, name.as_str(), item.clone(), arguments)?);
+        // A filter may be `map`.
+        values.push(fuel.deeper(|| filters::apply(fuel, name.as_str(), item.clone(), arguments))?);
     }
-    Ok(Value::list(values))
+    fuel.list(values)
 }
 
 /// `select('test', ...)`, `selectattr('attribute', 'test', ...)` and their opposites.
+#[inline(never)]
 fn select(fuel: &Fuel, name: &str, items: &[Value], arguments: Arguments) -> Result<Value> {
     let mut positional = arguments.positional;
     let attribute = match name {
@@ -309,7 +333,7 @@ fn select(fuel: &Fuel, name: &str, items: &[Value], arguments: Arguments) -> Res
     let test = if positional.is_empty() { None } else { Some(positional.remove(0)) };
     let mut kept = Vec::new();
     for item in items {
-        fuel.burn(1)?;
+        fuel.burn(1 + positional.len())?;
         let value = match &attribute {
             Some(attribute) => by_attribute(fuel, item, attribute)?,
             None => item.clone(),
@@ -326,20 +350,23 @@ fn select(fuel: &Fuel, name: &str, items: &[Value], arguments: Arguments) -> Res
             kept.push(item.clone());
         }
     }
-    Ok(Value::list(kept))
+    fuel.list(kept)
 }
 
 /// Lists of `count` items.
-fn batch(items: &[Value], count: usize, fill: Option<Value>) -> Vec<Value> {
+fn batch(fuel: &Fuel, items: &[Value], count: usize, fill: Option<Value>) -> Result<Value> {
     let filled = |part: &[Value]| {
-        let missing = fill.iter().cycle().take(count - part.len()).cloned();
-        Value::list(part.iter().cloned().chain(missing).collect())
+        let missing = if fill.is_some() { count - part.len() } else { 0 };
+        fuel.burn(missing)?;
+        let _room = fuel.hold(missing.saturating_mul(size_of::<Value>()))?;
+        let missing = fill.iter().cycle().take(missing).cloned();
+        fuel.list(part.iter().cloned().chain(missing).collect())
     };
-    items.chunks(count).map(filled).collect()
+    fuel.list(items.chunks(count).map(filled).collect::<Result<_>>()?)
 }
 
 /// `count` lists of nearly equal length.
-fn slice(items: &[Value], count: usize, fill: Option<Value>) -> Vec<Value> {
+fn slice(fuel: &Fuel, items: &[Value], count: usize, fill: Option<Value>) -> Result<Value> {
     let (each, longer) = (items.len() / count, items.len() % count);
     let mut start = 0;
     let part = |index: usize| {
@@ -347,7 +374,7 @@ fn slice(items: &[Value], count: usize, fill: Option<Value>) -> Vec<Value> {
         let filled = if index < longer { None } else { fill.clone() };
         let part = items[start..end].iter().cloned().chain(filled).collect();
         start = end;
-        Value::list(part)
+        fuel.list(part)
     };
-    (0..count).map(part).collect()
+    fuel.list((0..count).map(part).collect::<Result<_>>()?)
 }

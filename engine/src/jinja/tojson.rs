@@ -3,7 +3,7 @@
 use super::arguments::Arguments;
 use super::error::{Result, fail};
 use super::fuel::Fuel;
-use super::repr::{MAX_NESTING, float_text};
+use super::repr::float_text;
 use super::text::{Text, TextBuilder};
 use super::value::{Key, Value};
 
@@ -50,10 +50,13 @@ pub(super) fn to_json(fuel: &Fuel, value: &Value, arguments: Arguments) -> Resul
 
 impl Writer<'_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<()> {
-        if depth > MAX_NESTING {
-            return fail("tojson: a value is nested too deeply");
-        }
-        self.out.fuel().burn(1)?;
+        let fuel = self.out.fuel();
+        fuel.burn(1)?;
+        fuel.deeper(|| self.parts(value, depth))?;
+        self.out.check()
+    }
+
+    fn parts(&mut self, value: &Value, depth: usize) -> Result<()> {
         match value {
             Value::None => self.out.push_str("null"),
             Value::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),
@@ -64,7 +67,7 @@ impl Writer<'_> {
                 "-inf" => "-Infinity".to_string(),
                 digits => digits.to_string(),
             }),
-            Value::Str(text) => self.string(text),
+            Value::Str(text) => self.string(text)?,
             Value::List(items) | Value::Tuple(items) => {
                 self.out.push_str("[");
                 for (index, item) in items.iter().enumerate() {
@@ -76,6 +79,9 @@ impl Writer<'_> {
             Value::Map(map) => {
                 let mut fields: Vec<(&Key, &Value)> = map.iter().collect();
                 if self.sort_keys {
+                    // Some 16 comparisons for each field.
+                    let weight: u64 = map.keys().map(|key| key.0.weight()).sum();
+                    self.out.fuel().burn_weight(16 * weight)?;
                     fields.sort_by(|(a, _), (b, _)| a.0.as_str().cmp(&b.0.as_str()));
                 }
                 self.out.push_str("{");
@@ -89,13 +95,12 @@ impl Writer<'_> {
             }
             other => return fail(format!("tojson: {:?} is no JSON", other.type_name())),
         }
-        self.out.check()
+        Ok(())
     }
 
     fn key(&mut self, key: &Value) -> Result<()> {
         if let Value::Str(text) = key {
-            self.string(text);
-            return Ok(());
+            return self.string(text);
         }
         self.out.push_str("\"");
         match key {
@@ -106,11 +111,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn string(&mut self, text: &Text) {
+    fn string(&mut self, text: &Text) -> Result<()> {
         self.out.push_str("\"");
         let ascii = self.ascii;
-        self.out.push(&text.map(|c, out| escape(c, ascii, out)));
+        self.out.push_mapped(text, |c, out| escape(c, ascii, out))?;
         self.out.push_str("\"");
+        Ok(())
     }
 
     /// What stands before the item `index`.

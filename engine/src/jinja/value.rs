@@ -1,18 +1,22 @@
 //! Values of a template, which behave as Python's.
 
+pub(crate) use super::equality::{Key, StrKey};
+
 use super::ast::{For, Macro, Name};
+use super::error::excerpt;
+use super::fuel::{BYTES_PER_UNIT, Held};
 use super::text::Text;
-use indexmap::{Equivalent, IndexMap};
+use indexmap::IndexMap;
 use std::cell::{Cell, RefCell};
-use std::hash::{Hash, Hasher};
+use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    /// Nothing of that name; what an error says of it.
-    Undefined(Rc<str>),
+    /// Nothing, and why.
+    Undefined(Missing),
     None,
     Bool(bool),
     Int(i128),
@@ -30,24 +34,94 @@ pub(crate) enum Value {
 
 pub(crate) type Map = IndexMap<Key, Value>;
 
+/// Longest name in a message, in characters.
+pub(super) const MAX_NAME: usize = 80;
+
+/// Why a value is undefined.
+#[derive(Clone, Debug)]
+pub(crate) enum Missing {
+    /// No variable has this name.
+    Variable(Name),
+    /// A value of this type has no attribute or item of this name.
+    Attribute(&'static str, Name),
+    /// The macro was called without this argument.
+    Parameter(Name),
+    /// Another reason.
+    Reason(&'static str),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Missing::Variable(name) => write!(f, "{:?} is undefined", excerpt(name, MAX_NAME)),
+            Missing::Attribute("NoneType", name) => {
+                write!(f, "None has no attribute {:?}", excerpt(name, MAX_NAME))
+            }
+            Missing::Attribute(of, name) => {
+                write!(f, "\"{of} object\" has no attribute {:?}", excerpt(name, MAX_NAME))
+            }
+            Missing::Parameter(name) => write!(f, "parameter {:?} was not provided", excerpt(name, MAX_NAME)),
+            Missing::Reason(reason) => f.write_str(reason),
+        }
+    }
+}
+
 /// The values of a list or tuple.
 #[derive(Debug, Default)]
 pub(crate) struct Items {
     values: Vec<Value>,
-    depth: usize,
+    size: Size,
+    hashable: bool,
+    _held: Held,
 }
 
 /// The fields of a map.
 #[derive(Debug)]
 pub(crate) struct Fields {
     map: Map,
+    size: Size,
+    _held: Held,
+}
+
+/// How large a value is with all that it contains.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    /// Values within one another.
     depth: usize,
+    /// Units of fuel that going through it takes. A part counts as often as it occurs, so that it may be much more than
+    /// what is in memory.
+    weight: u64,
+}
+
+impl Size {
+    /// Of a value with these parts.
+    fn around<'a>(parts: impl Iterator<Item = &'a Value>) -> Size {
+        parts.fold(Size { depth: 0, weight: 1 }, |size, part| Size {
+            depth: size.depth.max(part.depth() + 1),
+            weight: size.weight.saturating_add(part.weight()),
+        })
+    }
 }
 
 impl Items {
-    pub(super) fn new(values: Vec<Value>) -> Self {
-        let depth = values.iter().map(Value::depth).max().map_or(0, |depth| depth + 1);
-        Items { values, depth }
+    pub(super) fn new(values: Vec<Value>, held: Held) -> Self {
+        let size = Size::around(values.iter());
+        Items { size, hashable: values.iter().all(Value::is_hashable), values, _held: held }
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.size.depth
+    }
+}
+
+impl Fields {
+    pub(super) fn new(map: Map, held: Held) -> Self {
+        let size = Size::around(map.iter().flat_map(|(key, value)| [&key.0, value]));
+        Fields { map, size, _held: held }
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.size.depth
     }
 }
 
@@ -80,13 +154,21 @@ pub(crate) enum Function {
     /// A function of the environment.
     Global(&'static str),
     /// A method of a value.
-    Method(Rc<Value>, Name),
+    Method(Rc<Method>),
     /// A macro, and the scope that it was defined in.
     Macro(Arc<Macro>, usize),
     /// `cycler(...)`: its items and position; the method that is called, if any.
-    Cycler(Rc<(Items, Cell<usize>)>, &'static str),
+    Cycler(Rc<(Rc<Items>, Cell<usize>)>, &'static str),
     /// `joiner(...)`: its separator, and whether it was called.
     Joiner(Rc<(Text, Cell<bool>)>),
+}
+
+/// A method, and the value that it belongs to.
+#[derive(Debug)]
+pub(crate) struct Method {
+    pub(super) value: Value,
+    pub(super) name: Name,
+    pub(super) _held: Held,
 }
 
 /// The state of a `for` loop in one iteration.
@@ -95,10 +177,11 @@ pub(crate) struct Loop {
     pub(super) items: Rc<Items>,
     pub(super) index: usize,
     pub(super) depth: usize,
-    /// The arguments of the last `loop.changed(...)`.
-    pub(super) last: Rc<RefCell<Option<Vec<Value>>>>,
+    /// Its number among all loops.
+    pub(super) id: usize,
     /// The loop and its scope, where it is recursive.
     pub(super) recursion: Option<(Arc<For>, usize)>,
+    pub(super) _held: Held,
 }
 
 impl Value {
@@ -111,39 +194,47 @@ impl Value {
         Value::Float(Float { value, digits: None })
     }
 
-    pub(crate) fn list(values: Vec<Value>) -> Value {
-        Value::List(Rc::new(Items::new(values)))
+    /// A list of the input.
+    pub(crate) fn input_list(values: Vec<Value>) -> Value {
+        Value::List(Rc::new(Items::new(values, Held::default())))
     }
 
-    pub(super) fn tuple(values: Vec<Value>) -> Value {
-        Value::Tuple(Rc::new(Items::new(values)))
+    /// A map of the input.
+    pub(crate) fn input_map(map: Map) -> Value {
+        Value::Map(Rc::new(Fields::new(map, Held::default())))
     }
 
-    pub(crate) fn map(map: Map) -> Value {
-        let depth = map.iter().map(|(key, value)| key.0.depth().max(value.depth())).max();
-        Value::Map(Rc::new(Fields { map, depth: depth.map_or(0, |depth| depth + 1) }))
-    }
-
-    /// How many values within one another are reached through it. Namespaces do not count: they are freed one by one, and
-    /// compared by identity.
-    pub(super) fn depth(&self) -> usize {
+    fn size(&self) -> Size {
         match self {
-            Value::List(items) | Value::Tuple(items) => items.depth,
-            Value::Map(fields) => fields.depth,
-            Value::Loop(state) => state.items.depth + 1,
-            Value::Function(Function::Cycler(state, _)) => state.0.depth + 1,
-            Value::Function(Function::Method(value, _)) => value.depth() + 1,
-            _ => 0,
+            Value::Str(text) => Size { depth: 0, weight: (1 + text.len() / BYTES_PER_UNIT) as u64 },
+            Value::List(items) | Value::Tuple(items) => items.size,
+            Value::Map(fields) => fields.size,
+            // They are compared by identity, but keep others alive.
+            Value::Loop(state) => Size { depth: state.items.depth() + 1, weight: 1 },
+            Value::Function(Function::Cycler(state, _)) => Size { depth: state.0.depth() + 1, weight: 1 },
+            Value::Function(Function::Method(method)) => Size { depth: method.value.depth() + 1, weight: 1 },
+            // Nor do namespaces count for the depth: they are freed one by one.
+            _ => Size { depth: 0, weight: 1 },
         }
     }
 
+    /// How many values within one another are reached through it.
+    pub(super) fn depth(&self) -> usize {
+        self.size().depth
+    }
+
+    /// Units of fuel that going through it takes.
+    pub(super) fn weight(&self) -> u64 {
+        self.size().weight
+    }
+
+    pub(super) fn undefined(reason: &'static str) -> Value {
+        Value::Undefined(Missing::Reason(reason))
+    }
+
     /// The attribute or item `name` of `of`, which does not exist.
-    pub(super) fn missing(of: &Value, name: &str) -> Value {
-        let of = match of {
-            Value::None => "None".to_string(),
-            other => format!("{:?}", format!("{} object", other.type_name())),
-        };
-        Value::Undefined(format!("{of} has no attribute {name:?}").into())
+    pub(super) fn missing(of: &Value, name: Name) -> Value {
+        Value::Undefined(Missing::Attribute(of.type_name(), name))
     }
 
     /// The name of its type in Python.
@@ -207,70 +298,11 @@ impl Value {
     pub(super) fn is_hashable(&self) -> bool {
         match self {
             Value::List(_) | Value::Map(_) => false,
-            Value::Tuple(items) => items.iter().all(Value::is_hashable),
+            Value::Tuple(items) => items.hashable,
+            // It equals nothing, itself neither.
+            Value::Float(float) => !float.value.is_nan(),
             _ => true,
         }
-    }
-}
-
-/// Python's `==`.
-impl PartialEq for Value {
-    fn eq(&self, other: &Value) -> bool {
-        match (self, other) {
-            (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
-            (Value::Str(a), Value::Str(b)) => a.as_str() == b.as_str(),
-            (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
-                Rc::ptr_eq(a, b) || a.values == b.values
-            }
-            (Value::Map(a), Value::Map(b)) => Rc::ptr_eq(a, b) || a.map == b.map,
-            (Value::Namespace(a), Value::Namespace(b)) => Rc::ptr_eq(a, b),
-            (Value::Loop(a), Value::Loop(b)) => Rc::ptr_eq(a, b),
-            (Value::Function(Function::Macro(a, _)), Value::Function(Function::Macro(b, _))) => {
-                Arc::ptr_eq(a, b)
-            }
-            (Value::Function(Function::Global(a)), Value::Function(Function::Global(b))) => a == b,
-            _ => match (self.as_int(), other.as_int()) {
-                (Some(a), Some(b)) => a == b,
-                _ => matches!((self.as_number(), other.as_number()), (Some(a), Some(b)) if a == b),
-            },
-        }
-    }
-}
-
-/// A key of a map: a hashable value. Equal keys have equal hashes, as `1`, `1.0` and `true` in Python.
-#[derive(Clone, Debug)]
-pub(crate) struct Key(pub(crate) Value);
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Key {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match &self.0 {
-            Value::Str(text) => text.as_str().hash(state),
-            Value::Tuple(items) => items.iter().for_each(|item| Key(item.clone()).hash(state)),
-            number => match number.as_number() {
-                // Equal numbers have equal values as floats.
-                Some(0.0) => 0.0f64.to_bits().hash(state),
-                Some(value) => value.to_bits().hash(state),
-                None => number.type_name().hash(state),
-            },
-        }
-    }
-}
-
-/// A string that is looked up among the keys.
-#[derive(Hash)]
-pub(super) struct StrKey<'a>(pub(super) &'a str);
-
-impl Equivalent<Key> for StrKey<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        key.0.as_str() == Some(self.0)
     }
 }
 

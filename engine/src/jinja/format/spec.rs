@@ -87,10 +87,12 @@ pub(super) fn formatted(fuel: &Fuel, value: &Value, spec: &Spec) -> Result<Text>
     let mut out = TextBuilder::new(fuel);
     match value {
         Value::Str(text) if matches!(spec.kind, None | Some('s')) => {
-            padded(&mut out, &cut(text, spec.precision), spec)?;
+            padded(&mut out, &cut(fuel, text, spec.precision)?, spec)?;
         }
         Value::Bool(_) if spec.kind.is_none() => padded(&mut out, &text_of(fuel, value)?, spec)?,
         Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+            // A digit of a float takes long.
+            fuel.burn(spec.precision.unwrap_or(0))?;
             let (negative, digits) = digits(value, spec)?;
             let sign = match (negative, spec.sign) {
                 (true, _) => "-",
@@ -118,10 +120,13 @@ pub(super) fn formatted(fuel: &Fuel, value: &Value, spec: &Spec) -> Result<Text>
 }
 
 /// The first characters of a text.
-pub(super) fn cut(text: &Text, precision: Option<usize>) -> Text {
+///
+/// # Errors
+/// If there is no fuel or memory for it.
+pub(super) fn cut(fuel: &Fuel, text: &Text, precision: Option<usize>) -> Result<Text> {
     let end =
         precision.and_then(|count| text.as_str().char_indices().nth(count)).map_or(text.len(), |(at, _)| at);
-    text.slice(0..end)
+    text.slice(fuel, 0..end)
 }
 
 /// Appends a text, filled up to the width; strings are aligned to the left unless `spec` says otherwise.
@@ -129,7 +134,9 @@ pub(super) fn padded(out: &mut TextBuilder<'_>, text: &Text, spec: &Spec) -> Res
     if spec.width > MAX_WIDTH {
         return fail(format!("a field is wider than {MAX_WIDTH}"));
     }
-    let missing = spec.width.saturating_sub(text.as_str().chars().count());
+    // Long texts are wide enough.
+    let length = text.as_str().chars().take(MAX_WIDTH).count();
+    let missing = spec.width.saturating_sub(length);
     let left = match spec.align {
         Some('>' | '=') => missing,
         Some('^') => missing / 2,

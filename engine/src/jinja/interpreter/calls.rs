@@ -3,9 +3,10 @@
 use super::super::arguments::{Arguments, integer, required, string};
 use super::super::ast::{Macro, Name};
 use super::super::error::{Error, Result, fail};
+use super::super::fuel::ENTRY_BYTES;
 use super::super::methods::text_of;
 use super::super::text::{Text, TextBuilder};
-use super::super::value::{Function, Items, Key, Loop, Map, Value};
+use super::super::value::{Function, Loop, Map, Missing, Value};
 use super::super::{access, methods};
 use super::Interpreter;
 use std::cell::{Cell, RefCell};
@@ -18,29 +19,32 @@ const GLOBALS: [&str; 6] = ["range", "namespace", "dict", "cycler", "joiner", "r
 /// Longest `range`, as in Jinja's sandbox.
 const MAX_RANGE: usize = 100_000;
 
+/// Longest format of a date.
+const MAX_DATE_FORMAT: usize = 1000;
+
 impl Interpreter<'_> {
     /// The value of a name: a variable, or a function of the environment.
-    pub(super) fn named(&self, name: &Name, scope: usize) -> Value {
-        if let Some(value) = self.variable(name, scope) {
-            return value.clone();
+    pub(super) fn named(&self, name: &Name, scope: usize) -> Result<Value> {
+        if let Some(value) = self.variable(name, scope)? {
+            return Ok(value.clone());
         }
         if &**name == "strftime_now" && self.clock.is_some() {
-            return Value::Function(Function::Global("strftime_now"));
+            return Ok(Value::Function(Function::Global("strftime_now")));
         }
-        match GLOBALS.into_iter().find(|global| *global == &**name) {
+        Ok(match GLOBALS.into_iter().find(|global| *global == &**name) {
             Some(global) => Value::Function(Function::Global(global)),
-            None => Value::Undefined(format!("{name:?} is undefined").into()),
-        }
+            None => Value::Undefined(Missing::Variable(Name::clone(name))),
+        })
     }
 
     /// `callee(...)`.
     pub(super) fn call(&mut self, callee: &Value, arguments: Arguments) -> Result<Value> {
         match callee {
-            Value::Undefined(what) => fail(&**what),
+            Value::Undefined(missing) => fail(missing.to_string()),
             Value::Function(Function::Global(name)) => self.global(name, arguments),
-            Value::Function(Function::Method(value, name)) => match &**value {
-                Value::Loop(state) => loop_method(state, name, arguments),
-                value => methods::call(self.fuel, value, name, arguments),
+            Value::Function(Function::Method(method)) => match &method.value {
+                Value::Loop(state) => self.loop_method(state, &method.name, arguments),
+                value => methods::call(self.fuel, value, &method.name, arguments),
             },
             Value::Function(Function::Macro(definition, scope)) => {
                 let (definition, scope) = (Arc::clone(definition), *scope);
@@ -65,20 +69,25 @@ impl Interpreter<'_> {
                 let (separator, used) = &**state;
                 Ok(if used.replace(true) { separator.clone().into() } else { Value::own("") })
             }
-            Value::Loop(state) => {
-                let items = arguments.only("loop", "iterable")?;
-                let Some((definition, scope)) = state.recursion.clone() else {
-                    return fail("the loop is not recursive, so it cannot be called");
-                };
-                let mut out = TextBuilder::new(self.fuel);
-                let depth = state.depth + 1;
-                self.deeper(|interpreter| interpreter.for_loop(&definition, &items, scope, depth, &mut out))?;
-                Ok(out.finish()?.into())
-            }
+            Value::Loop(state) => self.recurse(state, arguments),
             other => fail(format!("{:?} object is not callable", other.type_name())),
         }
     }
 
+    /// `loop(...)`
+    #[inline(never)]
+    fn recurse(&mut self, state: &Loop, arguments: Arguments) -> Result<Value> {
+        let items = arguments.only("loop", "iterable")?;
+        let Some((definition, scope)) = state.recursion.clone() else {
+            return fail("the loop is not recursive, so it cannot be called");
+        };
+        let mut out = TextBuilder::new(self.fuel);
+        let depth = state.depth + 1;
+        self.deeper(|interpreter| interpreter.for_loop(&definition, &items, scope, depth, &mut out))?;
+        Ok(out.finish()?.into())
+    }
+
+    #[inline(never)]
     fn call_macro(&mut self, definition: &Macro, arguments: Arguments, scope: usize) -> Result<Value> {
         let Macro { name, parameters, defaults, body } = definition;
         let Arguments { positional, named } = arguments;
@@ -86,37 +95,43 @@ impl Interpreter<'_> {
         self.scoped(scope, |interpreter, scope| {
             let mut positional = positional.into_iter();
             for (parameter, value) in parameters.iter().zip(positional.by_ref()) {
-                interpreter.set(scope, parameter, value);
+                interpreter.set(scope, parameter, value)?;
             }
             let mut rest = Map::new();
             for (argument, value) in named {
+                // It is looked for among all parameters.
+                interpreter.fuel.burn(1 + parameters.len() / 4)?;
                 if interpreter.scopes[scope].values.contains_key(&argument) {
                     return fail(format!("the macro {name} got {argument} twice"));
                 }
                 if parameters.contains(&argument) || &*argument == "caller" {
-                    interpreter.set(scope, &argument, value);
+                    interpreter.set(scope, &argument, value)?;
                 } else {
-                    rest.insert(Key(Value::own(argument)), value);
+                    rest.insert(interpreter.fuel.key(Value::own(argument))?, value);
                 }
             }
-            interpreter.set(scope, &"varargs".into(), Value::tuple(positional.collect()));
-            interpreter.set(scope, &"kwargs".into(), Value::map(rest));
+            let varargs = interpreter.fuel.tuple(positional.collect())?;
+            interpreter.set(scope, &"varargs".into(), varargs)?;
+            let kwargs = interpreter.fuel.map(rest)?;
+            interpreter.set(scope, &"kwargs".into(), kwargs)?;
             let required = parameters.len() - defaults.len();
             for (index, parameter) in parameters.iter().enumerate() {
+                interpreter.fuel.burn_bytes(parameter.len())?;
                 if interpreter.scopes[scope].values.contains_key(parameter) {
                     continue;
                 }
                 let value = match index.checked_sub(required) {
                     Some(default) => interpreter.evaluate(&defaults[default], scope)?,
-                    None => Value::Undefined(format!("parameter {parameter:?} was not provided").into()),
+                    None => Value::Undefined(Missing::Parameter(Name::clone(parameter))),
                 };
-                interpreter.set(scope, parameter, value);
+                interpreter.set(scope, parameter, value)?;
             }
             interpreter.block(body, scope, &mut out)
         })?;
         Ok(out.finish()?.into())
     }
 
+    #[inline(never)]
     fn global(&mut self, name: &str, arguments: Arguments) -> Result<Value> {
         match name {
             "raise_exception" => {
@@ -126,10 +141,21 @@ impl Interpreter<'_> {
             "strftime_now" => {
                 let format = string(arguments.only(name, "format")?, name)?;
                 match self.clock {
-                    Some(clock) => match clock(format.as_str()) {
-                        Ok(text) => Ok(Value::own(text)),
-                        Err(message) => fail(message),
-                    },
+                    Some(clock) => {
+                        if format.len() > MAX_DATE_FORMAT {
+                            return fail(format!("{name} takes at most {MAX_DATE_FORMAT} bytes"));
+                        }
+                        // Some characters stand for long texts, which take long to make.
+                        self.fuel.burn(16 * format.len())?;
+                        match clock(format.as_str()) {
+                            Ok(text) => {
+                                let mut out = TextBuilder::new(self.fuel);
+                                out.push_str(&text);
+                                Ok(out.finish()?.into())
+                            }
+                            Err(message) => fail(message),
+                        }
+                    }
                     None => fail("there is no clock"),
                 }
             }
@@ -147,23 +173,30 @@ impl Interpreter<'_> {
                     if items.len() == MAX_RANGE {
                         return fail(format!("range() is longer than {MAX_RANGE}"));
                     }
+                    self.fuel.burn(1)?;
                     items.push(Value::Int(at));
                     at = at.saturating_add(step);
                 }
-                self.fuel.burn(items.len())?;
-                Ok(Value::list(items))
+                self.fuel.list(items)
             }
             "namespace" => {
-                let map = Rc::new(RefCell::new(self.fields(name, arguments)?));
+                let fields = self.fields(name, arguments)?;
+                self.fuel.keep(ENTRY_BYTES * (1 + fields.len()))?;
+                let map = Rc::new(RefCell::new(fields));
                 self.namespaces.push(Rc::clone(&map));
                 Ok(Value::Namespace(map))
             }
-            "dict" => Ok(Value::map(self.fields(name, arguments)?)),
+            "dict" => {
+                let fields = self.fields(name, arguments)?;
+                self.fuel.map(fields)
+            }
             "cycler" => {
-                let state = Rc::new((Items::new(arguments.positional), Cell::new(0)));
+                self.fuel.keep(ENTRY_BYTES)?;
+                let state = Rc::new((self.fuel.sequence(arguments.positional)?, Cell::new(0)));
                 Ok(Value::Function(Function::Cycler(state, "")))
             }
             "joiner" => {
+                self.fuel.keep(ENTRY_BYTES)?;
                 let [separator] = arguments.bind(name, ["sep"])?;
                 let separator = match separator {
                     Some(separator) => text_of(self.fuel, &separator)?,
@@ -180,31 +213,36 @@ impl Interpreter<'_> {
         let mut map = Map::new();
         for value in arguments.positional {
             if let Value::Map(fields) = &value {
+                // Their keys are hashed again.
+                self.fuel.burn_weight(value.weight())?;
                 map.extend(fields.iter().map(|(key, value)| (key.clone(), value.clone())));
                 continue;
             }
             for pair in access::items(self.fuel, &value)?.iter() {
                 match &access::items(self.fuel, pair)?[..] {
-                    [key, value] if key.is_hashable() => map.insert(Key(key.clone()), value.clone()),
+                    [key, value] => map.insert(self.fuel.key(key.clone())?, value.clone()),
                     _ => return fail(format!("{name}() needs pairs of a key and a value")),
                 };
             }
         }
-        map.extend(arguments.named.into_iter().map(|(name, value)| (Key(Value::own(name)), value)));
-        self.fuel.burn(map.len())?;
+        for (name, value) in arguments.named {
+            map.insert(self.fuel.key(Value::own(name))?, value);
+        }
         Ok(map)
     }
-}
 
-/// `loop.cycle(...)` and `loop.changed(...)`.
-fn loop_method(state: &Loop, name: &str, arguments: Arguments) -> Result<Value> {
-    let items = arguments.positional;
-    if name == "changed" {
-        let last = state.last.replace(Some(items.clone()));
-        return Ok((last != Some(items)).into());
-    }
-    match items.get(state.index % items.len().max(1)) {
-        Some(item) => Ok(item.clone()),
-        None => fail("loop.cycle() needs values"),
+    /// `loop.cycle(...)` and `loop.changed(...)`.
+    #[inline(never)]
+    fn loop_method(&mut self, state: &Loop, name: &str, arguments: Arguments) -> Result<Value> {
+        let items = arguments.positional;
+        if name == "changed" {
+            let items = self.fuel.sequence(items)?;
+            let Some(last) = self.changed.insert(state.id, Rc::clone(&items)) else { return Ok(true.into()) };
+            return Ok((!self.fuel.equal(&Value::Tuple(last), &Value::Tuple(items))?).into());
+        }
+        match items.get(state.index % items.len().max(1)) {
+            Some(item) => Ok(item.clone()),
+            None => fail("loop.cycle() needs values"),
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::super::arguments::{Arguments, integer, required, string};
 use super::super::ast::Name;
 use super::super::error::{Result, fail};
 use super::super::format;
-use super::super::fuel::Fuel;
+use super::super::fuel::{BYTES_PER_UNIT, Fuel};
 use super::super::repr::is_printable;
 use super::super::text::{Text, TextBuilder};
 use super::super::value::Value;
@@ -70,35 +70,39 @@ pub(in super::super) fn is_space(c: char) -> bool {
 pub(super) fn call(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments) -> Result<Value> {
     let str = text.as_str();
     match &**method {
+        "split" | "rsplit" | "partition" | "rpartition" | "replace" | "removeprefix" | "removesuffix"
+        | "strip" | "lstrip" | "rstrip" => fuel.burn_bytes(text.len())?,
+        _ => fuel.burn_characters(text.len())?,
+    }
+    match &**method {
         "format" => return Ok(format::format(fuel, text, &arguments)?.into()),
         "format_map" => {
             let map = arguments.only(method, "mapping")?;
             let mut named = Arguments::default();
             if let Value::Map(map) = &map {
-                let names =
-                    map.iter().filter_map(|(key, value)| Some((key.0.as_str()?.into(), value.clone())));
-                named.named.extend(names);
+                named.extend(fuel, map)?;
             }
             return Ok(format::format(fuel, text, &named)?.into());
         }
         "strip" | "lstrip" | "rstrip" => {
             let [chars] = arguments.bind(method, ["chars"])?;
             let chars = optional_string(chars, method)?;
-            return Ok(stripped(text, chars.as_ref(), &**method != "rstrip", &**method != "lstrip").into());
+            let (start, end) = (&**method != "rstrip", &**method != "lstrip");
+            return Ok(stripped(fuel, text, chars.as_ref(), start, end)?.into());
         }
         "split" | "rsplit" => {
             let [separator, most] = arguments.bind(method, ["sep", "maxsplit"])?;
             let separator = optional_string(separator, method)?;
             let most = usize::try_from(integer(most, -1)?).unwrap_or(usize::MAX);
-            return splitting::split(text, separator.as_ref(), most, &**method == "rsplit");
+            return splitting::split(fuel, text, separator.as_ref(), most, &**method == "rsplit");
         }
         "partition" | "rpartition" => {
             let separator = string(arguments.only(method, "sep")?, method)?;
-            return splitting::partition(text, &separator, &**method == "rpartition");
+            return splitting::partition(fuel, text, &separator, &**method == "rpartition");
         }
         "splitlines" => {
             let [keep] = arguments.bind(method, ["keepends"])?;
-            return Ok(splitting::lines(text, keep.is_some_and(|keep| keep.is_true())));
+            return splitting::lines(fuel, text, keep.is_some_and(|keep| keep.is_true()));
         }
         "replace" => {
             let [old, new, count] = arguments.bind(method, ["old", "new", "count"])?;
@@ -111,15 +115,15 @@ pub(super) fn call(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments
         "removeprefix" => {
             let prefix = string(arguments.only(method, "prefix")?, method)?;
             let start = if str.starts_with(prefix.as_str()) { prefix.len() } else { 0 };
-            return Ok(text.slice(start..text.len()).into());
+            return Ok(text.slice(fuel, start..text.len())?.into());
         }
         "removesuffix" => {
             let suffix = string(arguments.only(method, "suffix")?, method)?;
             let end = text.len() - if str.ends_with(suffix.as_str()) { suffix.len() } else { 0 };
-            return Ok(text.slice(0..end).into());
+            return Ok(text.slice(fuel, 0..end)?.into());
         }
         "startswith" | "endswith" => return affix(fuel, text, method, arguments),
-        "find" | "rfind" | "index" | "rindex" | "count" => return search(text, method, arguments),
+        "find" | "rfind" | "index" | "rindex" | "count" => return search(fuel, text, method, arguments),
         "center" | "ljust" | "rjust" => {
             let [width, fill] = arguments.bind(method, ["width", "fillchar"])?;
             let width = usize::try_from(integer(width, 0)?).unwrap_or(0);
@@ -130,7 +134,7 @@ pub(super) fn call(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments
             let width = integer(Some(arguments.only(method, "width")?), 0)?;
             let sign = usize::from(str.starts_with(['+', '-']));
             let width = usize::try_from(width).unwrap_or(0).saturating_sub(sign);
-            let digits = text.slice(sign..str.len());
+            let digits = text.slice(fuel, sign..str.len())?;
             let digits = justified(fuel, &digits, "rjust", width, &Text::own("0"))?;
             let mut out = TextBuilder::new(fuel);
             out.push_slice(text, 0..sign);
@@ -140,8 +144,7 @@ pub(super) fn call(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments
         "expandtabs" => {
             let [size] = arguments.bind(method, ["tabsize"])?;
             let size = usize::try_from(integer(size, 8)?).unwrap_or(0).min(MAX_TAB);
-            fuel.burn_bytes(text.len() * size)?;
-            return Ok(expanded(text, size));
+            return expanded(fuel, text, size);
         }
         _ => {}
     }
@@ -151,15 +154,15 @@ pub(super) fn call(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments
     let cased =
         |test: fn(char) -> bool, other: fn(char) -> bool| str.chars().any(test) && !str.chars().any(other);
     Ok(match &**method {
-        "upper" => text.map(|c, out| out.extend(c.to_uppercase())).into(),
-        "lower" | "casefold" => text.map(|c, out| out.extend(c.to_lowercase())).into(),
-        "capitalize" => capitalized(text).into(),
-        "title" => titled(text).into(),
+        "upper" => text.map(fuel, |c, out| out.extend(c.to_uppercase()))?.into(),
+        "lower" | "casefold" => text.map(fuel, |c, out| out.extend(c.to_lowercase()))?.into(),
+        "capitalize" => capitalized(fuel, text)?.into(),
+        "title" => titled(fuel, text)?.into(),
         "swapcase" => {
             let swap = |c: char, out: &mut String| {
                 if c.is_uppercase() { out.extend(c.to_lowercase()) } else { out.extend(c.to_uppercase()) }
             };
-            text.map(swap).into()
+            text.map(fuel, swap)?.into()
         }
         "isalnum" => all(char::is_alphanumeric).into(),
         "isalpha" => all(char::is_alphabetic).into(),
@@ -173,7 +176,7 @@ pub(super) fn call(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments
         "isupper" => cased(char::is_uppercase, char::is_lowercase).into(),
         "isprintable" => str.chars().all(is_printable).into(),
         "isspace" => all(is_space).into(),
-        "istitle" => (str.chars().any(char::is_alphabetic) && titled(text).as_str() == str).into(),
+        "istitle" => (str.chars().any(char::is_alphabetic) && titled(fuel, text)?.as_str() == str).into(),
         _ => return fail(format!("\"str\" has no method {method}")),
     })
 }
@@ -186,7 +189,20 @@ fn optional_string(value: Option<Value>, method: &str) -> Result<Option<Text>> {
 }
 
 /// Without the characters of `chars`, or whitespace, at its start and end.
-pub(in super::super) fn stripped(text: &Text, chars: Option<&Text>, start: bool, end: bool) -> Text {
+///
+/// # Errors
+/// If there is no fuel or memory for it.
+pub(in super::super) fn stripped(
+    fuel: &Fuel,
+    text: &Text,
+    chars: Option<&Text>,
+    start: bool,
+    end: bool,
+) -> Result<Text> {
+    // Each character is looked for among all of them.
+    if let Some(chars) = chars {
+        fuel.burn_characters((1 + chars.len() / BYTES_PER_UNIT).saturating_mul(text.len()))?;
+    }
     let unwanted = |c: char| match chars {
         Some(chars) => chars.as_str().contains(c),
         None => is_space(c),
@@ -194,7 +210,7 @@ pub(in super::super) fn stripped(text: &Text, chars: Option<&Text>, start: bool,
     let str = text.as_str();
     let from = if start { str.len() - str.trim_start_matches(unwanted).len() } else { 0 };
     let to = if end { str[from..].trim_end_matches(unwanted).len() + from } else { str.len() };
-    text.slice(from..to)
+    text.slice(fuel, from..to)
 }
 
 /// The first `count` occurrences of `old` replaced.
@@ -205,11 +221,13 @@ pub(in super::super) fn replaced(
     new: &Text,
     count: usize,
 ) -> Result<Text> {
+    fuel.burn_bytes(text.len() + old.len())?;
     let mut out = TextBuilder::new(fuel);
     let mut at = 0;
     for (start, matched) in text.as_str().match_indices(old.as_str()).take(count) {
         out.push_slice(text, at..start);
         out.push(new);
+        out.check()?;
         at = start + matched.len();
     }
     out.push_slice(text, at..text.len());
@@ -231,6 +249,7 @@ fn affix(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments) -> Resul
     };
     for alternative in alternatives {
         let alternative = string(alternative, method)?;
+        fuel.burn_bytes(alternative.len())?;
         let (part, alternative) = (part.as_str(), alternative.as_str());
         if if &**method == "startswith" { part.starts_with(alternative) } else { part.ends_with(alternative) }
         {
@@ -240,9 +259,10 @@ fn affix(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments) -> Resul
     Ok(false.into())
 }
 
-fn search(text: &Text, method: &Name, arguments: Arguments) -> Result<Value> {
+fn search(fuel: &Fuel, text: &Text, method: &Name, arguments: Arguments) -> Result<Value> {
     let [part, start, end] = arguments.bind(method, ["sub", "start", "end"])?;
     let part = string(required(part, method, "sub")?, method)?;
+    fuel.burn_bytes(part.len())?;
     let str = text.as_str();
     let length = str.chars().count() as i128;
     let place = |value: Option<Value>, default: i128| -> Result<usize> {
@@ -285,7 +305,8 @@ pub(in super::super) fn justified(
     if width > MAX_WIDTH {
         return fail(format!("{method} is wider than {MAX_WIDTH}"));
     }
-    let missing = width.saturating_sub(text.as_str().chars().count());
+    // Long texts are wide enough.
+    let missing = width.saturating_sub(text.as_str().chars().take(MAX_WIDTH).count());
     let left = match method {
         "rjust" => missing,
         // As Python rounds.
@@ -299,7 +320,7 @@ pub(in super::super) fn justified(
     out.finish()
 }
 
-fn expanded(text: &Text, size: usize) -> Value {
+fn expanded(fuel: &Fuel, text: &Text, size: usize) -> Result<Value> {
     let mut column = 0;
     let expand = |c: char, out: &mut String| match c {
         '\t' => {
@@ -312,19 +333,19 @@ fn expanded(text: &Text, size: usize) -> Value {
             out.push(c);
         }
     };
-    text.map(expand).into()
+    Ok(text.map(fuel, expand)?.into())
 }
 
-pub(in super::super) fn capitalized(text: &Text) -> Text {
+pub(in super::super) fn capitalized(fuel: &Fuel, text: &Text) -> Result<Text> {
     let mut first = true;
-    text.map(|c, out| {
+    text.map(fuel, |c, out| {
         if std::mem::take(&mut first) { out.extend(c.to_uppercase()) } else { out.extend(c.to_lowercase()) }
     })
 }
 
-fn titled(text: &Text) -> Text {
+fn titled(fuel: &Fuel, text: &Text) -> Result<Text> {
     let mut inside = false;
-    text.map(|c, out| {
+    text.map(fuel, |c, out| {
         if inside {
             out.extend(c.to_lowercase())
         } else {

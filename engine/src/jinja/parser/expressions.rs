@@ -1,30 +1,27 @@
 //! Expressions, in the precedence of Jinja.
 
-use super::super::ast::{Arguments, Comparison, Expr, Filter, Name, Operator, Postfix};
+use super::super::ast::{Arguments, Expr, Filter, Name, Postfix};
 use super::super::error::Result;
 use super::super::lexer::Token;
 use super::Parser;
+use super::infix::{Level, chain};
 
 impl Parser {
     /// An expression.
     pub(super) fn expression(&mut self) -> Result<Expr> {
-        self.deeper(|parser| {
-            let mut value = parser.or()?;
-            while parser.skip_word("if") {
-                let condition = parser.or()?;
-                let otherwise = if parser.skip_word("else") { Some(parser.expression()?) } else { None };
-                value = Expr::If(Box::new((value, condition, otherwise)));
-            }
-            Ok(value)
-        })
+        let value = self.binary(Level::Or)?;
+        let mut conditions = Vec::new();
+        while self.skip_word("if") {
+            let condition = self.binary(Level::Or)?;
+            let otherwise = if self.skip_word("else") { Some(self.deeper(Self::expression)?) } else { None };
+            conditions.push((condition, otherwise));
+        }
+        Ok(if conditions.is_empty() { value } else { Expr::If(Box::new(value), conditions) })
     }
 
     /// Expressions with commas between them are a tuple. `conditional` says whether they may contain `if`.
     pub(super) fn tuple(&mut self, conditional: bool) -> Result<Expr> {
-        let item = |parser: &mut Self| {
-            if conditional { parser.expression() } else { parser.deeper(Self::or) }
-        };
-        let first = item(self)?;
+        let first = self.tuple_item(conditional)?;
         if !matches!(self.peek(), Token::Operator(",")) {
             return Ok(first);
         }
@@ -32,106 +29,46 @@ impl Parser {
         while self.skip(",") {
             match self.peek() {
                 Token::BlockEnd | Token::PrintEnd | Token::Operator(")") => break,
-                _ => items.push(item(self)?),
+                _ => items.push(self.tuple_item(conditional)?),
             }
         }
         Ok(Expr::Tuple(items))
     }
 
-    fn or(&mut self) -> Result<Expr> {
-        let first = self.and()?;
-        let mut items = vec![first];
-        while self.skip_word("or") {
-            items.push(self.and()?);
-        }
-        Ok(single(items, Expr::Or))
+    fn tuple_item(&mut self, conditional: bool) -> Result<Expr> {
+        if conditional { self.expression() } else { self.binary(Level::Or) }
     }
 
-    fn and(&mut self) -> Result<Expr> {
-        let first = self.not()?;
-        let mut items = vec![first];
-        while self.skip_word("and") {
-            items.push(self.not()?);
-        }
-        Ok(single(items, Expr::And))
-    }
-
-    fn not(&mut self) -> Result<Expr> {
-        if self.skip_word("not") {
-            return Ok(Expr::Not(Box::new(self.deeper(Self::not)?)));
-        }
-        self.comparison()
-    }
-
-    fn comparison(&mut self) -> Result<Expr> {
-        let first = self.sum()?;
-        let mut rest = Vec::new();
-        loop {
-            let comparison = match self.peek() {
-                Token::Operator("==") => Comparison::Equal,
-                Token::Operator("!=") => Comparison::NotEqual,
-                Token::Operator("<") => Comparison::Less,
-                Token::Operator("<=") => Comparison::LessOrEqual,
-                Token::Operator(">") => Comparison::Greater,
-                Token::Operator(">=") => Comparison::GreaterOrEqual,
-                Token::Name(word) if &**word == "in" => Comparison::In,
-                Token::Name(word) if &**word == "not" => match self.peek_second() {
-                    Token::Name(word) if &**word == "in" => {
-                        self.at += 1;
-                        Comparison::NotIn
-                    }
-                    _ => break,
-                },
-                _ => break,
+    /// Operands with operators of this level or higher ones between them.
+    ///
+    /// One function for all levels, so that brackets within one another take few frames of the stack.
+    fn binary(&mut self, lowest: Level) -> Result<Expr> {
+        self.deeper(|parser| {
+            let mut value = if lowest <= Level::Not && parser.skip_word("not") {
+                Expr::Not(Box::new(parser.binary(Level::Not)?))
+            } else {
+                parser.unary(true)?
             };
-            self.at += 1;
-            rest.push((comparison, self.sum()?));
+            // From the highest level to the lowest, as each becomes the first operand of the next.
+            while let Some((level, first)) = parser.operator().filter(|(level, _)| *level >= lowest) {
+                let mut rest = vec![(first, parser.operand(level)?)];
+                while let Some((_, operator)) = parser.operator().filter(|(next, _)| *next == level) {
+                    rest.push((operator, parser.operand(level)?));
+                }
+                value = chain(level, value, rest);
+            }
+            Ok(value)
+        })
+    }
+
+    /// Takes the next operator and parses what follows it.
+    fn operand(&mut self, level: Level) -> Result<Expr> {
+        let words = if self.is_word("not") { 2 } else { 1 };
+        self.at += words;
+        match level.next() {
+            Some(next) => self.binary(next),
+            None => self.unary(true),
         }
-        Ok(if rest.is_empty() { first } else { Expr::Compare(Box::new(first), rest) })
-    }
-
-    fn sum(&mut self) -> Result<Expr> {
-        self.arithmetic(&[("+", Operator::Add), ("-", Operator::Subtract)], Self::concat)
-    }
-
-    fn concat(&mut self) -> Result<Expr> {
-        let first = self.product()?;
-        let mut items = vec![first];
-        while self.skip("~") {
-            items.push(self.product()?);
-        }
-        Ok(single(items, Expr::Concat))
-    }
-
-    fn product(&mut self) -> Result<Expr> {
-        const OPERATORS: [(&str, Operator); 4] = [
-            ("*", Operator::Multiply),
-            ("/", Operator::Divide),
-            ("//", Operator::FloorDivide),
-            ("%", Operator::Remainder),
-        ];
-        self.arithmetic(&OPERATORS, Self::power)
-    }
-
-    fn power(&mut self) -> Result<Expr> {
-        self.arithmetic(&[("**", Operator::Power)], |parser| parser.unary(true))
-    }
-
-    /// Operators of equal precedence with operands between them.
-    fn arithmetic(
-        &mut self,
-        operators: &[(&str, Operator)],
-        operand: impl Fn(&mut Self) -> Result<Expr>,
-    ) -> Result<Expr> {
-        let first = operand(self)?;
-        let mut rest = Vec::new();
-        while let Token::Operator(found) = *self.peek()
-            && let Some(&(_, operator)) = operators.iter().find(|(name, _)| *name == found)
-        {
-            self.at += 1;
-            rest.push((operator, operand(self)?));
-        }
-        Ok(if rest.is_empty() { first } else { Expr::Arithmetic(Box::new(first), rest) })
     }
 
     /// An operand with its sign and what follows it; filters and tests only if `filtered`.
@@ -157,12 +94,16 @@ impl Parser {
                     Expr::Name(name)
                 }
             }),
-            Token::Str(mut text) => {
+            Token::Str(text) => {
+                if !matches!(self.peek(), Token::Str(_)) {
+                    return Ok(Expr::Str(text));
+                }
+                let mut joined = text.to_string();
                 while let Token::Str(more) = self.peek() {
-                    text = format!("{text}{more}").into();
+                    joined += more;
                     self.at += 1;
                 }
-                Ok(Expr::Str(text))
+                Ok(Expr::Str(joined.into()))
             }
             Token::Int(number) => Ok(Expr::Int(number)),
             Token::Float(number) => Ok(Expr::Float(number)),
@@ -175,26 +116,30 @@ impl Parser {
                 Ok(value)
             }
             Token::Operator("[") => Ok(Expr::List(self.items("]")?)),
-            Token::Operator("{") => {
-                let mut fields = Vec::new();
-                while !self.skip("}") {
-                    if !fields.is_empty() {
-                        self.expect(",")?;
-                        if self.skip("}") {
-                            break;
-                        }
-                    }
-                    let key = self.expression()?;
-                    self.expect(":")?;
-                    fields.push((key, self.expression()?));
-                }
-                Ok(Expr::Map(fields))
-            }
+            Token::Operator("{") => self.fields(),
             _ => {
                 self.at -= 1;
                 self.unexpected()
             }
         }
+    }
+
+    /// Fields of a map, after the opening brace.
+    #[inline(never)]
+    fn fields(&mut self) -> Result<Expr> {
+        let mut fields = Vec::new();
+        while !self.skip("}") {
+            if !fields.is_empty() {
+                self.expect(",")?;
+                if self.skip("}") {
+                    break;
+                }
+            }
+            let key = self.expression()?;
+            self.expect(":")?;
+            fields.push((key, self.expression()?));
+        }
+        Ok(Expr::Map(fields))
     }
 
     /// Expressions with commas between them, up to `end`.
@@ -322,11 +267,16 @@ impl Parser {
     }
 
     fn dotted_name(&mut self) -> Result<Name> {
-        let mut name = self.name()?;
-        while self.skip(".") {
-            name = format!("{name}.{}", self.name()?).into();
+        let first = self.name()?;
+        if !matches!(self.peek(), Token::Operator(".")) {
+            return Ok(first);
         }
-        Ok(name)
+        let mut name = first.to_string();
+        while self.skip(".") {
+            name.push('.');
+            name += &self.name()?;
+        }
+        Ok(name.into())
     }
 
     /// A test, after `is`.
@@ -349,16 +299,5 @@ impl Parser {
             arguments.positional.push(self.postfix(value, false)?);
         }
         Ok(Postfix::Test(Filter { name, arguments }, negated))
-    }
-}
-
-/// The only item, or what `several` makes of more.
-fn single(mut items: Vec<Expr>, several: impl FnOnce(Vec<Expr>) -> Expr) -> Expr {
-    match items.pop() {
-        Some(only) if items.is_empty() => only,
-        last => {
-            items.extend(last);
-            several(items)
-        }
     }
 }

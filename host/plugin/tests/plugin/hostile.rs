@@ -1,7 +1,8 @@
 //! Guests that attack: each limit is run into on purpose, and the host goes on.
 
 use super::{HOSTILE, SIMD, limits};
-use edgellm::testing::{recipes, seeded_model, within};
+use edgellm::testing::templates::deep_templates;
+use edgellm::testing::{recipes, seeded_chat_model, seeded_model, within};
 use edgellm_plugin_host::{Error, GenerateOptions, Limits, Message, Plugin, Prompt, SessionOptions, Source};
 use std::fs;
 use std::path::PathBuf;
@@ -75,6 +76,24 @@ fn a_memory_bomb_ends_at_its_limit() {
     let Error::OutOfMemory { wanted, limit } = error else { panic!("{error}") };
     assert!(limit == 64 << 20 && wanted > limit && wanted < 2 * limit, "{wanted} of {limit}");
     host_is_well();
+}
+
+/// As deep as templates may nest, and deeper: the guest renders or refuses each in its small stack.
+#[test]
+fn nested_templates_are_no_traps() {
+    let message = Message { role: "user".into(), content: "a".into() };
+    let mut rendered = 0;
+    for (name, template) in deep_templates() {
+        let file = seeded_chat_model(recipes()[0], 7, Some(&template)).unwrap();
+        let model = SIMD.open(Source::Bytes(Arc::new(file)), &limits());
+        let text = model.and_then(|model| model.apply_chat_template(std::slice::from_ref(&message)));
+        match text {
+            Ok(_) => rendered += 1,
+            Err(Error::Guest { .. }) => {}
+            Err(error) => panic!("{name:.200}: {error}"),
+        }
+    }
+    assert!(rendered > 100, "{rendered}");
 }
 
 #[test]
