@@ -11,8 +11,8 @@ pub(super) const BYTES_PER_UNIT: usize = 64;
 const BYTES_PER_UNIT_OF_CHARACTERS: usize = 8;
 /// Most bytes that a template's values take at once.
 pub(crate) const MAX_MEMORY: usize = 64 << 20;
-/// Most blocks, expressions, macros and values within one another, together. A WebAssembly stack is small.
-pub(super) const MAX_DEPTH: usize = 200;
+/// Most blocks, expressions, macros and filters within one another. A WebAssembly stack is small.
+pub(super) const MAX_DEPTH: usize = 140;
 /// Deepest nesting of lists and maps in a value; JSON is read to 128.
 pub(super) const MAX_NESTING: usize = 140;
 /// What a list takes beside its items.
@@ -28,6 +28,7 @@ pub(super) const ENTRY_BYTES: usize = 256;
 pub(super) struct Fuel {
     units: Cell<u64>,
     memory: Rc<Cell<usize>>,
+    /// Half levels.
     depth: Cell<usize>,
 }
 
@@ -82,11 +83,23 @@ impl Fuel {
     /// # Errors
     /// If it is the last level, or `run` fails.
     pub(super) fn deeper<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.halves_deeper(2, run)
+    }
+
+    /// Runs `run` for a value within another, which takes half the stack of a level.
+    ///
+    /// # Errors
+    /// As [`Fuel::deeper`].
+    pub(super) fn inside<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.halves_deeper(1, run)
+    }
+
+    fn halves_deeper<T>(&self, halves: usize, run: impl FnOnce() -> Result<T>) -> Result<T> {
         let depth = self.depth.get();
-        if depth >= MAX_DEPTH {
+        if depth + halves > 2 * MAX_DEPTH {
             return fail(format!("blocks, macros or values are nested deeper than {MAX_DEPTH} levels"));
         }
-        self.depth.set(depth + 1);
+        self.depth.set(depth + halves);
         let result = run();
         self.depth.set(depth);
         result

@@ -142,7 +142,7 @@ pub(super) fn order(fuel: &Fuel, left: &Value, right: &Value) -> Result<Ordering
         (Value::Str(a), Value::Str(b)) => Ok(a.as_str().cmp(b.as_str())),
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
             match a.iter().zip(b.iter()).find(|(a, b)| a != b) {
-                Some((a, b)) => fuel.deeper(|| order(fuel, a, b)),
+                Some((a, b)) => fuel.inside(|| order(fuel, a, b)),
                 None => Ok(a.len().cmp(&b.len())),
             }
         }

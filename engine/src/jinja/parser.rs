@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Most brackets and blocks within one another; real templates have some 15.
-const MAX_DEPTH: usize = 80;
+const MAX_DEPTH: usize = 64;
 
 /// Parses a template's source into its statements and the names that they read.
 ///

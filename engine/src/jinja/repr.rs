@@ -18,7 +18,7 @@ pub(super) fn write_str(out: &mut TextBuilder<'_>, value: &Value) -> Result<()> 
 pub(super) fn write_repr(out: &mut TextBuilder<'_>, value: &Value) -> Result<()> {
     let fuel = out.fuel();
     fuel.burn(1)?;
-    fuel.deeper(|| write_value(out, value))
+    fuel.inside(|| write_value(out, value))
 }
 
 fn write_value(out: &mut TextBuilder<'_>, value: &Value) -> Result<()> {

@@ -52,7 +52,7 @@ impl Writer<'_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<()> {
         let fuel = self.out.fuel();
         fuel.burn(1)?;
-        fuel.deeper(|| self.parts(value, depth))?;
+        fuel.inside(|| self.parts(value, depth))?;
         self.out.check()
     }
 

@@ -69,7 +69,7 @@ const CHAINS: [(&str, &str, &str); 21] = [
 const AT_RUN_TIME: [&str; 22] = [
     "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "{% macro m(n) %}{% if n %}{% for i in [1] %}{{ ('' ~ [m(n - 1)]) | trim }}{% endfor %}{% endif %}{% endmacro %}\
-     {{ m(14) }}{{ m(60) }}",
+     {{ m(10) }}{{ m(60) }}",
     "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
     "{% macro m() %}{% call m() %}{{ caller() }}{% endcall %}{% endmacro %}{{ m() }}",
     "{% macro m() %}{% set x %}{% filter upper %}{{ m() }}{% endfilter %}{% endset %}{% endmacro %}{{ m() }}",
@@ -103,8 +103,8 @@ pub fn deep_templates() -> Vec<(String, String)> {
             "{{ " => ("1", " }}"),
             _ => ("", ""),
         };
-        // A construct takes from one to six levels of the 80 that a template may have.
-        for depth in [13, 16, 20, 26, 39, 40, 79, 80, 7000] {
+        // A construct takes from one to six levels of the 64 that a template may have.
+        for depth in [10, 12, 16, 21, 31, 32, 63, 64, 7000] {
             let text = [before, &open.repeat(depth), inner, &close.repeat(depth), after].concat();
             templates.push((format!("{depth} times {open} {close}"), text));
         }
@@ -116,7 +116,7 @@ pub fn deep_templates() -> Vec<(String, String)> {
     }
     for source in AT_RUN_TIME {
         templates.push((source.to_string(), source.to_string()));
-        let macros = "{% macro deep(n) %}{% if n %}{{ [[deep(n - 1)]] }}{% else %}SOURCE{% endif %}{% endmacro %}{{ deep(15) }}";
+        let macros = "{% macro deep(n) %}{% if n %}{{ [[deep(n - 1)]] }}{% else %}SOURCE{% endif %}{% endmacro %}{{ deep(10) }}";
         templates.push((format!("{source} in a macro"), macros.replace("SOURCE", source)));
     }
     templates
