@@ -32,7 +32,7 @@ pub enum ChatError {
     /// The template rejects these messages.
     #[error("the model's chat template rejects these messages: {0}")]
     Refused(String),
-    /// The template computed for too long or nested too deeply.
+    /// The template computed for too long.
     #[error(
         "the model's chat template takes too long on these messages: use another template or fewer messages"
     )]

@@ -105,7 +105,7 @@ impl Parser {
     fn deeper<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return self.error("brackets or blocks are nested too deeply");
+            return self.error(format_args!("brackets or blocks are nested deeper than {MAX_DEPTH} levels"));
         }
         let parsed = parse(self)?;
         self.depth -= 1;
