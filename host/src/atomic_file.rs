@@ -23,14 +23,12 @@ impl AtomicFile {
     /// # Errors
     /// If the target exists and is not a regular file, or the directory cannot be written to.
     pub(crate) fn create(target: &Path) -> Result<Self> {
-        let target = match fs::metadata(target) {
-            Err(_) => target.to_path_buf(),
-            Ok(found) if found.is_file() => {
-                fs::canonicalize(target).map_err(Error::file("resolve", target))?
-            }
-            Ok(found) => {
+        let found = fs::metadata(target).ok().map(|found| edgellm_files::kind(found.file_type()));
+        let target = match found {
+            None => target.to_path_buf(),
+            Some(None) => fs::canonicalize(target).map_err(Error::file("resolve", target))?,
+            Some(Some(found)) => {
                 let (path, advice) = (target.to_path_buf(), "give the name of a file to write");
-                let found = if found.is_dir() { "a directory" } else { "not a regular file" };
                 return Err(Error::WrongKind { path, found, advice });
             }
         };
@@ -45,8 +43,9 @@ impl AtomicFile {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            // As readable as the user's umask allows; temporary files are private by default.
-            builder.permissions(fs::Permissions::from_mode(0o666));
+            // As readable as the user's umask allows, while temporary files are private by default; but nobody else may
+            // change what is converted once and trusted from then on.
+            builder.permissions(fs::Permissions::from_mode(0o644));
         }
         let temporary = interrupt::guard(|| builder.tempfile_in(folder), NamedTempFile::path)
             .map_err(Error::file("write", &target))?;

@@ -35,16 +35,26 @@ impl Cache {
     /// `EDGELLM_HOME`, or `edgellm` in the platform's cache directory.
     ///
     /// # Errors
-    /// If there is neither.
+    /// If there is neither, or `EDGELLM_HOME` is relative: whoever made the working directory would have made the cache.
     pub(crate) fn locate() -> Result<Self> {
         let root = match std::env::var_os("EDGELLM_HOME").filter(|home| !home.is_empty()) {
-            Some(home) => std::path::absolute(&home).map_err(Error::file("resolve", Path::new(&home)))?,
+            Some(home) if Path::new(&home).is_absolute() => PathBuf::from(home),
+            Some(home) => return Err(Error::RelativeCache { path: home.into() }),
             None => directories::ProjectDirs::from("", "", "edgellm")
                 .ok_or(Error::NoCacheFolder)?
                 .cache_dir()
                 .to_path_buf(),
         };
         Ok(Cache { root })
+    }
+
+    /// Checks that no other user can change what is at `path` in the cache, nor put something else in its place.
+    ///
+    /// # Errors
+    /// If another user can.
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        let within = path.strip_prefix(&self.root).unwrap_or(Path::new(""));
+        Ok(edgellm_files::check(&self.root, within)?)
     }
 
     /// The cache directory.
@@ -79,10 +89,11 @@ impl Cache {
     /// If the cache cannot be written to.
     pub(crate) fn lock(&self, name: &str) -> Result<Lock> {
         let folder = self.root.join("locks");
+        self.check(&folder)?;
         create_folder(&folder)?;
         let path = folder.join(format!("{name}.lock"));
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(Error::file("write", &path))?;
+        let mut options = File::options();
+        let file = edgellm_files::open_with(&path, options.create(true).truncate(false).write(true), "write")?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -115,12 +126,12 @@ pub(crate) fn model_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Creates a directory and its parents.
+/// Creates a directory and its parents, for this user alone.
 ///
 /// # Errors
 /// If the system refuses.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(Error::file("create the directory", path))
+    Ok(edgellm_files::create_folder(path)?)
 }
 
 /// Removes a directory and its contents, if it exists.

@@ -1,11 +1,10 @@
 //! The two kinds of checksums that model sources provide.
 
-use crate::error::{Error, Result};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
-use std::io::{Read, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read, Write};
 
 /// The checksum of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,25 +59,24 @@ impl Hasher {
 }
 
 impl Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.update(bytes);
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Feeds the file at `path` to `hasher` and returns its length.
+/// Feeds `file`, from its position on, to `hasher` and returns the number of bytes.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub(crate) fn hash_file(path: &Path, hasher: &mut Hasher) -> Result<u64> {
-    let mut file = std::fs::File::open(path).map_err(Error::file("read", path))?;
+pub(crate) fn hash(mut file: &File, hasher: &mut Hasher) -> io::Result<u64> {
     let (mut buffer, mut length) = (vec![0; 1 << 18], 0);
     loop {
-        let read = file.read(&mut buffer).map_err(Error::file("read", path))?;
+        let read = file.read(&mut buffer)?;
         if read == 0 {
             return Ok(length);
         }
@@ -87,13 +85,13 @@ pub(crate) fn hash_file(path: &Path, hasher: &mut Hasher) -> Result<u64> {
     }
 }
 
-/// Length and SHA-256, in hexadecimal, of the file at `path`.
+/// Length and SHA-256, in hexadecimal, of `file`.
 ///
 /// # Errors
 /// If the file cannot be read.
-pub(crate) fn sha256_file(path: &Path) -> Result<(u64, String)> {
+pub(crate) fn sha256(file: &File) -> io::Result<(u64, String)> {
     let mut hasher = Hasher::Sha256(Sha256::new());
-    let length = hash_file(path, &mut hasher)?;
+    let length = hash(file, &mut hasher)?;
     let (Checksum::Sha256(hex) | Checksum::GitBlob(hex)) = hasher.finish();
     Ok((length, hex))
 }

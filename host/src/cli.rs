@@ -6,7 +6,7 @@ use crate::command::{
     tokenize,
 };
 use crate::error::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Run language models with low-bit weights on ordinary processors
 #[derive(Debug, Parser)]
@@ -64,12 +64,12 @@ impl Cli {
             Command::Evaluate(args) => args.run(&cache?),
             Command::Benchmark(args) => args.run(&cache?),
             Command::BenchmarkWorker(args) => args.run(&cache?),
-            Command::Quantize(args) => args.run(),
+            Command::Quantize(args) => args.run(cache.ok().as_ref()),
             Command::Pull(args) => args.run(&cache?),
             Command::List(args) => args.run(&cache?),
             Command::Rm(args) => args.run(&cache?),
-            Command::Doctor(args) => args.run(cache.ok().as_ref()),
-            Command::Completions(args) => args.run(),
+            Command::Doctor(args) => args.run(cache),
+            Command::Completions(args) => args.run(Cli::command()),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The error type of the program. Every message says what failed, with its values, and what to do.
 
 use crate::checksum::Checksum;
+use edgellm::text::printable;
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +56,15 @@ pub(crate) enum Error {
     /// The file does not exist.
     #[error("there is no file {}", path.display())]
     NoSuchFile { path: PathBuf },
+    /// A file or directory is not used because of what others could do with it.
+    #[error(transparent)]
+    Unsafe(edgellm_files::Error),
+    /// A symbolic link in a model's directory.
+    #[error(
+        "{} is a symbolic link to {}, outside the model's directory: if it is yours, copy the file there",
+        link.display(), target.display()
+    )]
+    LeadsOut { link: PathBuf, target: PathBuf },
     /// A file of the wrong kind, such as a directory, device or pipe.
     #[error("{} is {found}: {advice}", path.display())]
     WrongKind { path: PathBuf, found: &'static str, advice: &'static str },
@@ -69,6 +80,11 @@ pub(crate) enum Error {
     /// There is no directory for the cache.
     #[error("this system has no cache directory: set EDGELLM_HOME to a directory that edgellm may write to")]
     NoCacheFolder,
+    /// `EDGELLM_HOME` is relative.
+    #[error(
+        "EDGELLM_HOME is {}, which depends on the current directory: set it to an absolute path", path.display()
+    )]
+    RelativeCache { path: PathBuf },
     /// A download has the wrong checksum.
     #[error(
         "{what} is damaged: its checksum is {actual}, not {expected}; the file was removed, so run this again"
@@ -107,20 +123,47 @@ impl Error {
         move |source| Error::File { action, path, source }
     }
 
+    /// A closure for `map_err` on standard input and output.
+    pub(crate) fn stream(action: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Stream { action, source }
+    }
+
     /// Whether the reader of the output has closed it, as `head` does. That is not worth a message.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Error::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// The message on one line, whatever a path or a server put into it.
+    /// The message on one line, whatever a path, a file or a server put into it.
     pub(crate) fn one_line(&self) -> String {
         let message = self.to_string();
-        message
-            .split(|c: char| c.is_control())
-            .filter(|part| !part.trim().is_empty())
-            .collect::<Vec<_>>()
-            .join(" ")
+        let parts = message.split(['\n', '\r', '\t']).filter(|part| !part.trim().is_empty());
+        let line = parts.collect::<Vec<_>>().join(" ");
+        printable(&without_middle(&line), usize::MAX).into_owned()
     }
+}
+
+impl From<edgellm_files::Error> for Error {
+    fn from(error: edgellm_files::Error) -> Self {
+        match error {
+            edgellm_files::Error::Io { action, path, source } => Error::File { action, path, source },
+            edgellm_files::Error::Missing { path } => Error::NoSuchFile { path },
+            edgellm_files::Error::NotAFile { path, found } => {
+                Error::WrongKind { path, found, advice: "give the name of a file" }
+            }
+            other => Error::Unsafe(other),
+        }
+    }
+}
+
+/// A text that is too long to read, without its middle: what failed is at the start, and what to do at the end.
+pub(crate) fn without_middle(text: &str) -> Cow<'_, str> {
+    const START: usize = 1500;
+    const END: usize = 500;
+    if text.len() <= START + END {
+        return Cow::Borrowed(text);
+    }
+    let (start, end) = (text.floor_char_boundary(START), text.ceil_char_boundary(text.len() - END));
+    Cow::Owned(format!("{} […] {}", &text[..start], &text[end..]))
 }
 
 fn advice(source: &io::Error) -> &'static str {

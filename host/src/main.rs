@@ -20,6 +20,7 @@ mod plugin;
 mod progress;
 mod prompt;
 mod system;
+mod terminal;
 
 use clap::Parser as _;
 use std::process::ExitCode;
@@ -28,8 +29,10 @@ use std::process::ExitCode;
 static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
 
 fn main() -> ExitCode {
-    // Exits with code 2 and the usage if the arguments are invalid.
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => return output::usage(&message),
+    };
     interrupt::install();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,

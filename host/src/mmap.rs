@@ -1,32 +1,24 @@
 //! Opening and memory-mapping files.
 
 use crate::error::{Error, Result};
-use edgellm_memory::MappedFile;
+use edgellm_memory::{ModelBytes, Placement};
 use std::fs::File;
 use std::path::Path;
 
-/// Opens the regular file at `path`.
+/// Maps the regular file at `path` read-only; one that another user can change is copied.
 ///
 /// # Errors
-/// If it does not exist, is not regular, or cannot be opened.
-pub(crate) fn regular(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NoSuchFile { path: path.to_path_buf() },
-        _ => Error::file("read", path)(source),
-    })?;
-    let metadata = file.metadata().map_err(Error::file("read", path))?;
-    if !metadata.is_file() {
-        let found = if metadata.is_dir() { "a directory" } else { "not a regular file" };
-        let (path, advice) = (path.to_path_buf(), "give the name of a file");
-        return Err(Error::WrongKind { path, found, advice });
-    }
-    Ok(file)
+/// If it does not exist, is not regular, can be changed by everybody, or cannot be mapped.
+pub(crate) fn map(path: &Path) -> Result<ModelBytes> {
+    load(&edgellm_files::open(path)?, path, Placement::Mapped)
 }
 
-/// Maps the regular file at `path` read-only.
+/// As [`map`], placed as `placement` says.
 ///
 /// # Errors
-/// If it does not exist, is not regular, or cannot be mapped.
-pub(crate) fn map(path: &Path) -> Result<MappedFile> {
-    MappedFile::new(&regular(path)?).map_err(Error::file("map", path))
+/// As those of [`map`].
+pub(crate) fn load(file: &File, path: &Path, placement: Placement) -> Result<ModelBytes> {
+    let found = file.metadata().map_err(Error::file("read", path))?;
+    edgellm_files::check_public(&found, path)?;
+    ModelBytes::load(file, placement).map_err(Error::file("load", path))
 }

@@ -3,11 +3,13 @@
 mod convert;
 mod input;
 mod key;
+mod links;
 mod locate;
 mod open;
 mod verify;
 
 pub(crate) use convert::convert_file;
+pub(crate) use locate::verify_download;
 
 use crate::args::{ModelArgs, RunArgs};
 use crate::cache::Cache;

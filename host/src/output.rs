@@ -1,19 +1,31 @@
 //! Standard output, whose reader may close it at any time.
 
 use crate::error::{Error, Result};
+use crate::terminal::shown;
+use edgellm::text::is_printable;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 /// A closure for `map_err` on writing to standard output.
 pub(crate) fn failed(source: io::Error) -> Error {
-    Error::Stream { action: "write to the standard output", source }
+    Error::stream("write to the standard output")(source)
 }
 
-/// Writes `text` and flushes.
+/// Writes `text`, with whatever controls a terminal escaped, and flushes.
 ///
 /// # Errors
 /// If standard output fails.
 pub(crate) fn print(text: &str) -> Result<()> {
+    write(&shown(text))
+}
+
+/// Writes `text` as it is and flushes.
+///
+/// # Errors
+/// If standard output fails.
+pub(crate) fn write(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)
 }
@@ -23,9 +35,8 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// # Errors
 /// If standard output fails.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| failed(error.into()))?;
-    text.push('\n');
-    print(&text)
+    let text = serde_json::to_string_pretty(value).map_err(|error| failed(error.into()))?;
+    write(&escaped_json(&text))
 }
 
 /// Writes `value` as JSON on one line.
@@ -33,9 +44,35 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
 /// # Errors
 /// If standard output fails.
 pub(crate) fn print_json_line(value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string(value).map_err(|error| failed(error.into()))?;
+    let text = serde_json::to_string(value).map_err(|error| failed(error.into()))?;
+    write(&escaped_json(&text))
+}
+
+/// JSON with a line break at its end, and with the control characters escaped that JSON allows in strings.
+fn escaped_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        if character == '\n' || is_printable(character) {
+            text.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            let _ = write!(text, "\\u{unit:04x}");
+        }
+    }
     text.push('\n');
-    print(&text)
+    text
+}
+
+/// Prints what the parser of the command line has to say: help, or what is wrong, which may hold any word of that line.
+pub(crate) fn usage(message: &clap::Error) -> ExitCode {
+    let text = message.to_string();
+    if message.use_stderr() {
+        eprint!("{}", shown(&text));
+    } else if write(&text).is_err() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(u8::MAX))
 }
 
 /// A human-readable number of bytes.
@@ -45,5 +82,18 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_its_value_and_controls_nothing() {
+        let value = "a\u{1b}\u{9b}\u{7f}\u{202e}\u{e0041}\n\"ü日";
+        let text = escaped_json(&serde_json::to_string_pretty(&[value]).unwrap());
+        assert!(text.chars().all(|character| character == '\n' || is_printable(character)), "{text:?}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&text).unwrap(), [value]);
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn load(args: &TargetArgs, run: &RunArgs, cache: &Cache) -> Result<Pl
         return Err(Error::Usage(message.to_string()));
     }
     let code = cache.plugin_code();
+    cache.check(&code)?;
     match (&args.plugin, BUILT_IN) {
         (Some(path), _) => Ok(Plugin::load(path, Some(&code))?),
         (None, Some(component)) => Ok(Plugin::from_bytes(component, Some(&code))?),

@@ -1,5 +1,8 @@
 //! Progress bars on standard error, if it is a terminal.
 
+use crate::error::without_middle;
+use crate::terminal::shown;
+use edgellm::text::printable;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar that counts bytes.
@@ -20,7 +23,7 @@ impl Bar {
     fn new(total: u64, what: &str, template: &str) -> Self {
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(total).with_style(style.progress_chars("=> "));
-        bar.set_message(what.to_string());
+        bar.set_message(printable(what, 100).into_owned());
         Bar(bar)
     }
 
@@ -46,7 +49,7 @@ impl Drop for Bar {
     }
 }
 
-/// Prints a line on standard error.
+/// Prints a line on standard error. It may hold texts from outside.
 pub(crate) fn note(line: &str) {
-    eprintln!("{line}");
+    eprintln!("{}", shown(&without_middle(line)));
 }

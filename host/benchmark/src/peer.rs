@@ -35,9 +35,10 @@ impl Peers {
     /// The command of a worker of the peer called `name`; `None` if there is no such peer.
     pub fn command(&self, name: &str, threads: usize) -> Option<Command> {
         let (_, source) = PYTHON.iter().find(|(known, _)| *known == name)?;
-        let mut command = Command::new(&self.python);
-        // One program without a file: the protocol, then the peer's own code.
-        command.arg("-c").arg(format!("{PROTOCOL}\n{source}")).arg(&self.gguf);
+        let mut command = edgellm_files::command(&self.python);
+        // One program without a file: the protocol, then the peer's own code. With -I nothing is imported from the working
+        // directory; the protocol adds the user's own packages again.
+        command.args(["-I", "-c"]).arg(format!("{PROTOCOL}\n{source}")).arg(&self.gguf);
         command.arg(threads.to_string()).arg(self.context.to_string());
         Some(command)
     }

@@ -180,7 +180,10 @@ impl Worker {
         }
         // Its children too, where there are process groups.
         #[cfg(unix)]
-        let _ = Command::new("kill").arg("-KILL").arg("--").arg(format!("-{}", self.child.id())).status();
+        let _ = rustix::process::kill_process_group(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::KILL,
+        );
         let _ = self.child.kill();
         self.child.wait().ok()
     }

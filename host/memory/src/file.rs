@@ -19,7 +19,7 @@ impl MappedFile {
     pub fn new(file: &File) -> io::Result<Self> {
         // SAFETY: the mapping is private and read-only, and every byte value is a valid u8. No program can rule out that
         // another one truncates the file in the meantime. EdgeLLM never does: it writes a temporary file and renames it, and
-        // the mapping keeps the old file.
+        // the mapping keeps the old file. `ModelBytes` maps no file that other users can change.
         Ok(MappedFile(unsafe { Mmap::map(file) }?))
     }
 }
@@ -30,7 +30,8 @@ impl AsRef<[u8]> for MappedFile {
     }
 }
 
-/// Where to place the bytes of a model file.
+/// Where to place the bytes of a model file. One that another user can change is copied in any case: what is mapped changes
+/// with the file, and ends the program if the file is cut off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// Mapped if the page cache has the file in huge pages; otherwise copied into huge pages if the system provides them and
@@ -64,6 +65,7 @@ enum Reason {
     SmallInPageCache,
     NoHugePages,
     MemoryScarce { available: Option<u64> },
+    OthersCanChangeIt,
 }
 
 impl ModelBytes {
@@ -74,6 +76,10 @@ impl ModelBytes {
     pub fn load(file: &File, placement: Placement) -> io::Result<Self> {
         if placement == Placement::Copied {
             return Ok(ModelBytes { memory: Memory::Copied(Copied::read(file)?), reason: Reason::Asked });
+        }
+        if edgellm_files::others_can_change(&file.metadata()?) {
+            let memory = Memory::Copied(Copied::read(file)?);
+            return Ok(ModelBytes { memory, reason: Reason::OthersCanChangeIt });
         }
         // docs/experiments/huge-pages.md
         let map = MappedFile::new(file)?;
@@ -136,6 +142,7 @@ impl fmt::Display for ModelBytes {
                 let available = megabytes(available);
                 write!(f, "a copy would take more than a quarter of {available:.0} MB available")?;
             }
+            Reason::OthersCanChangeIt => write!(f, "another user can change the file")?,
             Reason::MemoryScarce { available: None } => write!(f, "the available memory is unknown")?,
         }
         write!(f, ")")
@@ -239,6 +246,21 @@ mod tests {
         println!("{huge} bytes in huge pages, setting {:?}: {model}", pages::setting());
         assert!(pages::available() || huge == 0);
         assert!(model.to_string().starts_with("copied, "));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_change_is_copied() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (file, bytes) = file(3 * 4096);
+        file.set_permissions(fs::Permissions::from_mode(0o620)).unwrap();
+        for placement in [Placement::Auto, Placement::Mapped] {
+            let model = ModelBytes::load(&file, placement).unwrap();
+            assert!(model.is_copy() && model.to_string().contains("another user"), "{model}");
+            file.set_len(1).unwrap();
+            assert!(model.as_ref() == bytes, "{placement:?}: the copy does not change with the file");
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::error::Error;
 use sha2::{Digest as _, Sha256};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -19,12 +19,15 @@ const HEADER: usize = MAGIC.len() + 4;
 /// belong to the user alone.
 ///
 /// # Errors
-/// If the bytes are not a component. A cache that cannot be read or written is not an error.
+/// If the bytes are not a component, or another user can change what is in the cache. A cache that cannot be read or
+/// written is not an error.
 pub(crate) fn compile(engine: &Engine, component: &[u8], cache: Option<&Path>) -> Result<Component, Error> {
     let invalid = |error: wasmtime::Error| Error::Component { reason: format!("{error:#}") };
     let Some(folder) = cache else { return Component::new(engine, component).map_err(invalid) };
-    let path = folder.join(name(engine, component));
-    if let Some(loaded) = load(engine, &path) {
+    let name = name(engine, component);
+    let path = folder.join(&name);
+    edgellm_files::check(folder, &name)?;
+    if let Some(loaded) = load(engine, &path)? {
         return Ok(loaded);
     }
     let compiled = Component::new(engine, component).map_err(invalid)?;
@@ -44,23 +47,32 @@ fn name(engine: &Engine, component: &[u8]) -> PathBuf {
     format!("{digest}-{:016x}.code", settings.finish()).into()
 }
 
-fn load(engine: &Engine, path: &Path) -> Option<Component> {
-    let bytes = std::fs::read(path).ok()?;
-    let (header, code) = bytes.split_at_checked(HEADER)?;
+fn load(engine: &Engine, path: &Path) -> Result<Option<Component>, Error> {
+    let mut file = match edgellm_files::open(path) {
+        Err(edgellm_files::Error::Missing { .. } | edgellm_files::Error::Io { .. }) => return Ok(None),
+        other => other?,
+    };
+    // Of the open file, so that no other can have taken its place.
+    edgellm_files::check_opened(&file, path)?;
+    let mut bytes = Vec::new();
+    if file.read_to_end(&mut bytes).is_err() {
+        return Ok(None);
+    }
+    let Some((header, code)) = bytes.split_at_checked(HEADER) else { return Ok(None) };
     let (magic, sum) = header.split_at(MAGIC.len());
     if magic != MAGIC || sum != crc32fast::hash(code).to_le_bytes() {
-        return None;
+        return Ok(None);
     }
     // SAFETY: `code` is the output of `Component::serialize` for this engine's settings: the file has the magic bytes and
     // the checksum that `store` writes, its name holds the digest of the component and of the settings, and only the
-    // user can write to the directory, as `compile` requires.
-    unsafe { Component::deserialize(engine, code) }.ok()
+    // user can write to it and to the directory, which has been checked.
+    Ok(unsafe { Component::deserialize(engine, code) }.ok())
 }
 
 /// Writes to a temporary file and renames it, so that no process reads half of it.
 fn store(path: &Path, code: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
+    edgellm_files::create_folder(folder).map_err(std::io::Error::other)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(MAGIC)?;
     file.write_all(&crc32fast::hash(code).to_le_bytes())?;

@@ -19,6 +19,10 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A file or directory is not used because of what others could do with it: machine code that another user can change, or
+    /// something that is no regular file.
+    #[error(transparent)]
+    Unsafe(edgellm_files::Error),
     /// The bytes are not a component, or it imports more than the sandbox offers.
     #[error("this is not a component that the sandbox can run: {reason}")]
     Component {
@@ -68,6 +72,18 @@ pub enum Error {
         /// The error that ended it.
         reason: String,
     },
+}
+
+impl From<edgellm_files::Error> for Error {
+    fn from(error: edgellm_files::Error) -> Self {
+        match error {
+            edgellm_files::Error::Io { action, path, source } => Error::File { action, path, source },
+            edgellm_files::Error::Missing { path } => {
+                Error::File { action: "read", path, source: std::io::ErrorKind::NotFound.into() }
+            }
+            other => Error::Unsafe(other),
+        }
+    }
 }
 
 fn note(output: &str) -> String {

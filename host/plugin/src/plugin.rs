@@ -39,17 +39,16 @@ impl Plugin {
     /// which must be writable by this user alone; later starts load it instead of compiling.
     ///
     /// # Errors
-    /// [`Error::File`], or [`Error::Component`] if it is not a component or imports more than a sandbox offers.
+    /// [`Error::File`], [`Error::Component`] if it is not a component or imports more than a sandbox offers, or
+    /// [`Error::Unsafe`] if another user can change the cached code.
     pub fn load(path: impl AsRef<Path>, cache: Option<&Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let file = |source| Error::File { action: "read", path: path.to_path_buf(), source };
-        Self::from_bytes(&std::fs::read(path).map_err(file)?, cache)
+        Self::from_bytes(&edgellm_files::read(path.as_ref())?, cache)
     }
 
     /// As [`Plugin::load`], from a component in memory.
     ///
     /// # Errors
-    /// [`Error::Component`].
+    /// [`Error::Component`] or [`Error::Unsafe`].
     pub fn from_bytes(component: &[u8], cache: Option<&Path>) -> Result<Self, Error> {
         Ok(Plugin(Arc::new(Compiled::new(component, cache)?)))
     }

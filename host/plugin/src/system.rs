@@ -29,6 +29,8 @@ impl System {
         let mut builder = WasiCtx::builder();
         builder.stderr(stderr.clone()).max_random_size(RANDOM).allow_blocking_current_thread(true);
         if let Some(folder) = &limits.folder {
+            // A guest that opened a pipe would wait for its other end, out of reach of its deadline.
+            edgellm_files::only_files(folder)?;
             builder.preopened_dir(folder, ".", FsPerms::ReadOnly).map_err(|error| {
                 let source = std::io::Error::other(format!("{error:#}"));
                 Error::File { action: "open the sandbox's folder", path: folder.clone(), source }

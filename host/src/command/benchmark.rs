@@ -5,6 +5,7 @@ mod measure;
 #[cfg(feature = "plugin")]
 mod plugin;
 mod targets;
+mod tree;
 mod worker;
 
 pub(crate) use worker::Args as WorkerArgs;

@@ -11,6 +11,7 @@ use crate::model;
 use crate::output;
 use crate::progress::note;
 use crate::prompt;
+use crate::terminal::Answer;
 use edgellm::chat::{ChatTemplate, Message};
 use edgellm::sampler::Sampler;
 use edgellm::{Model, Session, TokenId};
@@ -39,6 +40,10 @@ pub(crate) struct Args {
     /// Context: the most tokens of a conversation; the oldest turns are dropped [default: the model's longest]
     #[arg(long, short, value_name = "N")]
     context: Option<usize>,
+    /// On a terminal, write control sequences in answers too: they can clear the screen or do worse. Files and pipes
+    /// always get answers as they are
+    #[arg(long)]
+    raw_output: bool,
     #[command(flatten)]
     content: ContentArgs,
     #[command(flatten)]
@@ -74,6 +79,7 @@ impl Args {
             session,
             sampler,
             max_tokens,
+            raw_output: self.raw_output,
             parse_special: self.content.parse_special_in_content,
             system: self.system,
             turns: Vec::new(),
@@ -103,6 +109,7 @@ struct Chat {
     session: Session,
     sampler: Sampler,
     max_tokens: usize,
+    raw_output: bool,
     parse_special: bool,
     system: Option<String>,
     /// Messages of user and assistant, alternating.
@@ -196,11 +203,12 @@ impl Chat {
         let new = &prompt[common..];
         let mut generation = self.session.generate(new, &mut self.sampler)?.max_tokens(self.max_tokens);
         let mut answer = String::new();
+        let mut shown = Answer::new(self.raw_output);
         let mut outcome = Ok(());
         for token in &mut generation {
             match token {
                 Ok(token) => {
-                    outcome = output::print(&token.text);
+                    outcome = shown.print(&token.text);
                     answer.push_str(&token.text);
                 }
                 Err(error) => outcome = Err(error.into()),

@@ -1,9 +1,7 @@
 //! `edgellm completions`.
 
-use crate::cli::Cli;
 use crate::error::Result;
 use crate::output;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 /// Print a completion script for a shell
@@ -19,10 +17,10 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Prints the script.
-    pub(crate) fn run(self) -> Result<()> {
+    /// Prints the script for `program`.
+    pub(crate) fn run(self, mut program: clap::Command) -> Result<()> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "edgellm", &mut script);
+        clap_complete::generate(self.shell, &mut program, "edgellm", &mut script);
         output::print(&String::from_utf8_lossy(&script))
     }
 }

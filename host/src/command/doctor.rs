@@ -33,6 +33,8 @@ struct Report {
     memory_available_bytes: Option<u64>,
     huge_pages: Option<String>,
     cache: Option<PathBuf>,
+    /// Why it cannot be used.
+    cache_problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,13 +53,19 @@ struct Kernel {
 
 impl Args {
     /// Prints the report.
-    pub(crate) fn run(self, cache: Option<&Cache>) -> Result<()> {
+    pub(crate) fn run(self, cache: Result<Cache>) -> Result<()> {
         let report = examine(cache);
         if self.json { output::print_json(&report) } else { output::print(&describe(&report)) }
     }
 }
 
-fn examine(cache: Option<&Cache>) -> Report {
+fn examine(cache: Result<Cache>) -> Report {
+    let checked = cache.as_ref().map(|cache| cache.check(cache.root()));
+    let cache_problem = match &checked {
+        Err(problem) => Some(problem.to_string()),
+        Ok(Err(problem)) => Some(problem.to_string()),
+        Ok(Ok(())) => None,
+    };
     let candidates = candidates();
     let kernels: Vec<Kernel> = candidates
         .iter()
@@ -97,7 +105,8 @@ fn examine(cache: Option<&Cache>) -> Report {
         memory_bytes,
         memory_available_bytes,
         huge_pages: edgellm_memory::setting(),
-        cache: cache.map(|cache| cache.root().to_path_buf()),
+        cache: cache.ok().map(|cache| cache.root().to_path_buf()),
+        cache_problem,
     }
 }
 
@@ -137,9 +146,11 @@ fn describe(report: &Report) -> String {
         line("kernel", &format!("{:13} {state}; needs {}", kernel.name, kernel.needs));
     }
     line("why", &format!("{}: {}", report.chosen_kernel, report.reason));
-    match &report.cache {
-        Some(cache) => line("cache", &cache.display().to_string()),
-        None => line("cache", "none: set EDGELLM_HOME to a directory"),
+    if let Some(cache) = &report.cache {
+        line("cache", &cache.display().to_string());
+    }
+    if let Some(problem) = &report.cache_problem {
+        line("cache", &format!("unusable: {problem}"));
     }
     text
 }

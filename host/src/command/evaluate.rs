@@ -17,7 +17,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File};
 use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -102,7 +101,8 @@ impl Args {
             self.questions.as_deref().map(|path| self.lines(path)).transpose()?;
         let path = model::prepare(&self.model.model, self.model.format, cache)?;
         let model = model::open(&path, compute(&self.run)?, self.run.weights, cache)?;
-        let (bytes, sha256) = checksum::sha256_file(&path)?;
+        let file = edgellm_files::open(&path)?;
+        let (bytes, sha256) = checksum::sha256(&file).map_err(Error::file("read", &path))?;
         let mut report = Report {
             schema: "edgellm-evaluation/1",
             version: env!("CARGO_PKG_VERSION"),
@@ -139,7 +139,7 @@ impl Args {
             return Ok((text.perplexity(model, options, &mut |_| Ok(()))?, None));
         };
         let mut file =
-            BufReader::with_capacity(1 << 20, File::open(path).map_err(Error::file("read", path))?);
+            BufReader::with_capacity(1 << 20, edgellm_files::open(path)?);
         let mut bytes = vec![0; model.config().vocab_size * size_of::<f32>()];
         let mut divergence = Divergence::default();
         let perplexity = text.perplexity(model, options, &mut |logits| {
@@ -211,7 +211,7 @@ impl Args {
 
     /// The lines of a file, each a JSON object.
     fn lines<T: DeserializeOwned>(&self, path: &Path) -> Result<Vec<T>> {
-        let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
+        let text = edgellm_files::read_to_string(path)?;
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         lines
             .take(self.limit.unwrap_or(usize::MAX))

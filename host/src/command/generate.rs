@@ -7,6 +7,7 @@ use crate::args::{ContentArgs, ModelArgs, RunArgs, SamplingArgs, Target, TargetA
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
+use crate::terminal::Answer;
 use crate::{model, progress, prompt, system};
 use edgellm::chat::Message;
 use edgellm::sampler::Sampler;
@@ -54,6 +55,10 @@ pub(crate) struct Args {
     run: RunArgs,
     #[command(flatten)]
     target: TargetArgs,
+    /// On a terminal, write control sequences in the answer too: they can clear the screen or do worse. Files and pipes
+    /// always get the answer as it is
+    #[arg(long, conflicts_with = "json")]
+    raw_output: bool,
     /// Print one JSON object instead: text, token_ids, prompt_token_ids, finish_reason, timings,
     /// peak_rss_bytes, kernel, threads
     #[arg(long)]
@@ -120,11 +125,11 @@ impl Args {
         let mut generation =
             session.generate(&prompt, &mut sampler)?.max_tokens(self.max_tokens).stop(self.stop.iter())?;
         let prefill = start.elapsed();
-        let (mut answer, mut first) = (String::new(), None);
+        let (mut answer, mut first, mut output) = (String::new(), None, Answer::new(self.raw_output));
         for token in &mut generation {
             let token = token?;
             first.get_or_insert_with(|| start.elapsed());
-            self.show(&token.text)?;
+            self.show(&mut output, &token.text)?;
             answer.push_str(&token.text);
         }
         let all = start.elapsed();
@@ -144,8 +149,8 @@ impl Args {
     }
 
     /// Prints text as it is generated, unless a report is wanted.
-    fn show(&self, text: &str) -> Result<()> {
-        if self.json || text.is_empty() { Ok(()) } else { output::print(text) }
+    fn show(&self, output: &mut Answer, text: &str) -> Result<()> {
+        if self.json || text.is_empty() { Ok(()) } else { output.print(text) }
     }
 
     fn no_template(&self) -> Error {
@@ -181,7 +186,7 @@ fn read_prompt(prompt: &str) -> Result<String> {
     let mut bytes = Vec::new();
     std::io::stdin()
         .read_to_end(&mut bytes)
-        .map_err(|source| Error::Stream { action: "read the prompt from the standard input", source })?;
+        .map_err(Error::stream("read the prompt from the standard input"))?;
     let text = prompt::decode(&bytes);
     // The trailing newline comes from the pipe and is not part of the prompt.
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_string())

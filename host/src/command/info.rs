@@ -7,6 +7,7 @@ use crate::model;
 use crate::output::{self, human_bytes};
 use edgellm::Model;
 use edgellm::format::{Metadata, TensorEncoding, TensorEntry};
+use edgellm::text::printable;
 use edgellm_memory::Placement;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -29,6 +30,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "json")]
     tensors: bool,
 }
+
+/// Characters of a line's value, at most: a file may claim any name.
+const LONGEST: usize = 1000;
+/// Characters of a tensor's name, at most.
+pub(crate) const LONGEST_NAME: usize = 100;
 
 impl Args {
     /// Prints the description.
@@ -76,7 +82,7 @@ fn describe(path: &Path, model: &Model, weights: &str, tensors: bool) -> String 
     let (metadata, config) = (model.metadata(), model.config());
     let mut text = String::new();
     let mut line = |key: &str, value: String| {
-        let _ = writeln!(text, "{key:13} {value}");
+        let _ = writeln!(text, "{key:13} {}", printable(&value, LONGEST));
     };
     let (parameters, bytes) = (parameters(metadata), model.file_bytes() as u64);
     let bits = bytes as f64 * 8.0 / parameters.max(1) as f64;
@@ -119,7 +125,8 @@ fn describe(path: &Path, model: &Model, weights: &str, tensors: bool) -> String 
                 tensor.error.map_or_else(|| "exact".to_string(), |error| format!("{:.5}", error.relative));
             let [rows, cols] = tensor.shape;
             let encoding = encoding_name(tensor.encoding);
-            let _ = writeln!(text, "{:48} {rows:>7} x {cols:<7} {error:>8}  {encoding}", tensor.name);
+            let name = printable(&tensor.name, LONGEST_NAME);
+            let _ = writeln!(text, "{name:48} {rows:>7} x {cols:<7} {error:>8}  {encoding}");
         }
     }
     text

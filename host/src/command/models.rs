@@ -2,11 +2,13 @@
 
 use crate::cache::{self, Cache};
 use crate::catalogue::{self, Entry};
+use crate::command::info::LONGEST_NAME;
 use crate::error::{Error, Result};
 use crate::mmap;
 use crate::output::{self, human_bytes};
 use crate::{fetch, progress};
 use edgellm::format::ModelFile;
+use edgellm::text::printable;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::fs;
@@ -69,9 +71,9 @@ impl ListArgs {
         let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
         let mut text = String::new();
         for row in &rows {
-            let (name, size) = (&row.name, human_bytes(row.bytes));
-            let format = row.format.as_deref().unwrap_or("-");
-            let rest = match (&row.path, catalogue::find(name)) {
+            let (name, size) = (printable(&row.name, LONGEST_NAME), human_bytes(row.bytes));
+            let format = printable(row.format.as_deref().unwrap_or("-"), LONGEST_NAME);
+            let rest = match (&row.path, catalogue::find(&row.name)) {
                 (Some(path), _) => path.display().to_string(),
                 (None, Some(Entry { about, licence, parameters, .. })) => {
                     let millions = parameters / 1_000_000;

@@ -14,7 +14,6 @@ use crate::progress;
 use edgellm::{Model, Session, SessionOptions, TokenId};
 use edgellm_benchmark::quality::divergence::log_total;
 use serde::Serialize;
-use std::fs;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -160,7 +159,7 @@ impl Text<'_> {
         each: &mut dyn FnMut(&[f32]) -> Result<()>,
     ) -> Result<Report> {
         let context = self.context;
-        let text = fs::read(self.path).map_err(Error::file("read", self.path))?;
+        let text = edgellm_files::read(self.path)?;
         let text = String::from_utf8_lossy(&text);
         // llama.cpp drops the last newline, too.
         let text = text.strip_suffix('\n').unwrap_or(&text);

@@ -1,10 +1,12 @@
 //! `edgellm quantize`.
 
 use crate::args::{format_parser, head_parser};
-use crate::command::info::encoding_name;
+use crate::cache::Cache;
+use crate::command::info::{LONGEST_NAME, encoding_name};
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
 use crate::{model, progress};
+use edgellm::text::printable;
 use edgellm_quantize::{Format, HeadFormat, QuantizeOptions, Report};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -43,9 +45,12 @@ pub(crate) struct Args {
 
 impl Args {
     /// Converts and reports.
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self, cache: Option<&Cache>) -> Result<()> {
         if same_file(&self.input, &self.output) {
             return Err(Error::Usage("--input and --output are the same file".to_string()));
+        }
+        if let Some(cache) = cache {
+            model::verify_download(&self.input, cache)?;
         }
         let mut options = QuantizeOptions::new(self.format);
         options.group_size = self.group_size;
@@ -72,10 +77,10 @@ impl Args {
             let (shape, error) = (format!("{rows} x {cols}"), tensor.error.unwrap_or_default().relative);
             let (source, method) = (tensor.source_type, tensor.method.name());
             let encoding = encoding_name(tensor.encoding);
+            let name = printable(&tensor.name, LONGEST_NAME);
             let _ = writeln!(
                 text,
-                "{:48} {shape:>17} {source:>6} {method:>9} {error:>10.6}  {encoding}",
-                tensor.name
+                "{name:48} {shape:>17} {source:>6} {method:>9} {error:>10.6}  {encoding}"
             );
         }
         let (size, bits) = (human_bytes(report.bytes), report.bits_per_weight());

@@ -2,13 +2,12 @@
 
 use crate::args::ModelArgs;
 use crate::cache::Cache;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model;
 use crate::output;
 use edgellm::tokenizer::Tokenizer;
 use edgellm::{Compute, TokenId};
 use edgellm_memory::Placement;
-use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -69,7 +68,7 @@ fn array(ids: &[TokenId]) -> String {
 }
 
 fn lines(tokenizer: &Tokenizer, path: &Path) -> Result<()> {
-    let text = fs::read(path).map_err(Error::file("read", path))?;
+    let text = edgellm_files::read(path)?;
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
     let mut out = BufWriter::new(io::stdout().lock());
     for line in text.split(|&byte| byte == b'\n') {

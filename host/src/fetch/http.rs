@@ -1,12 +1,13 @@
 //! Downloading files over HTTP: resumed if the server supports it, retried if the network fails, and verified by
 //! checksum.
 
-use crate::checksum::{Checksum, Hasher, hash_file};
+use super::kept::Expected;
+use crate::checksum::{Hasher, hash};
 use crate::error::{Error, Result};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 
@@ -17,14 +18,15 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait, whatever a server asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Size limit of an API response.
-const API_LIMIT: u64 = 8 << 20;
+const API_LIMIT: usize = 8 << 20;
 
-/// A file on a server, with its expected length and checksum.
-pub(super) struct RemoteFile<'a> {
+/// Longest time for an API response, as a multiple of the patience with a silent server.
+const API_PATIENCE: u32 = 4;
+
+/// A file on a server.
+pub(super) struct RemoteFile {
     pub(super) url: String,
-    pub(super) name: &'a str,
-    pub(super) length: u64,
-    pub(super) checksum: Checksum,
+    pub(super) expected: Expected,
 }
 
 /// Turns a status that no retry can change into an error for the user.
@@ -34,6 +36,7 @@ pub(super) type Explain<'a> = dyn Fn(StatusCode, &HeaderMap) -> Option<Error> + 
 pub(super) struct Client {
     agent: Agent,
     authorization: Option<String>,
+    patience: Duration,
 }
 
 /// How an attempt failed.
@@ -52,9 +55,10 @@ impl Failure {
 
 impl Client {
     /// A client that sends `token` to the requested host only, never after a redirect to another one, and gives up on a
-    /// server that is silent for `patience`.
-    pub(super) fn new(token: Option<&str>, patience: Duration) -> Self {
+    /// server that is silent for `patience`. With `https_only`, no redirect leads to a connection that is not encrypted.
+    pub(super) fn new(token: Option<&str>, patience: Duration, https_only: bool) -> Self {
         let config = Agent::config_builder()
+            .https_only(https_only)
             .http_status_as_error(false)
             .user_agent(concat!("edgellm/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(patience))
@@ -63,7 +67,8 @@ impl Client {
             .timeout_per_write(Some(patience))
             .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
             .build();
-        Client { agent: config.new_agent(), authorization: token.map(|token| format!("Bearer {token}")) }
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        Client { agent: config.new_agent(), authorization, patience }
     }
 
     /// Downloads a small text.
@@ -76,10 +81,24 @@ impl Client {
             if response.status() != StatusCode::OK {
                 return Err(unexpected(url, response.status()));
             }
-            let mut body = String::new();
-            let mut reader = response.into_body().into_reader().take(API_LIMIT);
-            reader.read_to_string(&mut body).map_err(Failure::again)?;
-            Ok((body, true))
+            let end = Instant::now() + self.patience.saturating_mul(API_PATIENCE);
+            let (mut body, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+            let mut reader = response.into_body().into_reader();
+            loop {
+                match reader.read(&mut piece).map_err(Failure::again)? {
+                    0 => break,
+                    read => body.extend_from_slice(&piece[..read]),
+                }
+                let problem = if body.len() > API_LIMIT {
+                    format!("the response has more than {API_LIMIT} bytes")
+                } else if Instant::now() > end {
+                    "the response does not end".to_string()
+                } else {
+                    continue;
+                };
+                return Err(Failure::Final(Error::Server { url: url.to_string(), problem }));
+            }
+            Ok((String::from_utf8_lossy(&body).into_owned(), true))
         })
     }
 
@@ -91,7 +110,7 @@ impl Client {
     /// is removed.
     pub(super) fn download(
         &self,
-        file: &RemoteFile<'_>,
+        file: &RemoteFile,
         part: &Path,
         target: &Path,
         explain: &Explain<'_>,
@@ -155,7 +174,10 @@ impl Client {
             request = request.header(header::RANGE, format!("bytes={from}-"));
         }
         let response = request.call().map_err(|error| match error {
-            ureq::Error::BadUri(_) | ureq::Error::TooManyRedirects | ureq::Error::Http(_) => {
+            ureq::Error::BadUri(_)
+            | ureq::Error::TooManyRedirects
+            | ureq::Error::RequireHttpsOnly(_)
+            | ureq::Error::Http(_) => {
                 Failure::Final(Error::Server { url: url.to_string(), problem: error.to_string() })
             }
             error => Failure::again(error),
@@ -181,7 +203,7 @@ fn unexpected(url: &str, status: StatusCode) -> Failure {
 
 /// A download in progress.
 struct Download<'a> {
-    remote: &'a RemoteFile<'a>,
+    remote: &'a RemoteFile,
     part: &'a Path,
     file: File,
     hasher: Hasher,
@@ -190,22 +212,21 @@ struct Download<'a> {
 
 impl<'a> Download<'a> {
     /// Resumes what an earlier run left.
-    fn open(remote: &'a RemoteFile<'a>, part: &'a Path) -> Result<Self> {
-        let mut hasher = Hasher::like(&remote.checksum, remote.length);
-        let mut have = if part.exists() { hash_file(part, &mut hasher)? } else { 0 };
-        if have > remote.length {
-            fs::remove_file(part).map_err(Error::file("remove", part))?;
-            hasher = Hasher::like(&remote.checksum, remote.length);
-            have = 0;
+    fn open(remote: &'a RemoteFile, part: &'a Path) -> Result<Self> {
+        let mut options = File::options();
+        let file = edgellm_files::open_with(part, options.create(true).read(true).append(true), "write")?;
+        let mut hasher = Hasher::like(&remote.expected.checksum, remote.expected.length);
+        let have = hash(&file, &mut hasher).map_err(Error::file("read", part))?;
+        let mut download = Download { remote, part, file, hasher, have };
+        if have > remote.expected.length {
+            download.restart()?;
         }
-        let file =
-            File::options().create(true).append(true).open(part).map_err(Error::file("write", part))?;
-        Ok(Download { remote, part, file, hasher, have })
+        Ok(download)
     }
 
     fn restart(&mut self) -> Result<()> {
         self.file.set_len(0).map_err(Error::file("write", self.part))?;
-        self.hasher = Hasher::like(&self.remote.checksum, self.remote.length);
+        self.hasher = Hasher::like(&self.remote.expected.checksum, self.remote.expected.length);
         self.have = 0;
         Ok(())
     }
@@ -217,7 +238,7 @@ impl<'a> Download<'a> {
         explain: &Explain<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> std::result::Result<(), Failure> {
-        if self.have == self.remote.length {
+        if self.have == self.remote.expected.length {
             return Ok(());
         }
         let response = client.get(&self.remote.url, self.have, explain)?;
@@ -244,12 +265,12 @@ impl<'a> Download<'a> {
             self.hasher.update(&buffer[..read]);
             self.have += read as u64;
             progress(self.have);
-            if self.have > self.remote.length {
+            if self.have > self.remote.expected.length {
                 return Ok(());
             }
         }
-        if self.have < self.remote.length {
-            let (have, length) = (self.have, self.remote.length);
+        if self.have < self.remote.expected.length {
+            let (have, length) = (self.have, self.remote.expected.length);
             return Err(Failure::again(format!("the connection ended after {have} of {length} bytes")));
         }
         Ok(())
@@ -258,15 +279,16 @@ impl<'a> Download<'a> {
     /// Verifies the file and moves it to `target`.
     fn complete(self, target: &Path) -> Result<()> {
         let Download { remote, part, file, hasher, have } = self;
+        let Expected { name, length, checksum } = &remote.expected;
         let actual = hasher.finish();
-        if have != remote.length || actual != remote.checksum {
+        if have != *length || actual != *checksum {
             drop(file);
             fs::remove_file(part).map_err(Error::file("remove", part))?;
-            let what = remote.name.to_string();
-            return Err(if have != remote.length {
-                Error::WrongLength { what, expected: remote.length, actual: have }
+            let what = name.clone();
+            return Err(if have == *length {
+                Error::WrongChecksum { what, expected: checksum.clone(), actual }
             } else {
-                Error::WrongChecksum { what, expected: remote.checksum.clone(), actual }
+                Error::WrongLength { what, expected: *length, actual: have }
             });
         }
         file.sync_all().map_err(Error::file("write", part))?;

@@ -4,12 +4,15 @@
 //! meanwhile. The hub gives the SHA-256 of large files and git's object name of small ones.
 
 use super::http::{Client, RemoteFile};
-use crate::checksum::{Checksum, Hasher, hash_file};
+use super::kept::Expected;
+use crate::checksum::Checksum;
 use crate::error::{Error, Result};
+use crate::output::human_bytes;
 use crate::progress;
 use edgellm::json;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 use ureq::http::{HeaderMap, StatusCode};
@@ -63,6 +66,10 @@ struct Lfs {
 }
 
 impl TreeEntry {
+    fn expected(&self) -> Expected {
+        Expected { name: self.path.clone(), length: self.length(), checksum: self.checksum() }
+    }
+
     fn length(&self) -> u64 {
         self.lfs.as_ref().map_or(self.size, |lfs| lfs.size)
     }
@@ -89,16 +96,23 @@ impl Hub {
             .map_or(PATIENCE, |seconds: u64| Duration::from_secs(seconds.max(1)));
         Hub {
             endpoint: endpoint.trim().trim_end_matches('/').to_string(),
-            client: Client::new(token.as_deref().map(str::trim), patience),
+            client: Client::new(token.as_deref().map(str::trim), patience, endpoint.trim().starts_with("https://")),
             has_token: token.is_some(),
         }
     }
 
-    /// Downloads the files of `repository` that conversion needs to `folder`, resuming an earlier download.
+    /// Downloads the files of `repository` that conversion needs to `folder`, resuming an earlier download. Returns what
+    /// they are.
     ///
     /// # Errors
-    /// If the hub refuses or lacks a file, or a file is damaged.
-    pub(super) fn fetch(&self, repository: &str, revision: &str, folder: &Path) -> Result<()> {
+    /// If the hub refuses or lacks a file, they have more than `most` bytes, or a file is damaged.
+    pub(super) fn fetch(
+        &self,
+        repository: &str,
+        revision: &str,
+        most: u64,
+        folder: &Path,
+    ) -> Result<Vec<Expected>> {
         let explain = |status: StatusCode, headers: &HeaderMap| self.explain(repository, status, headers);
         let endpoint = &self.endpoint;
         let url = format!("{endpoint}/api/models/{repository}/revision/{revision}");
@@ -109,19 +123,22 @@ impl Hub {
         }
         let url = format!("{endpoint}/api/models/{repository}/tree/{sha}");
         let tree: Vec<TreeEntry> = parse(&url, &self.client.text(&url, &explain)?)?;
-        let wanted = select(tree).map_err(|missing| Error::Server { url, problem: missing.to_string() })?;
-
-        let total = wanted.iter().map(TreeEntry::length).sum();
+        let refused = |problem| Error::Server { url: url.clone(), problem };
+        let wanted = select(tree).map_err(|missing| refused(missing.to_string()))?;
+        let total = wanted.iter().map(TreeEntry::length).fold(0, u64::saturating_add);
+        if total > most {
+            let (total, most) = (human_bytes(total), human_bytes(most));
+            return Err(refused(format!("the repository has {total} of files, more than {most} for this model")));
+        }
         let bar = progress::bytes(total, repository);
         let mut before = 0;
         for entry in &wanted {
             let target = folder.join(&entry.path);
-            if !is_complete(entry, &target)? {
+            // An earlier run may have downloaded it.
+            if !entry.expected().is_in(folder)? {
                 let file = RemoteFile {
                     url: format!("{endpoint}/{repository}/resolve/{sha}/{}", entry.path),
-                    name: &entry.path,
-                    length: entry.length(),
-                    checksum: entry.checksum(),
+                    expected: entry.expected(),
                 };
                 let part = folder.join(format!("{}.part", entry.path));
                 self.client.download(&file, &part, &target, &explain, &mut |done| bar.set(before + done))?;
@@ -129,7 +146,7 @@ impl Hub {
             before += entry.length();
             bar.set(before);
         }
-        Ok(())
+        Ok(wanted.iter().map(TreeEntry::expected).collect())
     }
 
     fn explain(&self, repository: &str, status: StatusCode, headers: &HeaderMap) -> Option<Error> {
@@ -189,10 +206,11 @@ enum MissingFile {
 /// The files that conversion reads, small ones first.
 fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, MissingFile> {
     let whole = tree.iter().any(|entry| entry.path == "model.safetensors");
-    let shard = |path: &str| path.starts_with("model-") && path.ends_with(".safetensors");
+    let plain = |path: &str| path.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let shard = |path: &str| path.starts_with("model-") && path.ends_with(".safetensors") && plain(path);
     let mut wanted: Vec<TreeEntry> = tree
         .into_iter()
-        .filter(|entry| entry.kind == "file" && !entry.path.contains(['/', '\\']))
+        .filter(|entry| entry.kind == "file")
         .filter(|entry| {
             let path = entry.path.as_str();
             let weights = if whole { path == "model.safetensors" } else { path == INDEX || shard(path) };
@@ -208,17 +226,9 @@ fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, MissingFi
         return Err(MissingFile::Weights);
     }
     wanted.sort_by_key(TreeEntry::length);
+    let mut names = HashSet::new();
+    wanted.retain(|entry| names.insert(entry.path.clone()));
     Ok(wanted)
-}
-
-/// Whether an earlier run downloaded the file.
-fn is_complete(entry: &TreeEntry, target: &Path) -> Result<bool> {
-    if !target.metadata().is_ok_and(|found| found.len() == entry.length()) {
-        return Ok(false);
-    }
-    let mut hasher = Hasher::like(&entry.checksum(), entry.length());
-    hash_file(target, &mut hasher)?;
-    Ok(hasher.finish() == entry.checksum())
 }
 
 #[cfg(test)]
@@ -242,6 +252,10 @@ mod tests {
             "tokenizer.json",
             "onnx/model.safetensors",
             "../model-x.safetensors",
+            "model-/../../x.safetensors",
+            "model-\\x.safetensors",
+            "model-\n\u{1b}[31m.safetensors",
+            "model-%2e%2e.safetensors",
         ];
         let whole =
             [&common[..], &["model.safetensors", "model-00001.safetensors", "pytorch_model.bin"]].concat();

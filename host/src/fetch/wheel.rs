@@ -2,15 +2,17 @@
 
 use crate::catalogue::Package;
 use crate::error::{Error, Result};
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 use zip::ZipArchive;
 
+/// Files in a wheel, at most: those of the catalogue have a few dozen.
+const MAX_FILES: usize = 10_000;
+
 /// Passes the contents of the file that `package.entry` names to `sink`, piece by piece.
 ///
 /// # Errors
-/// If the wheel is damaged or does not have exactly one such file, or `sink` fails.
+/// If the wheel is damaged, has very many files, or does not have exactly one such file, or `sink` fails.
 pub(super) fn extract(
     wheel: &Path,
     package: &Package,
@@ -18,8 +20,11 @@ pub(super) fn extract(
 ) -> Result<()> {
     let problem = |problem: String| Error::Package { package: package.name.clone(), problem };
     let damaged = |error: &dyn std::fmt::Display| problem(format!("the wheel is damaged ({error})"));
-    let file = File::open(wheel).map_err(Error::file("read", wheel))?;
+    let file = edgellm_files::open(wheel)?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(&error))?;
+    if archive.len() > MAX_FILES {
+        return Err(problem(format!("the wheel has {} files, more than {MAX_FILES}", archive.len())));
+    }
     let mut found = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(|error| damaged(&error))?;

@@ -1,8 +1,9 @@
 //! What a path holds, judged by its contents and not by its name.
 
+use super::links::Home;
 use crate::error::{Error, Result};
 use crate::mmap;
-use edgellm_memory::MappedFile;
+use edgellm_memory::ModelBytes;
 use edgellm_quantize::{Mistaken, Parts, mistaken_model};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,11 +18,11 @@ const CONFIG: &str = "config.json";
 /// A model as found on the disk.
 pub(crate) enum Input {
     /// Anything else: presumably a model file. Opening it will tell.
-    ModelFile(MappedFile),
+    ModelFile(ModelBytes),
     /// A GGUF file, or the parts of a split one that are there.
-    Gguf(Vec<MappedFile>),
+    Gguf(Vec<ModelBytes>),
     /// A Hugging Face directory: names and contents.
-    Folder(Vec<(String, MappedFile)>),
+    Folder(Vec<(String, ModelBytes)>),
 }
 
 impl Input {
@@ -36,7 +37,8 @@ impl Input {
         let file = mmap::map(path)?;
         if file.as_ref().starts_with(GGUF_MAGIC) {
             let others = parts(path).into_iter().filter(|part| part != path);
-            let others = others.map(|part| gguf(&part)).collect::<Result<Vec<_>>>()?;
+            let home = Home::new(folder_of(path), Some(path))?;
+            let others = others.map(|part| gguf(&part, &home)).collect::<Result<Vec<_>>>()?;
             return Ok(Input::Gguf([file].into_iter().chain(others).collect()));
         }
         match mistaken_model(file.as_ref()) {
@@ -49,7 +51,8 @@ impl Input {
 }
 
 /// A part of a split GGUF file.
-fn gguf(path: &Path) -> Result<MappedFile> {
+fn gguf(path: &Path, home: &Home) -> Result<ModelBytes> {
+    home.check(path)?;
     let file = mmap::map(path)?;
     if file.as_ref().starts_with(GGUF_MAGIC) {
         return Ok(file);
@@ -64,10 +67,7 @@ fn gguf(path: &Path) -> Result<MappedFile> {
 pub(crate) fn whole(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if FOLDER_FILES.iter().any(|ending| name.ends_with(ending)) && path.is_file() {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         if folder.join(CONFIG).is_file() {
             return folder.to_path_buf();
         }
@@ -84,17 +84,29 @@ pub(crate) fn parts(path: &Path) -> Vec<PathBuf> {
     files.filter(|file| file.is_file()).collect()
 }
 
-fn open_folder(path: &Path) -> Result<Vec<(String, MappedFile)>> {
-    if !path.join(CONFIG).is_file() {
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn open_folder(path: &Path) -> Result<Vec<(String, ModelBytes)>> {
+    if fs::symlink_metadata(path.join(CONFIG)).is_err() {
         let advice = "give a .tmac2.bin or .gguf file, or a Hugging Face directory, which has a config.json";
         return Err(Error::WrongKind { path: path.to_path_buf(), found: "a directory", advice });
     }
+    let found = fs::metadata(path).map_err(Error::file("read", path))?;
+    edgellm_files::check_public(&found, path)?;
+    let home = Home::new(path, None)?;
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(Error::file("read", path))? {
         let entry = entry.map_err(Error::file("read", path))?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if FOLDER_FILES.iter().any(|ending| name.ends_with(ending)) && entry.path().is_file() {
-            files.push((name, mmap::map(&entry.path())?));
+        let file = entry.path();
+        if FOLDER_FILES.iter().any(|ending| name.ends_with(ending)) && !file.is_dir() {
+            home.check(&file)?;
+            files.push((name, mmap::map(&file)?));
         }
     }
     files.sort_by(|a, b| a.0.cmp(&b.0));

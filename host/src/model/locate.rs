@@ -5,6 +5,7 @@ use super::input::{self, Input};
 use super::key::Key;
 use super::verify::is_current;
 use crate::cache::Cache;
+use crate::catalogue::Entry;
 use crate::error::{Error, Result};
 use crate::{catalogue, fetch};
 use edgellm_quantize::{Format, QuantizeOptions};
@@ -29,6 +30,7 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
         let options = options(format);
         let (folder, key) = (cache.model(&entry.name), Key::of_catalogue(&entry.name));
         let output = folder.join(key.file_name(options.format));
+        cache.check(&output)?;
         if is_current(&output) {
             return Ok(Located::ModelFile(output));
         }
@@ -59,15 +61,17 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
 /// The conversion of a GGUF file or Hugging Face directory that the user gave.
 fn source(path: &Path, options: QuantizeOptions, cache: &Cache) -> Result<Located> {
     let resolved = fs::canonicalize(path).map_err(Error::file("resolve", path))?;
-    let name = owner(&resolved, cache);
+    let name = owner(&resolved, cache).map(|entry| entry.name.as_str());
     let (key, folder) = match name {
         Some(name) => (Key::of_catalogue(name), cache.model(name)),
         None => (Key::of_path(&resolved, input::parts(path))?, cache.files()),
     };
     let output = folder.join(key.file_name(options.format));
+    cache.check(&output)?;
     if is_current(&output) {
         return Ok(Located::ModelFile(output));
     }
+    verify_download(path, cache)?;
     Ok(Located::Source(Conversion { source: path.to_path_buf(), folder, options, key, name }))
 }
 
@@ -77,10 +81,19 @@ fn options(format: Option<Format>) -> QuantizeOptions {
     options
 }
 
+/// Verifies the download that `path` is, or is part of, if it is one; a damaged one is downloaded again.
+///
+/// # Errors
+/// If it cannot be read or downloaded.
+pub(crate) fn verify_download(path: &Path, cache: &Cache) -> Result<()> {
+    let owner = fs::canonicalize(path).ok().and_then(|path| owner(&path, cache));
+    owner.map_or(Ok(()), |entry| fetch::ensure(entry, cache).map(drop))
+}
+
 /// The model of the catalogue whose download `path` is, or is part of.
-fn owner(path: &Path, cache: &Cache) -> Option<&'static str> {
+fn owner(path: &Path, cache: &Cache) -> Option<&'static Entry> {
     let root = fs::canonicalize(cache.root()).ok()?;
     let mut parts = path.strip_prefix(root.join("models")).ok()?.iter();
     let entry = catalogue::find(parts.next()?.to_str()?)?;
-    (parts.next()? == "source").then_some(entry.name.as_str())
+    (parts.next()? == "source").then_some(entry)
 }

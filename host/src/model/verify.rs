@@ -19,7 +19,7 @@ pub(crate) struct VerifiedFile {
 /// # Errors
 /// If it cannot be read, is not a model file of this version, or is incomplete.
 pub(crate) fn verify(path: &Path, placement: Placement) -> Result<VerifiedFile> {
-    let bytes = ModelBytes::load(&mmap::regular(path)?, placement).map_err(Error::file("load", path))?;
+    let bytes = mmap::load(&edgellm_files::open(path)?, path, placement)?;
     let path = path.to_path_buf();
     match header(bytes.as_ref()) {
         Ok(()) => Ok(VerifiedFile { path, bytes }),

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const NAME: &str = "smollm-135m";
-const REPOSITORY: &str = "HuggingFaceTB/SmolLM-135M";
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-const WEIGHTS: &str = "model.safetensors";
+pub(crate) const NAME: &str = "smollm-135m";
+pub(crate) const REPOSITORY: &str = "HuggingFaceTB/SmolLM-135M";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -38,7 +38,7 @@ fn hub(special: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> S
 }
 
 /// What the hub answers if the repository holds these files.
-fn serve_repository(request: &Request, weights: &[u8], small: &[(&str, &[u8])]) -> Reply {
+pub(crate) fn serve_repository(request: &Request, weights: &[u8], small: &[(&str, &[u8])]) -> Reply {
     let path = request.path.as_str();
     if path == format!("/api/models/{REPOSITORY}/revision/main") {
         return Reply::new("200 OK", json!({"sha": COMMIT, "id": REPOSITORY}).to_string());
@@ -72,18 +72,18 @@ fn is_weights(request: &Request) -> bool {
     request.path == "/elsewhere/model.safetensors"
 }
 
-fn pull(place: &Place, server: &Server) -> Outcome {
+pub(crate) fn pull(place: &Place, server: &Server) -> Outcome {
     run(place.command(&["pull", NAME]).env("HF_ENDPOINT", &server.url))
 }
 
-fn model_folder(place: &Place) -> PathBuf {
+pub(crate) fn model_folder(place: &Place) -> PathBuf {
     place.cache().join("models").join(NAME)
 }
 
 #[track_caller]
 fn assert_complete(place: &Place) {
     let source = model_folder(place).join("source");
-    assert_eq!(names(&source), ["config.json", WEIGHTS, "tokenizer.json"]);
+    assert_eq!(names(&source), ["checksums.txt", "config.json", WEIGHTS, "tokenizer.json"]);
     assert_eq!(fs::read(source.join(WEIGHTS)).unwrap(), weights());
     assert_eq!(names(&model_folder(place)), ["source"], "nothing half-done is left");
 }

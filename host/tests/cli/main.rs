@@ -2,10 +2,17 @@
 
 mod bad_input;
 mod benchmark;
+mod foreign_folder;
 mod hub;
+mod hub_hostile;
+mod kept;
+mod links;
+mod owners;
 mod pip;
+mod pipes;
 mod program;
 mod real_model;
 mod server;
 mod sources;
 mod stale;
+mod terminal;

@@ -34,6 +34,13 @@ impl Place {
         self.folder.path().join("work").join(name)
     }
 
+    /// Creates a folder in the cache, as the program does.
+    #[cfg(unix)]
+    pub(crate) fn private_folder(&self, path: &Path) {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).unwrap();
+    }
+
     /// Names in the working folder, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         names(&self.path(""))
@@ -84,6 +91,46 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// As [`run`], for a command that must not wait for anything.
+#[cfg(unix)]
+pub(crate) fn run_at_once(command: &mut Command) -> Outcome {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let end = std::time::Instant::now() + edgellm::testing::within(std::time::Duration::from_secs(10));
+    while child.try_wait().unwrap().is_none() {
+        if std::time::Instant::now() > end {
+            child.kill().unwrap();
+            panic!("it hangs: {command:?}");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().unwrap();
+    Outcome {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Sets the permissions of a file or directory.
+#[cfg(unix)]
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// The small model of the tests as a Hugging Face directory.
+pub(crate) const FOLDER: [(&str, &[u8]); 3] = [
+    ("config.json", include_bytes!("../../../fuzz/folder/config.json")),
+    ("tokenizer.json", include_bytes!("../../../fuzz/folder/tokenizer.json")),
+    ("model.safetensors", include_bytes!("../../../fuzz/folder/model.safetensors")),
+];
+
+/// Writes [`FOLDER`].
+pub(crate) fn folder(path: &Path) {
+    std::fs::create_dir_all(path).unwrap();
+    FOLDER.iter().for_each(|(name, bytes)| std::fs::write(path.join(name), bytes).unwrap());
 }
 
 impl Outcome {

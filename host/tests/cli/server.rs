@@ -22,11 +22,13 @@ pub(crate) struct Reply {
     cut: Option<usize>,
     /// Silence at that point, before the end.
     silence: Duration,
+    /// Silence after each byte.
+    slow: Duration,
 }
 
 impl Reply {
     pub(crate) fn new(status: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Reply { status, headers: Vec::new(), body: body.into(), cut: None, silence: Duration::ZERO }
+        Reply { status, headers: Vec::new(), body: body.into(), cut: None, silence: Duration::ZERO, slow: Duration::ZERO }
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -37,6 +39,15 @@ impl Reply {
     pub(crate) fn cut(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
         self
+    }
+
+    pub(crate) fn slow(mut self, after_each_byte: Duration) -> Self {
+        self.slow = after_each_byte;
+        self
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     pub(crate) fn silence(mut self, silence: Duration) -> Self {
@@ -124,7 +135,15 @@ fn serve(
         write!(stream, "{name}: {value}\r\n")?;
     }
     stream.write_all(b"\r\n")?;
-    stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len()).min(reply.body.len())])?;
+    let sent = &reply.body[..reply.cut.unwrap_or(reply.body.len()).min(reply.body.len())];
+    if reply.slow.is_zero() {
+        stream.write_all(sent)?;
+    } else {
+        for byte in sent {
+            stream.write_all(&[*byte])?;
+            std::thread::sleep(reply.slow);
+        }
+    }
     stream.flush()?;
     std::thread::sleep(reply.silence);
     Ok(())

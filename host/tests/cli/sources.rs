@@ -1,23 +1,16 @@
 //! Models as people have them: split, linked, half downloaded, or something else. What can be read is read; the rest is one
 //! line that says what it is and what to do.
 
-use crate::program::{Outcome, Place, names, run};
+use crate::program::{FOLDER, Outcome, Place, folder, names, run};
 use edgellm::testing::{recipes, seeded_chat_model};
 use edgellm_quantize::gguf::{Gguf, GgufTensor};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::Stdio;
 
 /// A complete model of one layer.
 const GGUF: &[u8] = include_bytes!("../../../fuzz/seeds/gguf/llama");
-/// The files of another one.
-const FOLDER: [(&str, &[u8]); 3] = [
-    ("config.json", include_bytes!("../../../fuzz/folder/config.json")),
-    ("tokenizer.json", include_bytes!("../../../fuzz/folder/tokenizer.json")),
-    ("model.safetensors", include_bytes!("../../../fuzz/folder/model.safetensors")),
-];
 
 fn text(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
@@ -85,11 +78,6 @@ fn generate(place: &Place, model: &str) -> Outcome {
 fn tokens(place: &Place, model: &str) -> Value {
     let object: Value = serde_json::from_str(&generate(place, model).succeeded().stdout).unwrap();
     object["token_ids"].clone()
-}
-
-fn folder(path: &Path) {
-    fs::create_dir(path).unwrap();
-    FOLDER.iter().for_each(|(name, bytes)| fs::write(path.join(name), bytes).unwrap());
 }
 
 #[test]

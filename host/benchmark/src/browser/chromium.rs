@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use tempfile::TempDir;
 
 /// Names under which Chromium is installed.
@@ -10,10 +10,7 @@ const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable"
 
 /// The first Chromium on the PATH.
 pub fn find() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    NAMES.iter().find_map(|name| {
-        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
-    })
+    NAMES.iter().find_map(edgellm_files::find)
 }
 
 /// A running browser, which ends when dropped.
@@ -27,7 +24,8 @@ impl Browser {
     /// Starts `program` with a page.
     pub(super) fn start(program: &Path, url: &str) -> io::Result<Self> {
         let profile = tempfile::tempdir()?;
-        let child = Command::new(program)
+        let child = edgellm_files::command(program)
+            .current_dir(profile.path())
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             // Background pages must not be throttled.
@@ -55,7 +53,10 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // On SIGTERM it ends its own processes first.
         #[cfg(unix)]
-        let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::TERM,
+        );
         #[cfg(not(unix))]
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -2,8 +2,13 @@
 
 import json
 import os
+import site
 import sys
 import time
+
+# `python -I` leaves the user's own packages out, with the working directory. A virtual environment has none.
+if sys.prefix == sys.base_prefix and os.path.isabs(site.getusersitepackages()):
+    site.addsitedir(site.getusersitepackages())
 
 GGUF, THREADS, CONTEXT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 # Libraries may print anything to stdout; only the protocol may reach the benchmark.

@@ -129,3 +129,16 @@ fn damaged_files_are_errors_and_never_more() {
     assert!(refused > 80, "{refused} of 120 damaged files were refused");
     assert!(SIMD.open(Source::Bytes(Arc::new(file)), &limits()).is_ok());
 }
+
+#[test]
+fn a_directory_with_a_named_pipe_is_refused() {
+    for inner in [".", "inner", "inner/deeper"] {
+        let folder = folder("pipes");
+        fs::create_dir_all(folder.join(inner)).unwrap();
+        fs::write(folder.join("m.tmac2.bin"), "").unwrap();
+        let pipe = folder.join(inner).join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = SIMD.open(Source::File("m.tmac2.bin"), &in_folder(folder)).unwrap_err();
+        assert!(matches!(error, Error::Unsafe(_)) && error.to_string().contains("named pipe"), "{error}");
+    }
+}

@@ -253,3 +253,34 @@ fn a_damaged_cache_of_machine_code_is_made_anew() {
         assert_eq!(fs::read(&file).unwrap(), sound);
     }
 }
+
+#[test]
+fn machine_code_that_others_can_change_is_refused() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache-of-others");
+    let _ = fs::remove_dir_all(&folder);
+    let path = super::component("edgellm-hostile-simd.wasm");
+    let load = || Plugin::load(&path, Some(&folder));
+    load().unwrap();
+    let file = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let set = |path: &PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    for (path, bad, good) in [(&folder, 0o777, 0o700), (&folder, 0o770, 0o700), (&file, 0o606, 0o600), (&file, 0o620, 0o600)] {
+        set(path, bad);
+        let error = load().unwrap_err();
+        assert!(matches!(error, Error::Unsafe(_)) && error.to_string().contains("chmod"), "{error}");
+        set(path, good);
+        load().unwrap();
+    }
+    // Only the superuser gives files away.
+    for path in [&file, &folder] {
+        if chown(path, Some(65534), None).is_ok() {
+            assert!(load().unwrap_err().to_string().contains("another user"));
+            chown(path, Some(0), None).unwrap();
+        }
+    }
+    // Not a file, and yet no wait for what it might become.
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    assert!(load().unwrap_err().to_string().contains("named pipe"));
+}

@@ -4,7 +4,6 @@ use crate::error::{Error, Result};
 use crate::output;
 use edgellm_benchmark::compare::compare;
 use edgellm_benchmark::report::{Report, SCHEMA};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Find significant slowdowns between two reports; exits with code 1 if there are any
@@ -42,7 +41,7 @@ impl Args {
 }
 
 fn read(path: &Path) -> Result<Report> {
-    let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let text = edgellm_files::read_to_string(path)?;
     let wrong = |problem: String| Error::Benchmark(format!("{} is no report: {problem}", path.display()));
     let report: Report = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     if report.schema != SCHEMA {

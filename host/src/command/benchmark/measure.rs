@@ -1,8 +1,9 @@
 //! `edgellm benchmark` without a subcommand: the measurement.
 
 use super::targets::Setting;
+use super::tree::{commit, source_tree};
 use crate::args::{RunArgs, format_parser};
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::catalogue;
 use crate::compute::compute;
 use crate::error::{Error, Result};
@@ -103,10 +104,9 @@ impl MeasureArgs {
         let root = source_tree();
         let python =
             self.python.take().map_or_else(|| peer::python(root.as_deref()), PathBuf::into_os_string);
-        let in_tree = |given: &Option<PathBuf>, path: &str| match (given, &root) {
-            (Some(given), _) => given.clone(),
-            (None, Some(root)) => root.join(path),
-            (None, None) => PathBuf::from(path),
+        // Never in the working directory: a browser would run what is there.
+        let in_tree = |given: &Option<PathBuf>, path: &str| {
+            given.clone().or_else(|| root.as_ref().map(|root| root.join(path)))
         };
         let web_package = in_tree(&self.web_package, "target/edgellm-web");
         let wllama_package =
@@ -120,8 +120,8 @@ impl MeasureArgs {
             run: &run,
             python: &python,
             component: self.component.as_deref(),
-            web_package: &web_package,
-            wllama_package: &wllama_package,
+            web_package: web_package.as_deref(),
+            wllama_package: wllama_package.as_deref(),
             chromium: self.chromium.as_deref(),
             program: std::env::current_exe().map_err(Error::file("find", Path::new("edgellm")))?,
         };
@@ -129,7 +129,7 @@ impl MeasureArgs {
         let prompts = settings.prompt_lengths.iter().map(|&length| prompts::prompt(&model, length));
         let prompts = prompts.collect::<std::result::Result<Vec<_>, _>>().map_err(edgellm::Error::from)?;
         // Before the measurement, so that a directory that cannot be created fails early.
-        cache::create_folder(&self.output)?;
+        std::fs::create_dir_all(&self.output).map_err(Error::file("create the directory", &self.output))?;
 
         let looker = Looker { listening: Listening::start(), bar: progress::share(1, "measuring") };
         for Absent { target, reason } in &missing {
@@ -289,13 +289,13 @@ fn examine(model: &Model, threads: &[usize]) -> Machine {
 fn model_file(model: &Model, path: &Path, gguf: Option<&Path>) -> Result<ModelFile> {
     let peer_file = match gguf {
         Some(path) => {
-            let (bytes, sha256) = checksum::sha256_file(path)?;
+            let (bytes, sha256) = sum(path)?;
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             Some(PeerFile { file, bytes, sha256 })
         }
         None => None,
     };
-    let (bytes, sha256) = checksum::sha256_file(path)?;
+    let (bytes, sha256) = sum(path)?;
     Ok(ModelFile {
         name: model.metadata().name.clone(),
         format: native::variant(model.metadata()),
@@ -305,23 +305,12 @@ fn model_file(model: &Model, path: &Path, gguf: Option<&Path>) -> Result<ModelFi
     })
 }
 
+/// Length and SHA-256 of a file.
+fn sum(path: &Path) -> Result<(u64, String)> {
+    checksum::sha256(&edgellm_files::open(path)?).map_err(Error::file("read", path))
+}
+
 fn read_json(path: &Path) -> Result<serde_json::Value> {
-    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let text = edgellm_files::read_to_string(path)?;
     serde_json::from_str(&text).map_err(|error| Error::Benchmark(format!("{}: {error}", path.display())))
-}
-
-/// The source tree that this program was built in, if it still exists.
-fn source_tree() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?;
-    let target =
-        program.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "target"))?;
-    let root = target.parent()?;
-    root.join("Cargo.toml").exists().then(|| root.to_path_buf())
-}
-
-/// The commit of the tree, marked if files differ from it.
-fn commit(root: &Path) -> Option<String> {
-    let arguments = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
-    let output = std::process::Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
 }

@@ -24,11 +24,12 @@ pub(super) fn serve(
     path: &Path,
     context: usize,
     cache: &Cache,
+    failed: impl FnOnce(io::Error) -> Error,
 ) -> Result<()> {
     let (input, output) = (io::stdin().lock(), io::stdout().lock());
     if run.threads.take().is_some_and(|threads| threads > 1) {
         let absent = Hello::Absent("a sandbox has one thread".to_string());
-        return answer_lines(input, output, &absent, |_| Err(String::new())).map_err(super::worker::failed);
+        return answer_lines(input, output, &absent, |_| Err(String::new())).map_err(failed);
     }
     let file = mmap::map(path)?;
     let invalid = |source| Error::Model { path: path.to_path_buf(), source: edgellm::Error::from(source) };
@@ -50,7 +51,7 @@ pub(super) fn serve(
         let done = if request.hash { hashed(&mut session, request) } else { timed(&mut session, request) };
         done.map_err(|error| error.to_string())
     })
-    .map_err(super::worker::failed)
+    .map_err(failed)
 }
 
 fn timed(session: &mut Session, request: &Request) -> std::result::Result<Done, Failure> {

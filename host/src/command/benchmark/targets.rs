@@ -7,7 +7,6 @@ use edgellm_benchmark::report::Absent;
 use edgellm_benchmark::run::Subject;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// EdgeLLM's own targets.
 const OWN: [&str; 3] = ["native", "plugin", "browser"];
@@ -24,8 +23,8 @@ pub(super) struct Setting<'a> {
     pub(super) python: &'a OsString,
     pub(super) program: PathBuf,
     pub(super) component: Option<&'a Path>,
-    pub(super) web_package: &'a Path,
-    pub(super) wllama_package: &'a Path,
+    pub(super) web_package: Option<&'a Path>,
+    pub(super) wllama_package: Option<&'a Path>,
     pub(super) chromium: Option<&'a Path>,
 }
 
@@ -44,9 +43,10 @@ impl Setting<'_> {
             match name.split_once('=') {
                 Some((name, command)) => found.push(self.custom(name, command, true)?),
                 None if name == "native" => found.push(self.native()),
-                None if name == "browser" => {
-                    found.push(self.page("browser", "browser", true, self.model, self.web_package));
-                }
+                None if name == "browser" => match self.web_package {
+                    Some(package) => found.push(self.page("browser", "browser", true, self.model, package)),
+                    None => missing.push(absent(name, "no package: give its directory with --web-package")),
+                },
                 None if name == "plugin" => match self.plugin() {
                     Ok(plugin) => found.push(plugin),
                     Err(absent) => missing.push(absent),
@@ -62,9 +62,12 @@ impl Setting<'_> {
                         return Err(unknown("peer", name, peer::names().chain([WLLAMA])));
                     }
                     None => missing.push(absent(name, "no GGUF file of this model: give one with --gguf")),
-                    Some(gguf) if name == WLLAMA => {
-                        found.push(self.page(WLLAMA, WLLAMA, false, gguf, self.wllama_package));
-                    }
+                    Some(gguf) if name == WLLAMA => match self.wllama_package {
+                        Some(package) => found.push(self.page(WLLAMA, WLLAMA, false, gguf, package)),
+                        None => {
+                            missing.push(absent(name, "no package: give its directory with --wllama-package"));
+                        }
+                    },
                     Some(gguf) => found.push(self.peer(name, gguf)),
                 },
             }
@@ -105,7 +108,7 @@ impl Setting<'_> {
     fn own(&self, name: &str, kind: &str, exact: bool, arguments: Vec<OsString>) -> Subject {
         let (program, kind, context) = (self.program.clone(), kind.to_string(), self.context.to_string());
         let command = move |threads: usize| {
-            let mut command = Command::new(&program);
+            let mut command = edgellm_files::command(&program);
             command.args(["benchmark-worker", "--kind", &kind, "--context", &context]).args(&arguments);
             command.arg("--threads").arg(threads.to_string());
             command
@@ -117,7 +120,7 @@ impl Setting<'_> {
         let peers = Peers { python: self.python.clone(), gguf: gguf.to_path_buf(), context: self.context };
         let known = name.to_string();
         // The name has been looked up already.
-        let command = move |threads| peers.command(&known, threads).unwrap_or_else(|| Command::new("false"));
+        let command = move |threads| peers.command(&known, threads).unwrap_or_else(|| edgellm_files::command("false"));
         Subject { name: name.to_string(), exact: false, command: Box::new(command) }
     }
 
@@ -137,7 +140,7 @@ impl Setting<'_> {
         };
         let (program, arguments) = (program.clone(), arguments.to_vec());
         let command = move |threads: usize| {
-            let mut command = Command::new(&program);
+            let mut command = edgellm_files::command(&program);
             command.args(arguments.iter().map(|word| word.replace("{threads}", &threads.to_string())));
             command
         };

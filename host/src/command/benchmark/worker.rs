@@ -13,6 +13,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
+/// What fails if a pipe to the benchmark does.
+const TALK: &str = "communicate with the benchmark";
+
 /// Run prompts for `edgellm benchmark` with its protocol (docs/benchmark-report.md)
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -70,14 +73,14 @@ impl Args {
             context: self.context,
             chromium: self.chromium,
         };
-        browser::serve(&page, io::stdin().lock(), io::stdout().lock()).map_err(failed)
+        browser::serve(&page, io::stdin().lock(), io::stdout().lock()).map_err(Error::stream(TALK))
     }
 
     #[cfg(feature = "plugin")]
     fn plugin(self, cache: &Cache) -> Result<()> {
         let target = TargetArgs { target: Target::Plugin, plugin: self.component };
         let path = model::prepare(&self.model.model, self.model.format, cache)?;
-        super::plugin::serve(&target, self.run, &path, self.context, cache)
+        super::plugin::serve(&target, self.run, &path, self.context, cache, Error::stream(TALK))
     }
 
     fn native(self, cache: &Cache) -> Result<()> {
@@ -86,10 +89,6 @@ impl Args {
         let model = model::open(&path, compute(&self.run)?, self.run.weights, cache)?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
         let options = self.run.session_options(Some(self.context));
-        native::serve(&model, options, load_ms, io::stdin().lock(), io::stdout().lock()).map_err(failed)
+        native::serve(&model, options, load_ms, io::stdin().lock(), io::stdout().lock()).map_err(Error::stream(TALK))
     }
-}
-
-pub(super) fn failed(source: io::Error) -> Error {
-    Error::Stream { action: "communicate with the benchmark", source }
 }

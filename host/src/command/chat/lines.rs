@@ -28,7 +28,7 @@ pub(super) enum Line {
 }
 
 fn failed(source: io::Error) -> Error {
-    Error::Stream { action: "use the terminal", source }
+    Error::stream("use the terminal")(source)
 }
 
 impl<'c> Lines<'c> {
@@ -45,7 +45,9 @@ impl<'c> Lines<'c> {
         editor.set_auto_add_history(true);
         let history = cache.chat_history();
         // A missing or unreadable history does not prevent a chat.
-        let _ = editor.load_history(&history);
+        if edgellm_files::open(&history).is_ok() {
+            let _ = editor.load_history(&history);
+        }
         Ok(Lines::Typed { editor, history, cache })
     }
 
@@ -74,7 +76,9 @@ impl<'c> Lines<'c> {
     /// Saves the history of what was typed.
     pub(super) fn save(self) {
         if let Lines::Typed { mut editor, history, cache } = self
+            && cache.check(&history).is_ok()
             && cache::create_folder(cache.root()).is_ok()
+            && !matches!(edgellm_files::open(&history), Err(edgellm_files::Error::NotAFile { .. }))
         {
             let _ = editor.save_history(&history);
         }

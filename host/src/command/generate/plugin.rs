@@ -3,6 +3,7 @@
 use super::{Args, Report, Timings};
 use crate::cache::Cache;
 use crate::error::Result;
+use crate::terminal::Answer;
 use crate::{model, plugin, system};
 use edgellm::TokenId;
 use edgellm::sampler::Sampler;
@@ -26,10 +27,11 @@ pub(super) fn generate(args: &Args, text: &str, cache: &Cache) -> Result<Report>
     let start = Instant::now();
     let mut generation = session.generate(&Prompt::Tokens(prompt.clone()), &options)?;
     let (mut answer, mut token_ids, mut first) = (String::new(), Vec::new(), None);
+    let mut output = Answer::new(args.raw_output);
     for token in &mut generation {
         let token = token?;
         first.get_or_insert_with(|| start.elapsed());
-        args.show(&token.text)?;
+        args.show(&mut output, &token.text)?;
         answer.push_str(&token.text);
         token_ids.push(token.id);
     }

@@ -67,7 +67,7 @@ impl NetworkArgs {
             lists.push((KEYS.to_string(), keys.replace(',', "\n").replace(char::is_whitespace, "\n")));
         }
         if let Some(path) = &self.api_key_file {
-            let keys = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+            let keys = edgellm_files::read_to_string(path)?;
             lists.push((path.display().to_string(), keys));
         }
         api_keys(&lists)
