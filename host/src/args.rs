@@ -36,7 +36,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FORMAT", default_value = "f16", value_parser = one_of(CACHE_FORMATS))]
     pub(crate) kv_cache: CacheFormat,
     /// Placement of the weights: `auto` memory-maps the file if the page cache holds it in huge pages, and otherwise
-    /// copies it into huge pages if there is enough memory
+    /// copies it into huge pages if there is enough memory. A file that another user can change is always copied
     #[arg(long, value_name = "PLACE", default_value = "auto", value_parser = one_of(PLACEMENTS))]
     pub(crate) weights: Placement,
 }

@@ -18,20 +18,24 @@ pub(crate) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Starts a file for `target`, whose directory must exist. A symbolic link is followed.
+    /// Starts a file for `target`, whose directory must exist. A symbolic link is not followed: who put it there might have
+    /// meant to have another file overwritten.
     ///
     /// # Errors
     /// If the target exists and is not a regular file, or the directory cannot be written to.
     pub(crate) fn create(target: &Path) -> Result<Self> {
-        let found = fs::metadata(target).ok().map(|found| edgellm_files::kind(found.file_type()));
-        let target = match found {
-            None => target.to_path_buf(),
-            Some(None) => fs::canonicalize(target).map_err(Error::file("resolve", target))?,
-            Some(Some(found)) => {
-                let (path, advice) = (target.to_path_buf(), "give the name of a file to write");
-                return Err(Error::WrongKind { path, found, advice });
+        let target = target.to_path_buf();
+        if let Ok(found) = fs::symlink_metadata(&target) {
+            let wrong = match edgellm_files::kind(found.file_type()) {
+                _ if found.is_symlink() => {
+                    Some(("a symbolic link", "remove it, or give the path of the file itself"))
+                }
+                found => found.map(|found| (found, "give the name of a file to write")),
+            };
+            if let Some((found, advice)) = wrong {
+                return Err(Error::WrongKind { path: target, found, advice });
             }
-        };
+        }
         let Some(name) = target.file_name() else {
             let advice = "give the name of a file to write";
             return Err(Error::WrongKind { path: target, found: "not a file name", advice });

@@ -93,7 +93,8 @@ impl Cache {
         create_folder(&folder)?;
         let path = folder.join(format!("{name}.lock"));
         let mut options = File::options();
-        let file = edgellm_files::open_with(&path, options.create(true).truncate(false).write(true), "write")?;
+        let file =
+            edgellm_files::open_with(&path, options.create(true).truncate(false).write(true), "write")?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -33,7 +33,10 @@ pub(crate) fn ensure(entry: &Entry, cache: &Cache) -> Result<PathBuf> {
     // Another process may have downloaded it while this one waited.
     if path.exists() {
         let Some(problem) = kept::problem(entry, &source)? else { return Ok(path) };
-        progress::note(&format!("the download of {} in the cache: {problem}; downloading it again", entry.name));
+        progress::note(&format!(
+            "the download of {} in the cache: {problem}; downloading it again",
+            entry.name
+        ));
         cache::remove_folder(&partial)?;
         fs::rename(&source, &partial).map_err(Error::file("rename", &source))?;
     }

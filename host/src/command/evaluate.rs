@@ -138,8 +138,7 @@ impl Args {
         let Some(path) = &self.reference_logits else {
             return Ok((text.perplexity(model, options, &mut |_| Ok(()))?, None));
         };
-        let mut file =
-            BufReader::with_capacity(1 << 20, edgellm_files::open(path)?);
+        let mut file = BufReader::with_capacity(1 << 20, edgellm_files::open(path)?);
         let mut bytes = vec![0; model.config().vocab_size * size_of::<f32>()];
         let mut divergence = Divergence::default();
         let perplexity = text.perplexity(model, options, &mut |logits| {

@@ -78,10 +78,7 @@ impl Args {
             let (source, method) = (tensor.source_type, tensor.method.name());
             let encoding = encoding_name(tensor.encoding);
             let name = printable(&tensor.name, LONGEST_NAME);
-            let _ = writeln!(
-                text,
-                "{name:48} {shape:>17} {source:>6} {method:>9} {error:>10.6}  {encoding}"
-            );
+            let _ = writeln!(text, "{name:48} {shape:>17} {source:>6} {method:>9} {error:>10.6}  {encoding}");
         }
         let (size, bits) = (human_bytes(report.bytes), report.bits_per_weight());
         let _ = writeln!(

@@ -96,7 +96,11 @@ impl Hub {
             .map_or(PATIENCE, |seconds: u64| Duration::from_secs(seconds.max(1)));
         Hub {
             endpoint: endpoint.trim().trim_end_matches('/').to_string(),
-            client: Client::new(token.as_deref().map(str::trim), patience, endpoint.trim().starts_with("https://")),
+            client: Client::new(
+                token.as_deref().map(str::trim),
+                patience,
+                endpoint.trim().starts_with("https://"),
+            ),
             has_token: token.is_some(),
         }
     }
@@ -128,7 +132,9 @@ impl Hub {
         let total = wanted.iter().map(TreeEntry::length).fold(0, u64::saturating_add);
         if total > most {
             let (total, most) = (human_bytes(total), human_bytes(most));
-            return Err(refused(format!("the repository has {total} of files, more than {most} for this model")));
+            return Err(refused(format!(
+                "the repository has {total} of files, more than {most} for this model"
+            )));
         }
         let bar = progress::bytes(total, repository);
         let mut before = 0;

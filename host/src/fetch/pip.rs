@@ -118,9 +118,8 @@ fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Re
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    let child = command
-        .spawn()
-        .map_err(|error| Error::Pip(format!("cannot start {}: {error}", python.display())))?;
+    let child =
+        command.spawn().map_err(|error| Error::Pip(format!("cannot start {}: {error}", python.display())))?;
     let (success, messages) = watch(child, &mut || bar.set(folder_bytes(wheels)))?;
     cache::remove_folder(&temporary)?;
     cache::remove_folder(&empty)?;

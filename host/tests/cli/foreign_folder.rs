@@ -5,6 +5,7 @@ use crate::program::{Outcome, Place, run_at_once, set_mode};
 use edgellm::testing::{recipes, seeded_model};
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// Writes a file that leaves a mark if it runs.
 fn plant(place: &Place, name: &str) {
@@ -57,6 +58,11 @@ fn python_modules_of_the_folder_are_not_imported() {
     ] {
         plant(&place, name);
     }
+    // Without care they are.
+    let careless = Command::new("python3").args(["-m", "pip"]).current_dir(place.path("")).output();
+    if careless.is_ok() {
+        assert!(fs::remove_file(mark(&place)).is_ok(), "python3 -m pip imports what is in the folder");
+    }
     fs::write(place.path("pip.conf"), "[global]\nindex-url = http://127.0.0.1:1/\n").unwrap();
     for environment in [
         &[][..],
@@ -80,6 +86,10 @@ fn programs_are_not_taken_from_the_folder() {
     let place = Place::new();
     let names = ["python3", "python", "git", "chromium", "kill", "ollama", "false", "llama-server"];
     names.iter().for_each(|name| plant(&place, name));
+    // Without care they are.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "chromium"]).env("PATH", ":/bin").current_dir(place.path("")).status().unwrap();
+    fs::remove_file(mark(&place)).expect("a shell runs what is in the folder");
     for entry in ["", ".", "./", "../work", "x/.."] {
         // Before and after what is absolute, and alone.
         for path in [format!("{entry}:{}", path()), format!("/nowhere:{entry}"), entry.to_string()] {
@@ -108,12 +118,21 @@ fn programs_are_not_taken_from_the_folder() {
 #[test]
 fn a_benchmark_runs_nothing_of_the_folder() {
     let place = Place::new();
-    let names = ["llama_cpp.py", "json.py", "site.py", "git", "target/edgellm-web/index.js", "Cargo.toml", "usercustomize.py"];
+    let names = [
+        "llama_cpp.py",
+        "json.py",
+        "site.py",
+        "git",
+        "target/edgellm-web/index.js",
+        "Cargo.toml",
+        "usercustomize.py",
+    ];
     names.iter().for_each(|name| plant(&place, name));
     fs::write(place.path("m.tmac2.bin"), seeded_model(recipes()[0], 7).unwrap()).unwrap();
     fs::write(place.path("m.gguf"), "GGUF").unwrap();
     let common = ["benchmark", "--model", "m.tmac2.bin", "--prompt-lengths", "4", "--generate", "2"];
-    let short = ["--iterations", "1", "--warmup", "0", "--cold-starts", "1", "--threads", "1", "--output", "out"];
+    let short =
+        ["--iterations", "1", "--warmup", "0", "--cold-starts", "1", "--threads", "1", "--output", "out"];
     let peers = ["--targets", "native", "--peers", "llama.cpp", "--gguf", "m.gguf", "--python", "python3"];
     let mut command = place.command(&[&common[..], &short, &peers].concat());
     command.env("PATH", format!(":{}", path())).env("PYTHONUSERBASE", ".").env("PYTHONPATH", ".");
@@ -132,7 +151,8 @@ fn the_cache_is_never_in_the_folder_by_accident() {
     }
     let mut command = place.command(&["doctor", "--json"]);
     command.env_remove("EDGELLM_HOME").env("XDG_CACHE_HOME", "cache").env("HOME", place.path("home"));
-    let report: serde_json::Value = serde_json::from_str(&run_at_once(&mut command).succeeded().stdout).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_str(&run_at_once(&mut command).succeeded().stdout).unwrap();
     let cache = PathBuf::from(report["cache"].as_str().unwrap());
     assert!(cache.is_absolute() && cache != place.path("cache/edgellm"), "{cache:?}");
 }

@@ -42,7 +42,10 @@ fn names_that_lead_elsewhere_are_not_downloaded() {
     });
     let place = Place::new();
     pull(&place, &server).succeeded();
-    assert_eq!(names(&model_folder(&place).join("source")), ["checksums.txt", "config.json", WEIGHTS, "tokenizer.json"]);
+    assert_eq!(
+        names(&model_folder(&place).join("source")),
+        ["checksums.txt", "config.json", WEIGHTS, "tokenizer.json"]
+    );
     let files = server.requests().into_iter().filter(|request| request.path.contains("/resolve/")).count();
     assert_eq!(files, 3);
 }
@@ -107,7 +110,10 @@ fn redirects_lead_to_servers_only() {
 #[test]
 fn what_the_hub_writes_does_not_reach_the_terminal() {
     let server = Server::start(|request| match request.path.contains("/revision/") {
-        true => Reply::new("200 OK", json!({"sha": format!("{COMMIT}\u{1b}]0;x\u{7}\u{9b}31m\u{202e}")}).to_string()),
+        true => Reply::new(
+            "200 OK",
+            json!({"sha": format!("{COMMIT}\u{1b}]0;x\u{7}\u{9b}31m\u{202e}")}).to_string(),
+        ),
         false => honest(request),
     });
     let outcome = pull(&Place::new(), &server).failed_with(&["which is not a commit"]);

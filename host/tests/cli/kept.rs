@@ -32,18 +32,22 @@ fn a_flipped_bit_is_found_and_its_file_downloaded_again() {
     let sound = |name: &str| fs::read(source.join(name)).unwrap();
     let contents = [WEIGHTS, "config.json", "tokenizer.json"].map(|name| (name, sound(name)));
     let weights = contents[0].1.len();
-    let use_it: [&[&str]; 3] = [
-        &["info", "--model", NAME],
-        &["pull", NAME],
-        &["info", "--model", source.to_str().unwrap()],
-    ];
+    let use_it: [&[&str]; 3] =
+        [&["info", "--model", NAME], &["pull", NAME], &["info", "--model", source.to_str().unwrap()]];
     // In the header, in the middle, at the end; in each of the files.
-    let damages = [(WEIGHTS, 20), (WEIGHTS, weights / 2), (WEIGHTS, weights - 1), ("config.json", 5), ("tokenizer.json", 40)];
+    let damages = [
+        (WEIGHTS, 20),
+        (WEIGHTS, weights / 2),
+        (WEIGHTS, weights - 1),
+        ("config.json", 5),
+        ("tokenizer.json", 40),
+    ];
     for (index, (name, at)) in damages.into_iter().enumerate() {
         flip(&source.join(name), at);
         let before = server.requests().len();
         let outcome = on_hub(&place, &server, use_it[index % 3]).succeeded();
-        let notes = outcome.stderr.lines().filter(|line| line.contains("is damaged; downloading it again")).count();
+        let notes =
+            outcome.stderr.lines().filter(|line| line.contains("is damaged; downloading it again")).count();
         assert_eq!(notes, 1, "{name} at {at}: {outcome:#?}");
         for (name, sound) in &contents {
             assert_eq!(fs::read(source.join(name)).unwrap(), *sound, "{name}");
@@ -75,9 +79,12 @@ fn a_damaged_download_is_not_converted_when_the_hub_is_away() {
     let length = fs::metadata(source.join(WEIGHTS)).unwrap().len() as usize;
     flip(&source.join(WEIGHTS), length - 100);
     let away = Server::start(|_| crate::server::Reply::new("404 Not Found", ""));
-    let quantize = ["quantize", "--input", source.to_str().unwrap(), "--format", "int8", "--output", "out.tmac2.bin"];
+    let quantize =
+        ["quantize", "--input", source.to_str().unwrap(), "--format", "int8", "--output", "out.tmac2.bin"];
     on_hub(&place, &away, &quantize).failed_with(&["no such repository"]);
     on_hub(&place, &away, &["info", "--model", NAME]).failed_with(&["no such repository"]);
-    assert!(place.names().is_empty() && !names(&model_folder(&place)).iter().any(|name| name.ends_with(".bin")));
+    assert!(
+        place.names().is_empty() && !names(&model_folder(&place)).iter().any(|name| name.ends_with(".bin"))
+    );
     on_hub(&place, &server, &["info", "--model", NAME]).succeeded();
 }

@@ -69,6 +69,29 @@ fn the_layout_of_the_hubs_cache_is_read() {
 }
 
 #[test]
+fn nothing_is_written_through_a_link() {
+    let place = Place::new();
+    folder(&place.path("model"));
+    fs::write(place.path("precious"), "precious").unwrap();
+    symlink("precious", place.path("out.tmac2.bin")).unwrap();
+    symlink(place.path("new"), place.path("nowhere")).unwrap();
+    for output in ["out.tmac2.bin", "nowhere"] {
+        let quantize = ["quantize", "--input", "model", "--format", "int4", "--output", output];
+        place.run(&quantize).failed_in_one_line(&[output, "a symbolic link", "remove it"]);
+    }
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    symlink("elsewhere", place.path("benchmark-report")).unwrap();
+    let benchmark = ["benchmark", "--model", "model", "--targets", "native", "--iterations", "1"];
+    place.run(&benchmark).failed_with(&["benchmark-report", "a symbolic link"]);
+    assert_eq!(fs::read_to_string(place.path("precious")).unwrap(), "precious");
+    assert_eq!(
+        place.names(),
+        ["benchmark-report", "elsewhere", "model", "nowhere", "out.tmac2.bin", "precious"]
+    );
+    assert_eq!(names(&place.path("elsewhere")), [""; 0]);
+}
+
+#[test]
 fn an_index_names_files_of_its_directory_only() {
     let place = Place::new();
     let model = place.path("model");
@@ -91,5 +114,7 @@ fn other_parts_of_a_split_file_lie_beside_it() {
     fs::write(place.path("secret"), "GGUF").unwrap();
     symlink("../secret", part(2)).unwrap();
     let model = part(1);
-    place.run(&["info", "--model", model.to_str().unwrap()]).failed_in_one_line(&["m-00002", "secret", "copy"]);
+    place
+        .run(&["info", "--model", model.to_str().unwrap()])
+        .failed_in_one_line(&["m-00002", "secret", "copy"]);
 }

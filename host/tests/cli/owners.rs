@@ -77,14 +77,20 @@ fn a_new_cache_is_private_whatever_the_umask() {
     folder(&place.path("model"));
     let mut command = std::process::Command::new("sh");
     let script = format!("umask 0; exec {} info --model model", env!("CARGO_BIN_EXE_edgellm"));
-    command.args(["-c", &script]).current_dir(place.path("")).env("EDGELLM_HOME", place.cache().join("deep/er"));
+    command
+        .args(["-c", &script])
+        .current_dir(place.path(""))
+        .env("EDGELLM_HOME", place.cache().join("deep/er"));
     run(command.stdin(Stdio::null())).succeeded();
     let mut pending = vec![place.cache()];
     let mut seen = 0;
     while let Some(path) = pending.pop() {
         let mode = fs::symlink_metadata(&path).unwrap().mode() & 0o777;
         let most = if path.is_dir() { 0o700 } else { 0o644 };
-        assert!(mode & !most == 0 || path.extension().is_some_and(|ending| ending == "lock"), "{path:?}: {mode:o}");
+        assert!(
+            mode & !most == 0 || path.extension().is_some_and(|ending| ending == "lock"),
+            "{path:?}: {mode:o}"
+        );
         seen += 1;
         if path.is_dir() {
             pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
@@ -114,7 +120,20 @@ fn public_models_are_refused_and_shared_ones_copied() {
     // One that another user can change might be cut off at any time.
     set_mode(&file, 0o664);
     for weights in ["auto", "mapped"] {
-        place.run(&["generate", "--model", "m.tmac2.bin", "--raw", "--prompt", "a", "-n", "1", "--weights", weights]).succeeded();
+        place
+            .run(&[
+                "generate",
+                "--model",
+                "m.tmac2.bin",
+                "--raw",
+                "--prompt",
+                "a",
+                "-n",
+                "1",
+                "--weights",
+                weights,
+            ])
+            .succeeded();
     }
     let text = info(&place, "m.tmac2.bin").succeeded().stdout;
     assert!(text.contains("copied") && text.contains("another user can change the file"), "{text}");
@@ -127,7 +146,20 @@ fn public_models_are_refused_and_shared_ones_copied() {
 fn machine_code_that_others_can_change_is_refused() {
     let place = Place::new();
     fs::write(place.path("m.tmac2.bin"), seeded_model(recipes()[0], 1).unwrap()).unwrap();
-    let run = || place.run(&["generate", "--model", "m.tmac2.bin", "--target", "plugin", "--raw", "--prompt", "a", "-n", "1"]);
+    let run = || {
+        place.run(&[
+            "generate",
+            "--model",
+            "m.tmac2.bin",
+            "--target",
+            "plugin",
+            "--raw",
+            "--prompt",
+            "a",
+            "-n",
+            "1",
+        ])
+    };
     let first = run();
     if first.stderr.contains("built without a component") {
         println!("skipped: {}", first.stderr);

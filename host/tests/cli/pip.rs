@@ -115,7 +115,8 @@ fn hostile_wheels_are_refused() {
     pull(&place).failed_with(&["has 11 bytes instead of 98362432"]);
     // A few kilobytes that become a gigabyte: it stops at the model's length.
     let mut zip = zip::ZipWriter::new(fs::File::create(&path).unwrap());
-    let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    let deflated =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     zip.start_file("a/model.gguf", deflated).unwrap();
     let piece = vec![0; 1 << 20];
     (0..1024).for_each(|_| zip.write_all(&piece).unwrap());

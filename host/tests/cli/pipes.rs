@@ -24,10 +24,12 @@ fn in_the_place_of_a_model() {
     for name in ["pipe", "pipe.gguf", "pipe.tmac2.bin"] {
         pipe(&place.path(name));
         for command in ["info", "chat", "serve"] {
-            run(&place, &[command, "--model", &format!("./{name}")]).failed_in_one_line(&[name, "named pipe"]);
+            run(&place, &[command, "--model", &format!("./{name}")])
+                .failed_in_one_line(&[name, "named pipe"]);
         }
         let output = ["--format", "int4", "--output", "out.tmac2.bin"];
-        run(&place, &[&["quantize", "--input", name], &output[..]].concat()).failed_in_one_line(&["named pipe"]);
+        run(&place, &[&["quantize", "--input", name], &output[..]].concat())
+            .failed_in_one_line(&["named pipe"]);
     }
     let _socket = UnixListener::bind(place.path("socket.gguf")).unwrap();
     run(&place, &["info", "--model", "socket.gguf"]).failed_in_one_line(&["a socket"]);
@@ -62,10 +64,15 @@ fn in_the_cache() {
     run(&place, &["info", "--model", "model"]).failed_with(&["int4.tmac2.bin", "named pipe"]);
     run(&place, &["list"]).succeeded();
     // Half a download, a whole one, and its list.
-    for (folder, name) in [("partial", "config.json.part"), ("source", WEIGHTS), ("source", "checksums.txt")] {
+    for (folder, name) in [("partial", "config.json.part"), ("source", WEIGHTS), ("source", "checksums.txt")]
+    {
         let place = Place::new();
         let server = crate::server::Server::start(|request| {
-            crate::hub::serve_repository(request, b"weights", &[("config.json", b"{}"), ("tokenizer.json", b"{}")])
+            crate::hub::serve_repository(
+                request,
+                b"weights",
+                &[("config.json", b"{}"), ("tokenizer.json", b"{}")],
+            )
         });
         let pull = || run_at_once(place.command(&["pull", NAME]).env("HF_ENDPOINT", &server.url));
         if folder == "source" {
@@ -96,5 +103,6 @@ fn in_the_place_of_texts() {
     }
     run(&place, &["benchmark", "compare", "pipe", "pipe"]).failed_in_one_line(&["named pipe"]);
     #[cfg(feature = "plugin")]
-    on(&["generate", "--prompt", "a", "--target", "plugin", "--plugin", "pipe"]).failed_in_one_line(&["named pipe"]);
+    on(&["generate", "--prompt", "a", "--target", "plugin", "--plugin", "pipe"])
+        .failed_in_one_line(&["named pipe"]);
 }

@@ -28,7 +28,14 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn new(status: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Reply { status, headers: Vec::new(), body: body.into(), cut: None, silence: Duration::ZERO, slow: Duration::ZERO }
+        Reply {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+            cut: None,
+            silence: Duration::ZERO,
+            slow: Duration::ZERO,
+        }
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {

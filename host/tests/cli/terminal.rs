@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 /// A model that says anything, control characters included: its 256 tokens are the bytes, and all about as likely.
 fn babbler(place: &Place) -> &'static str {
     let template = "{% for m in messages %}{{ m.content }}{% endfor %}";
-    fs::write(place.path("m.tmac2.bin"), seeded_chat_model(recipes()[0], 5, Some(template)).unwrap()).unwrap();
+    fs::write(place.path("m.tmac2.bin"), seeded_chat_model(recipes()[0], 5, Some(template)).unwrap())
+        .unwrap();
     "m.tmac2.bin"
 }
 
@@ -19,7 +20,7 @@ fn babbler(place: &Place) -> &'static str {
 fn on_terminal(place: &Place, args: &[&str], input: &str) -> Option<String> {
     let quoted = |word: &&str| format!("'{}'", word.replace('\'', r"'\''"));
     let words: Vec<String> = args.iter().map(quoted).collect();
-    let line = format!("printf %s '{input}' | {} {}", env!("CARGO_BIN_EXE_edgellm"), words.join(" "));
+    let line = format!("printf %b '{input}' | {} {}", env!("CARGO_BIN_EXE_edgellm"), words.join(" "));
     let mut command = Command::new("script");
     command.args(["--quiet", "--return", "--echo", "never", "--command", &line, "/dev/null"]);
     command.current_dir(place.path("")).env("EDGELLM_HOME", place.cache()).env("SHELL", "/bin/sh");
@@ -40,7 +41,8 @@ fn controls(text: &str) -> Vec<char> {
     text.chars().filter(|&c| !matches!(c, '\n' | '\t') && !is_printable(c)).collect()
 }
 
-const GENERATE: [&str; 9] = ["generate", "--prompt", "a", "-n", "400", "--seed", "3", "--model", "m.tmac2.bin"];
+const GENERATE: [&str; 9] =
+    ["generate", "--prompt", "a", "-n", "400", "--seed", "3", "--model", "m.tmac2.bin"];
 
 #[test]
 fn an_answer_on_a_terminal_has_no_control_characters() {
@@ -57,7 +59,8 @@ fn an_answer_on_a_terminal_has_no_control_characters() {
     let outcome = place.run(&[&GENERATE[..], &["--raw-output", "--json"]].concat());
     assert_eq!(outcome.code, Some(2), "{outcome:#?}");
     // JSON has them escaped, and loses none.
-    let report: Value = serde_json::from_str(&place.run(&[&GENERATE[..], &["--json"]].concat()).stdout).unwrap();
+    let report: Value =
+        serde_json::from_str(&place.run(&[&GENERATE[..], &["--json"]].concat()).stdout).unwrap();
     assert_eq!(report["text"].as_str().unwrap().trim_end(), piped.stdout.trim_end());
 }
 
@@ -78,14 +81,18 @@ fn names_are_escaped_wherever_they_go() {
     let place = Place::new();
     let evil = "evil\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\rname";
     folder(&place.path(evil));
-    for args in [&["info", "--model", evil][..], &["info", "--json", "--model", evil], &["list"], &["list", "--json"]] {
+    for args in
+        [&["info", "--model", evil][..], &["info", "--json", "--model", evil], &["list"], &["list", "--json"]]
+    {
         let outcome = place.run(args).succeeded();
         assert!(outcome.stdout.contains("evil"), "{outcome:#?}");
         assert_eq!(controls(&outcome.stdout), [], "{outcome:?}");
         assert_eq!(controls(&outcome.stderr), [], "{outcome:?}");
     }
     // In errors, and in those of the command line itself.
-    for args in [&["info", "--model", "no/\u{1b}[2J\u{9b}.gguf"][..], &["info", "--\u{1b}[2J\u{202e}"], &["\u{9b}2J"]] {
+    for args in
+        [&["info", "--model", "no/\u{1b}[2J\u{9b}.gguf"][..], &["info", "--\u{1b}[2J\u{202e}"], &["\u{9b}2J"]]
+    {
         let outcome = place.run(args);
         assert_ne!(outcome.code, Some(0));
         assert_eq!(controls(&outcome.stderr), [], "{outcome:?}");
@@ -108,7 +115,11 @@ fn long_names_are_cut() {
     gguf.splice(at + 8..at + 8, "\u{1b}[1m\n".bytes().cycle().take(long as usize));
     fs::write(place.path("long.gguf"), gguf).unwrap();
     let outcome = place.run(&["info", "--model", "long.gguf"]).succeeded();
-    assert!(outcome.stdout.contains("more)") && outcome.stdout.len() < 20_000, "{} bytes", outcome.stdout.len());
+    assert!(
+        outcome.stdout.contains("more)") && outcome.stdout.len() < 20_000,
+        "{} bytes",
+        outcome.stdout.len()
+    );
     assert_eq!(controls(&outcome.stdout), []);
     let generate = place.run(&["generate", "--model", "long.gguf", "--chat", "--prompt", "a"]);
     assert!(generate.stderr.len() < 20_000, "{} bytes", generate.stderr.len());

@@ -265,7 +265,9 @@ fn machine_code_that_others_can_change_is_refused() {
     let file = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let set = |path: &PathBuf, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
-    for (path, bad, good) in [(&folder, 0o777, 0o700), (&folder, 0o770, 0o700), (&file, 0o606, 0o600), (&file, 0o620, 0o600)] {
+    for (path, bad, good) in
+        [(&folder, 0o777, 0o700), (&folder, 0o770, 0o700), (&file, 0o606, 0o600), (&file, 0o620, 0o600)]
+    {
         set(path, bad);
         let error = load().unwrap_err();
         assert!(matches!(error, Error::Unsafe(_)) && error.to_string().contains("chmod"), "{error}");

@@ -21,6 +21,9 @@ use edgellm_quantize::Format;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// Default directory for the report, in the working directory.
+const OUTPUT: &str = "benchmark-report";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct MeasureArgs {
     /// A name that `edgellm list` shows, or the path of a .tmac2.bin file, a .gguf file or a Hugging Face directory
@@ -87,7 +90,7 @@ pub(super) struct MeasureArgs {
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
     /// Directory for the report
-    #[arg(long, short, value_name = "PATH", default_value = "benchmark-report")]
+    #[arg(long, short, value_name = "PATH", default_value = OUTPUT)]
     output: PathBuf,
 }
 
@@ -129,6 +132,10 @@ impl MeasureArgs {
         let prompts = settings.prompt_lengths.iter().map(|&length| prompts::prompt(&model, length));
         let prompts = prompts.collect::<std::result::Result<Vec<_>, _>>().map_err(edgellm::Error::from)?;
         // Before the measurement, so that a directory that cannot be created fails early.
+        if self.output == Path::new(OUTPUT) && self.output.is_symlink() {
+            let (path, advice) = (self.output, "give a directory with --output");
+            return Err(Error::WrongKind { path, found: "a symbolic link", advice });
+        }
         std::fs::create_dir_all(&self.output).map_err(Error::file("create the directory", &self.output))?;
 
         let looker = Looker { listening: Listening::start(), bar: progress::share(1, "measuring") };

@@ -65,7 +65,8 @@ impl Setting<'_> {
                     Some(gguf) if name == WLLAMA => match self.wllama_package {
                         Some(package) => found.push(self.page(WLLAMA, WLLAMA, false, gguf, package)),
                         None => {
-                            missing.push(absent(name, "no package: give its directory with --wllama-package"));
+                            missing
+                                .push(absent(name, "no package: give its directory with --wllama-package"));
                         }
                     },
                     Some(gguf) => found.push(self.peer(name, gguf)),
@@ -120,7 +121,8 @@ impl Setting<'_> {
         let peers = Peers { python: self.python.clone(), gguf: gguf.to_path_buf(), context: self.context };
         let known = name.to_string();
         // The name has been looked up already.
-        let command = move |threads| peers.command(&known, threads).unwrap_or_else(|| edgellm_files::command("false"));
+        let command =
+            move |threads| peers.command(&known, threads).unwrap_or_else(|| edgellm_files::command("false"));
         Subject { name: name.to_string(), exact: false, command: Box::new(command) }
     }
 

@@ -89,6 +89,7 @@ impl Args {
         let model = model::open(&path, compute(&self.run)?, self.run.weights, cache)?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
         let options = self.run.session_options(Some(self.context));
-        native::serve(&model, options, load_ms, io::stdin().lock(), io::stdout().lock()).map_err(Error::stream(TALK))
+        native::serve(&model, options, load_ms, io::stdin().lock(), io::stdout().lock())
+            .map_err(Error::stream(TALK))
     }
 }
