@@ -1,11 +1,11 @@
 //! Standard output, whose reader may close it at any time.
 
 use crate::error::{Error, Result};
-use crate::terminal::shown;
+use crate::terminal::{Filter, shown};
 use edgellm::text::is_printable;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 /// A closure for `map_err` on writing to standard output.
@@ -28,6 +28,30 @@ pub(crate) fn print(text: &str) -> Result<()> {
 pub(crate) fn write(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed)
+}
+
+/// A model's answer on standard output.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    filter: Option<Filter>,
+}
+
+impl Answer {
+    /// Its text is written as it is if `raw`, and into files and pipes; on a terminal, without what controls it.
+    pub(crate) fn new(raw: bool) -> Self {
+        Answer { filter: (!raw && io::stdout().is_terminal()).then(Filter::default) }
+    }
+
+    /// Writes the next piece of the answer.
+    ///
+    /// # Errors
+    /// If standard output fails.
+    pub(crate) fn print(&mut self, piece: &str) -> Result<()> {
+        match &mut self.filter {
+            None => write(piece),
+            Some(filter) => write(&filter.pass(piece)),
+        }
+    }
 }
 
 /// Writes `value` as indented JSON with a line break.

@@ -4,11 +4,8 @@
 //! lines or turn text around. In tables, notes and errors such characters are escaped, so that they can be seen; from a
 //! model's answer they are removed, with the sequence that they begin.
 
-use crate::error::Result;
-use crate::output;
 use edgellm::text::is_printable;
 use std::borrow::Cow;
-use std::io::{self, IsTerminal as _};
 
 /// A text of several lines, with whatever controls a terminal escaped as in Rust: `\u{1b}`.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
@@ -29,33 +26,9 @@ fn is_shown(character: char) -> bool {
     matches!(character, '\n' | '\t') || is_printable(character)
 }
 
-/// A model's answer on standard output.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    filter: Option<Filter>,
-}
-
-impl Answer {
-    /// Its text is written as it is if `raw`, and into files and pipes; on a terminal, without what controls it.
-    pub(crate) fn new(raw: bool) -> Self {
-        Answer { filter: (!raw && io::stdout().is_terminal()).then(Filter::default) }
-    }
-
-    /// Writes the next piece of the answer.
-    ///
-    /// # Errors
-    /// If standard output fails.
-    pub(crate) fn print(&mut self, piece: &str) -> Result<()> {
-        match &mut self.filter {
-            None => output::write(piece),
-            Some(filter) => output::write(&filter.pass(piece)),
-        }
-    }
-}
-
 /// Removes control sequences (ECMA-48) and other characters that are not shown from a text that comes in pieces.
 #[derive(Debug, Default)]
-struct Filter(State);
+pub(crate) struct Filter(State);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum State {
@@ -70,7 +43,8 @@ enum State {
 }
 
 impl Filter {
-    fn pass(&mut self, piece: &str) -> String {
+    /// What is left of the next piece.
+    pub(crate) fn pass(&mut self, piece: &str) -> String {
         piece.chars().filter(|&character| self.keeps(character)).collect()
     }
 

@@ -37,9 +37,9 @@ pub fn check_public(found: &Metadata, path: &Path) -> Result<(), Error> {
     imp::public(found, path).map_or(Ok(()), Err)
 }
 
-/// Whether another user can change the file or directory that `found` describes.
+/// Whether another user can change the file that `found` describes. The owner's own group counts as the owner.
 pub fn others_can_change(found: &Metadata) -> bool {
-    imp::fault(found, Path::new("")).is_some()
+    imp::fault_above(found, Path::new("")).is_some()
 }
 
 #[cfg(unix)]
@@ -78,10 +78,10 @@ mod imp {
         if public { writable(found, path) } else { None }
     }
 
-    /// As [`fault`], for a directory above.
-    fn fault_above(found: &Metadata, path: &Path) -> Option<Error> {
+    /// As [`fault`], with the exceptions for directories above.
+    pub(super) fn fault_above(found: &Metadata, path: &Path) -> Option<Error> {
         let own_group = found.mode() & WRITE == 0o020 && found.gid() == found.uid();
-        let protected = found.mode() & STICKY != 0 || own_group;
+        let protected = own_group || found.is_dir() && found.mode() & STICKY != 0;
         stranger(found, path).or_else(|| if protected { None } else { writable(found, path) }).map(|fault| {
             match fault {
                 // What else is in there is none of our business.
@@ -156,6 +156,10 @@ mod imp {
     use super::{Error, Metadata, Path};
 
     pub(super) fn fault(_: &Metadata, _: &Path) -> Option<Error> {
+        None
+    }
+
+    pub(super) fn fault_above(_: &Metadata, _: &Path) -> Option<Error> {
         None
     }
 

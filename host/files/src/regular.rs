@@ -37,7 +37,7 @@ pub fn open(path: &Path) -> Result<File, Error> {
     open_with(path, OpenOptions::new().read(true), "read")
 }
 
-/// Opens the regular file at `path` with `options`, which may create it; `action` is for errors.
+/// Opens the regular file at `path` with `options`, which may create it, for this user alone; `action` is for errors.
 ///
 /// # Errors
 /// As those of [`open`].
@@ -55,7 +55,7 @@ pub fn open_with(path: &Path, options: &mut OpenOptions, action: &'static str) -
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt as _;
         // Should a pipe or a terminal have come in its place by now, opening it must not wait for the other end.
-        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
+        options.mode(0o600).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
     }
     let file = options.open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::Missing { path: path.to_path_buf() },

@@ -253,7 +253,7 @@ mod tests {
     fn a_file_that_others_can_change_is_copied() {
         use std::os::unix::fs::PermissionsExt as _;
         let (file, bytes) = file(3 * 4096);
-        file.set_permissions(fs::Permissions::from_mode(0o620)).unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0o602)).unwrap();
         for placement in [Placement::Auto, Placement::Mapped] {
             let model = ModelBytes::load(&file, placement).unwrap();
             assert!(model.is_copy() && model.to_string().contains("another user"), "{model}");

@@ -21,6 +21,6 @@ impl Args {
     pub(crate) fn run(self, mut program: clap::Command) -> Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut program, "edgellm", &mut script);
-        output::print(&String::from_utf8_lossy(&script))
+        output::write(&String::from_utf8_lossy(&script))
     }
 }

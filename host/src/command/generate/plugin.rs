@@ -3,7 +3,7 @@
 use super::{Args, Report, Timings};
 use crate::cache::Cache;
 use crate::error::Result;
-use crate::terminal::Answer;
+use crate::output::Answer;
 use crate::{model, plugin, system};
 use edgellm::TokenId;
 use edgellm::sampler::Sampler;
