@@ -12,6 +12,7 @@ mod token;
 
 pub use constraint::{Constraint, ConstraintError};
 pub use decoder::Decoder;
+pub use stop::StopStrings;
 pub use token::{FinishReason, Token};
 
 use crate::sampler::Sampler;

@@ -16,6 +16,7 @@ use candidates::Candidates;
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// How to sample tokens. The defaults are llama.cpp's, except for the seed, which is fixed: the engine has no source of
 /// randomness.
@@ -47,8 +48,9 @@ pub struct SamplerOptions {
     pub frequency_penalty: f32,
     /// How many tokens, those of the prompt included, count as recent; 0 disables the three penalties. Default 64.
     pub repeat_last_n: usize,
-    /// Added to the logits of these tokens; negative infinity excludes one. Ids outside the vocabulary are ignored.
-    pub logit_bias: Vec<(TokenId, f32)>,
+    /// Added to the logits of these tokens; negative infinity excludes one. Ids outside the vocabulary are ignored. Clones
+    /// share the list.
+    pub logit_bias: Arc<[(TokenId, f32)]>,
     /// Seed of the random numbers. Default 0.
     pub seed: u64,
 }
@@ -64,7 +66,7 @@ impl Default for SamplerOptions {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             repeat_last_n: 64,
-            logit_bias: Vec::new(),
+            logit_bias: Arc::default(),
             seed: 0,
         }
     }
@@ -105,7 +107,7 @@ impl SamplerOptions {
         )?;
         check("presence_penalty", self.presence_penalty, self.presence_penalty.is_finite(), finite)?;
         check("frequency_penalty", self.frequency_penalty, self.frequency_penalty.is_finite(), finite)?;
-        for &(_, bias) in &self.logit_bias {
+        for &(_, bias) in self.logit_bias.iter() {
             check(
                 "logit_bias",
                 bias,
@@ -215,7 +217,7 @@ impl Sampler {
         let options = &self.options;
         self.adjusted.clear();
         self.adjusted.extend_from_slice(logits);
-        for &(token, bias) in &options.logit_bias {
+        for &(token, bias) in options.logit_bias.iter() {
             if let Some(logit) = self.adjusted.get_mut(token as usize) {
                 *logit += bias;
             }

@@ -1,9 +1,9 @@
 //! From tokens to text, until something ends it.
 
 use super::FinishReason;
-use super::stop::StopStrings;
+use super::stop::{StopFilter, StopStrings};
 use crate::tokenizer::TokenStream;
-use crate::{Error, Model, TokenId};
+use crate::{Model, TokenId};
 
 /// The text of a sequence of tokens, and when it ends.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub(super) struct Continuation {
     max_tokens: usize,
     /// Tokens that the session has room for; one more may be chosen.
     room: usize,
-    stops: StopStrings,
+    stops: StopFilter,
     stop_tokens: Vec<TokenId>,
     ignore_eos: bool,
     stream: TokenStream,
@@ -28,7 +28,7 @@ impl Continuation {
             model: model.clone(),
             max_tokens: usize::MAX,
             room: usize::MAX,
-            stops: StopStrings::default(),
+            stops: StopFilter::default(),
             stop_tokens: Vec::new(),
             ignore_eos: false,
             stream: TokenStream::continuing(true),
@@ -61,21 +61,9 @@ impl Continuation {
     }
 
     /// Ends before any of these strings. Further calls add strings.
-    ///
-    /// # Errors
-    /// [`Error::EmptyStop`]: an empty string would end every text before it begins.
-    pub(super) fn stop<S: Into<String>>(
-        mut self,
-        strings: impl IntoIterator<Item = S>,
-    ) -> Result<Self, Error> {
-        for string in strings {
-            let string = string.into();
-            if string.is_empty() {
-                return Err(Error::EmptyStop);
-            }
-            self.stops.add(string);
-        }
-        Ok(self)
+    pub(super) fn stop(mut self, strings: StopStrings) -> Self {
+        self.stops.add(strings);
+        self
     }
 
     /// Ends with any of these tokens, as with the model's own end tokens. Further calls add tokens.

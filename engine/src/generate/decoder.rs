@@ -1,7 +1,7 @@
 //! The decode loop's one step: from a row of logits to a token and its text.
 
 use super::continuation::Continuation;
-use super::{Constraint, FinishReason, Token};
+use super::{Constraint, FinishReason, StopStrings, Token};
 use crate::sampler::{LogProbabilities, Sampler};
 use crate::{Error, Model, TokenId};
 use std::borrow::BorrowMut;
@@ -66,9 +66,15 @@ impl<S: BorrowMut<Sampler>> Decoder<S> {
     ///
     /// # Errors
     /// [`Error::EmptyStop`]: an empty string would end every text before it begins.
-    pub fn stop<T: Into<String>>(mut self, strings: impl IntoIterator<Item = T>) -> Result<Self, Error> {
-        self.continuation = self.continuation.stop(strings)?;
-        Ok(self)
+    pub fn stop<T: Into<String>>(self, strings: impl IntoIterator<Item = T>) -> Result<Self, Error> {
+        Ok(self.stop_strings(StopStrings::new(strings)?))
+    }
+
+    /// Ends before any of these strings, which decoders share. Further calls add strings.
+    #[must_use]
+    pub fn stop_strings(mut self, strings: StopStrings) -> Self {
+        self.continuation = self.continuation.stop(strings);
+        self
     }
 
     /// Ends with any of these tokens, as with the model's own end tokens. Further calls add tokens.

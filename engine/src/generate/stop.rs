@@ -1,42 +1,101 @@
 //! Stop strings, which end a generation and are not part of its text.
 
+use crate::Error;
+use std::sync::Arc;
+
+/// Stop strings, prepared once for any number of texts: a clone shares them.
+///
+/// ```
+/// use edgellm::generate::StopStrings;
+///
+/// let stops = StopStrings::new(["The end", "###"])?;
+/// # Ok::<(), edgellm::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct StopStrings(Vec<Arc<Needle>>);
+
+#[derive(Debug)]
+struct Needle {
+    text: String,
+    /// For each length of a beginning of the text, that of its longest own end that is a beginning, too.
+    fallback: Box<[usize]>,
+}
+
+impl StopStrings {
+    /// Prepares strings.
+    ///
+    /// # Errors
+    /// [`Error::EmptyStop`]: an empty string would end every text before it begins.
+    pub fn new<S: Into<String>>(strings: impl IntoIterator<Item = S>) -> Result<Self, Error> {
+        let needle = |string: S| {
+            let text = string.into();
+            if text.is_empty() { Err(Error::EmptyStop) } else { Ok(Arc::new(Needle::new(text))) }
+        };
+        strings.into_iter().map(needle).collect::<Result<_, _>>().map(StopStrings)
+    }
+}
+
+impl Needle {
+    fn new(text: String) -> Self {
+        let mut fallback = vec![0; text.len() + 1].into_boxed_slice();
+        let mut matched = 0;
+        for (at, &byte) in text.as_bytes().iter().enumerate().skip(1) {
+            matched = next(text.as_bytes(), &fallback, matched, byte);
+            fallback[at + 1] = matched;
+        }
+        Needle { text, fallback }
+    }
+}
+
+/// How much of a needle is matched after one more byte, where `matched` bytes were (Knuth, Morris and Pratt).
+fn next(text: &[u8], fallback: &[usize], mut matched: usize, byte: u8) -> usize {
+    while matched > 0 && text.get(matched) != Some(&byte) {
+        matched = fallback[matched];
+    }
+    matched + usize::from(text.get(matched) == Some(&byte))
+}
+
 /// Passes text through, and holds back what is or may become a stop string.
 #[derive(Clone, Debug, Default)]
-pub(super) struct StopStrings {
-    /// None is empty.
-    strings: Vec<String>,
+pub(super) struct StopFilter {
+    stops: StopStrings,
+    /// How much of each is matched at the end of the text.
+    matched: Vec<usize>,
     /// Text held back: the start of a stop string, or nothing.
     held: String,
 }
 
-impl StopStrings {
-    /// Adds a stop string, which must not be empty.
-    pub(super) fn add(&mut self, string: String) {
-        debug_assert!(!string.is_empty());
-        self.strings.push(string);
+impl StopFilter {
+    /// Adds stop strings.
+    pub(super) fn add(&mut self, stops: StopStrings) {
+        self.stops.0.extend(stops.0);
+        self.matched.resize(self.stops.0.len(), 0);
     }
 
     /// Takes the next text and appends to `out` what is certain. True if a stop string was found; `out` then ends
     /// before it.
     ///
     /// The stop string that is complete first wins, and the longest of those that end together, so that the result does
-    /// not depend on how the text is divided.
+    /// not depend on how the text is divided. Each byte is looked at once, however long the strings are.
     pub(super) fn push(&mut self, text: &str, out: &mut String) -> bool {
-        if self.strings.is_empty() {
-            out.push_str(text);
-            return false;
-        }
+        let before = self.held.len();
         self.held.push_str(text);
-        let found = self.strings.iter().filter_map(|stop| {
-            let start = self.held.find(stop.as_str())?;
-            Some((start + stop.len(), start))
-        });
-        if let Some((_, start)) = found.min() {
-            out.push_str(&self.held[..start]);
-            self.held.clear();
-            return true;
+        for (at, &byte) in text.as_bytes().iter().enumerate() {
+            let mut found = 0;
+            for (needle, matched) in self.stops.0.iter().zip(&mut self.matched) {
+                *matched = next(needle.text.as_bytes(), &needle.fallback, *matched, byte);
+                if *matched == needle.text.len() {
+                    found = found.max(*matched);
+                }
+            }
+            if found > 0 {
+                out.push_str(&self.held[..before + at + 1 - found]);
+                self.held.clear();
+                self.matched.fill(0);
+                return true;
+            }
         }
-        let certain = self.certain();
+        let certain = self.held.len() - self.matched.iter().max().unwrap_or(&0);
         out.push_str(&self.held[..certain]);
         self.held.drain(..certain);
         false
@@ -47,25 +106,39 @@ impl StopStrings {
         out.push_str(&self.held);
         self.held.clear();
     }
-
-    /// Start of the first prefix of a stop string at the end of the held text.
-    fn certain(&self) -> usize {
-        let longest = self.strings.iter().map(String::len).max().unwrap_or(0);
-        let from = self.held.len().saturating_sub(longest);
-        let starts = self.held.char_indices().map(|(at, _)| at).skip_while(|&at| at < from);
-        let begins = |at: &usize| self.strings.iter().any(|stop| stop.starts_with(&self.held[*at..]));
-        starts.into_iter().find(begins).unwrap_or(self.held.len())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stops(strings: &[&str]) -> StopStrings {
-        let mut stops = StopStrings::default();
-        strings.iter().for_each(|stop| stops.add(stop.to_string()));
+    fn stops(strings: &[&str]) -> StopFilter {
+        let mut stops = StopFilter::default();
+        stops.add(StopStrings::new(strings.iter().copied()).unwrap());
         stops
+    }
+
+    #[test]
+    fn long_strings_cost_no_more_than_the_text() {
+        // Every byte nearly completes a string of a megabyte: with searches anew, this took minutes.
+        let long = "a".repeat(1 << 20) + "b";
+        let prepared = StopStrings::new([long.as_str(), "ab", "\u{1F600}"]).unwrap();
+        let shared = Arc::downgrade(&prepared.0[0]);
+        let mut many: Vec<StopFilter> = (0..100)
+            .map(|_| {
+                let mut filter = StopFilter::default();
+                filter.add(prepared.clone());
+                filter
+            })
+            .collect();
+        assert_eq!(shared.strong_count(), 101);
+        let mut out = String::new();
+        for _ in 0..100_000 {
+            assert!(!many[0].push("a", &mut out));
+        }
+        assert_eq!(out, "");
+        assert!(many[0].push("b", &mut out));
+        assert_eq!(out.len(), 99_999);
     }
 
     /// What comes out after each piece, and whether it stopped there.

@@ -163,7 +163,7 @@ fn a_window_of_none_switches_penalties_off() {
 
 #[test]
 fn bias_favours_and_forbids() {
-    let logit_bias = vec![(0, 5.0), (2, f32::NEG_INFINITY), (7, 1.0)];
+    let logit_bias = [(0, 5.0), (2, f32::NEG_INFINITY), (7, 1.0)].into();
     let options = SamplerOptions { logit_bias, ..plain(0.0, 0) };
     assert_eq!(sampler(options.clone()).sample(&[1.0, 5.0, 9.0]), 0);
     let mut random = sampler(SamplerOptions { temperature: 100.0, ..options });
@@ -198,7 +198,7 @@ fn options_out_of_range_are_named() {
         ("repetition_penalty", SamplerOptions { repetition_penalty: 0.0, ..d() }),
         ("presence_penalty", SamplerOptions { presence_penalty: f32::INFINITY, ..d() }),
         ("frequency_penalty", SamplerOptions { frequency_penalty: f32::NAN, ..d() }),
-        ("logit_bias", SamplerOptions { logit_bias: vec![(0, f32::NAN)], ..d() }),
+        ("logit_bias", SamplerOptions { logit_bias: [(0, f32::NAN)].into(), ..d() }),
     ];
     for (name, options) in wrong {
         let error = Sampler::new(options).unwrap_err();

@@ -238,11 +238,11 @@ mod tests {
             (sampling.n, sampling.limit().0, sampling.top_k, sampling.seed),
             (Some(2), None, Some(0), None)
         );
-        assert_eq!(sampling.options(0, 0).repetition_penalty, 1.1);
+        assert_eq!(sampling.options(0).repetition_penalty, 1.1);
         let other =
             Body::from(r#"{"prompt": "a", "repeat_penalty": 1.2, "repetition_penalty": null}"#.to_string());
         let CompletionBody { sampling, .. } = other.read().unwrap();
-        assert_eq!(sampling.options(0, 0).repetition_penalty, 1.2);
+        assert_eq!(sampling.options(0).repetition_penalty, 1.2);
     }
 
     #[test]

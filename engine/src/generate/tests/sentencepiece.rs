@@ -97,7 +97,7 @@ fn only_the_start_of_a_text_loses_its_space() {
     // Part of a prompt whose rest was processed before.
     assert_eq!(after(&encode("<|assistant|>", false)), " blue blue");
     let mut sampler =
-        Sampler::new(SamplerOptions { logit_bias: vec![(blue[0], 1e9)], ..SamplerOptions::greedy() })
+        Sampler::new(SamplerOptions { logit_bias: [(blue[0], 1e9)].into(), ..SamplerOptions::greedy() })
             .unwrap();
     let mut session = Session::new(&model, SessionOptions::default()).unwrap();
     for (prompt, text) in [("", "blue"), ("The sky is", " blue")] {

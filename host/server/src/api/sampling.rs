@@ -38,7 +38,7 @@ pub(crate) struct Sampling {
     #[serde(default, deserialize_with = "limit")]
     #[schema(minimum = -1)]
     pub(crate) n_predict: Option<u32>,
-    /// Stop strings: the answer ends before any of them. At most 16, none empty.
+    /// Stop strings: the answer ends before any of them. At most 16, none empty or longer than 1,024 bytes.
     #[schema(value_type = Option<OneOrMany>)]
     pub(crate) stop: Option<OneOrMany>,
     /// The same seed gives the same answer; by default, or with -1, the seed is random.
@@ -101,6 +101,9 @@ pub(crate) struct StreamOptions {
     pub(crate) include_usage: Option<bool>,
 }
 
+/// Bytes of a stop string, at most.
+const STOP: usize = 1024;
+
 /// Refuses the field `name` unless `ok`.
 pub(crate) fn check(name: &str, ok: bool, rule: &str) -> Result<(), ApiError> {
     if ok { Ok(()) } else { Err(ApiError::field(name, format!("{name} must be {rule}"))) }
@@ -132,6 +135,8 @@ impl Sampling {
         let stops = self.stops();
         check("stop", stops.len() <= 16, "at most 16 texts")?;
         check("stop", stops.iter().all(|stop| !stop.is_empty()), "without empty texts")?;
+        let short = stops.iter().all(|stop| stop.len() <= STOP);
+        check("stop", short, &format!("texts of at most {STOP} bytes"))?;
         for (id, &bias) in self.logit_bias.iter().flatten() {
             check("logit_bias", id.parse::<TokenId>().is_ok(), "an object whose names are token ids")?;
             check("logit_bias", (-100.0..=100.0).contains(&bias), "an object of numbers in -100..=100")?;
@@ -170,8 +175,21 @@ impl Sampling {
         self.stream_options.and_then(|options| options.0.include_usage).unwrap_or(false)
     }
 
-    /// The options of the sampler of choice `index`.
-    pub(crate) fn options(&self, seed: u64, index: usize) -> SamplerOptions {
+    /// Checks what depends on the model.
+    ///
+    /// # Errors
+    /// 400 with the name of the field that is wrong.
+    pub(crate) fn suits(&self, vocab_size: usize) -> Result<(), ApiError> {
+        let biases = self.logit_bias.as_ref().map_or(0, BTreeMap::len);
+        check(
+            "logit_bias",
+            biases <= vocab_size,
+            &format!("at most {vocab_size} tokens, as many as there are"),
+        )
+    }
+
+    /// The options of the samplers; that of choice `index` adds it to the seed.
+    pub(crate) fn options(&self, seed: u64) -> SamplerOptions {
         let defaults = SamplerOptions::default();
         // In OpenAI's API, -100 means never.
         let bias = |bias: f64| if bias <= -100.0 { f32::NEG_INFINITY } else { bias as f32 };
@@ -193,7 +211,7 @@ impl Sampling {
                 .repeat_last_n
                 .map_or(defaults.repeat_last_n, |n| usize::try_from(n).unwrap_or(usize::MAX)),
             logit_bias: biases.filter_map(|(id, &by)| Some((id.parse().ok()?, bias(by)))).collect(),
-            seed: seed.wrapping_add(index as u64),
+            seed,
         }
     }
 }

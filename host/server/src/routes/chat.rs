@@ -20,6 +20,9 @@ use edgellm::TokenId;
 use edgellm::chat::{Json, Message, tool_from_openai};
 use serde_json::{Value, json};
 
+/// Tools of a request, at most: each has a grammar of its own.
+const TOOLS: usize = 256;
+
 /// Answers a conversation.
 #[utoipa::path(
     post,
@@ -73,6 +76,8 @@ fn logprobs(chat: &ChatRequest) -> Result<Option<usize>, ApiError> {
 fn shape(chat: &ChatRequest, sent: &Json) -> Result<(&'static str, Shape), ApiError> {
     let json = ResponseFormat::schema(chat.response_format.as_ref(), chat.json_schema.clone())?;
     let (field, json) = json.unzip();
+    let count = chat.tools.as_ref().map_or(0, Vec::len);
+    check("tools", count <= TOOLS, &format!("at most {TOOLS} functions"))?;
     let sent = sent.get("tools").and_then(Json::as_array).unwrap_or_default();
     let tools: Vec<Tool> = chat
         .tools

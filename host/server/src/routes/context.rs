@@ -11,9 +11,9 @@ use crate::random::random;
 use crate::registry::Loaded;
 use crate::scheduler::{Choice, Event, Job, Task};
 use crate::server::Server;
-use edgellm::generate::{self, Decoder};
-use edgellm::sampler::Sampler;
-use edgellm::{Error, TokenId};
+use edgellm::TokenId;
+use edgellm::generate::{self, Decoder, StopStrings};
+use edgellm::sampler::{Sampler, SamplerOptions};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -130,7 +130,7 @@ impl Context {
     /// # Errors
     /// 400 if the schema cannot be followed.
     pub(super) fn constraint(&self, field: &str, shape: &Shape) -> Result<Option<Constraint>, ApiError> {
-        let refused = |error| ApiError::field(field, format!("{field}: {error}"));
+        let refused = |error| ApiError::field(field, format!("{field}: {error}")).quoting();
         self.model.constraint(shape).map_err(refused)
     }
 
@@ -164,19 +164,22 @@ impl Context {
             return Err(ApiError::field(field, format!("{field} must be at most {most} on this server")));
         }
         let max_tokens = wanted.or(options.max_tokens).unwrap_or(room).min(room);
-        let engine = |error: Error| ApiError::request(error.to_string());
-        let seed = sampling.seed.map_or_else(random, i64::cast_unsigned);
+        sampling.suits(self.model.model.config().vocab_size)?;
+        // Prepared once, and shared by all choices.
+        let shared = sampling.options(sampling.seed.map_or_else(random, i64::cast_unsigned));
+        let stops = StopStrings::new(sampling.stops());
+        let stops = stops.map_err(|error| ApiError::field("stop", error.to_string()))?;
         let choice = |index: usize| {
-            let sampler = Sampler::new(sampling.options(seed, index))
-                .map_err(|error| ApiError::field(error.option, error.to_string()))?;
+            let options = SamplerOptions { seed: shared.seed.wrapping_add(index as u64), ..shared.clone() };
+            let sampler =
+                Sampler::new(options).map_err(|error| ApiError::field(error.option, error.to_string()))?;
             let constraint =
                 constraint.clone().map(|grammar| Box::new(grammar) as Box<dyn generate::Constraint>);
             let mut decoder = Decoder::new(&self.model.model, sampler)
                 .max_tokens(max_tokens)
                 .room(room)
                 .ignore_eos(sampling.ignore_eos.unwrap_or(false))
-                .stop(sampling.stops())
-                .map_err(engine)?
+                .stop_strings(stops.clone())
                 .constraint(constraint)
                 .logprobs(logprobs);
             decoder.accept_prompt(&prompt);

@@ -1,6 +1,6 @@
 //! Answers that follow a schema, in each of the fields that ask for it, and schemas that no answer can follow.
 
-use super::support::{call, post, router, send};
+use super::support::{call, post, refused, router, send};
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -116,5 +116,72 @@ async fn dead_ends_on_the_way() {
         let error = &serde_json::from_str::<Value>(&text).unwrap()["error"];
         assert_eq!(error["code"], "schema_dead_end");
         assert!(error["message"].as_str().unwrap().ends_with("simplify them"), "{error}");
+    }
+}
+
+/// Definitions of which each refers to the next.
+fn chain(length: usize, link: fn(Value) -> Value) -> Value {
+    let mut definitions: serde_json::Map<String, Value> = (1..length)
+        .map(|at| (format!("d{at}"), link(json!({"$ref": format!("#/$defs/d{}", at + 1)}))))
+        .collect();
+    definitions.insert(format!("d{length}"), json!({"type": "integer"}));
+    json!({"$ref": "#/$defs/d1", "$defs": definitions})
+}
+
+#[tokio::test]
+async fn hostile_schemas_are_refused_by_limit() {
+    let router = router().await;
+    let text = |more: Value| json!({"type": "object", "properties": {"a": more}});
+    for (schema, limit) in [
+        (chain(1000, |to| to), "500 levels"),
+        (chain(1000, |to| json!({"anyOf": [to, {"description": "none", "type": "null"}]})), "500 levels"),
+        (chain(400, |to| json!({"type": "array", "items": to})), "500 levels"),
+        (
+            chain(
+                40,
+                |to| json!({"allOf": [{"properties": {"a": to.clone()}}, {"properties": {"b": to}}, to]}),
+            ),
+            "at most",
+        ),
+        (text(json!({"type": "string", "pattern": "[^ab]*".repeat(20_000)})), "1000 bytes in a pattern"),
+        (text(json!({"type": "integer", "multipleOf": 99_999_989})), "10000 in multipleOf"),
+        (text(json!({"type": "string", "minLength": u64::MAX})), "2147483647 in minLength"),
+        (json!({"enum": (0..100_000).collect::<Vec<_>>()}), "80000 parts"),
+    ] {
+        let tool = json!({"type": "function", "function": {"name": "f", "parameters": text(schema.clone())}});
+        let mut bodies = vec![("json_schema", json!({"json_schema": schema}))];
+        // There, the references of the definitions lead elsewhere.
+        if schema.get("$defs").is_none() {
+            bodies.push(("tools", json!({"tools": [tool], "tool_choice": "required"})));
+        }
+        for (field, body) in bodies {
+            let (status, _, answer) = send(&router, post(CHAT, &ask(CHAT, body))).await;
+            assert_eq!(status, 400, "{answer}");
+            let error = &serde_json::from_str::<Value>(&answer).unwrap()["error"];
+            assert_eq!(error["param"], field);
+            assert!(error["message"].as_str().unwrap().contains(limit), "{limit}: {error}");
+        }
+    }
+    let tool = |at: usize| json!({"type": "function", "function": {"name": format!("f{at}")}});
+    let tools: Vec<Value> = (0..257).map(tool).collect();
+    let answer = refused(&router, CHAT, ask(CHAT, json!({"tools": tools}))).await;
+    assert_eq!((answer.0, answer.1.as_str()), (400, "tools"));
+}
+
+#[tokio::test]
+async fn stops_and_biases_are_bounded() {
+    let router = router().await;
+    let biases =
+        |count: usize| (0..count).map(|id| (id.to_string(), json!(1))).collect::<serde_json::Map<_, _>>();
+    for (field, wrong, right) in [
+        ("stop", json!(vec!["x".repeat(1025)]), json!(vec!["x".repeat(1024); 16])),
+        ("stop", json!(vec!["x"; 17]), json!("x".repeat(1024))),
+        ("logit_bias", json!(biases(257)), json!(biases(256))),
+    ] {
+        for path in [CHAT, COMPLETIONS] {
+            let answer = refused(&router, path, ask(path, json!({field: wrong}))).await;
+            assert_eq!((answer.0, answer.1.as_str()), (400, field));
+            call(&router, path, ask(path, json!({field: right}))).await;
+        }
     }
 }
