@@ -9,6 +9,7 @@ mod integers;
 mod lark;
 mod limits;
 mod multiple;
+mod outline;
 mod recursion;
 mod schema;
 #[cfg(test)]

@@ -8,10 +8,9 @@
 //! format 40, a multiple of n 3n, 32 bytes of a listed text 1, everything else 1.
 
 use super::GrammarError;
-use super::limits::{
-    COUNTED_PROPERTIES, LEVELS, PATTERNS_AT_ONCE, PROPERTIES, SIZE, SIZES, WORK, check, exceeded,
-};
+use super::limits::{COUNTED_PROPERTIES, PATTERNS_AT_ONCE, PROPERTIES, SIZE, SIZES, WORK, check};
 use super::multiple::Multiple;
+use super::outline::{Form, Node, Object, Part, choice, leaf, list, listed, node, number, total};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -25,40 +24,6 @@ pub(super) fn size(schema: &Value) -> Result<usize, GrammarError> {
     let made = outline.schema(schema)?;
     outline.keep(&made)?;
     Ok(outline.size)
-}
-
-type Part<'a> = Rc<Node<'a>>;
-
-struct Node<'a> {
-    form: Form<'a>,
-    size: usize,
-    depth: usize,
-}
-
-enum Form<'a> {
-    Any,
-    Never,
-    Null,
-    Boolean,
-    /// Patterns that it must match.
-    Text(usize),
-    Number(Option<Multiple>),
-    List {
-        first: Vec<Part<'a>>,
-        rest: Option<Part<'a>>,
-    },
-    Object(Object<'a>),
-    Choice(Vec<Part<'a>>),
-    Reference(&'a str),
-}
-
-#[derive(Clone, Default)]
-struct Object<'a> {
-    properties: BTreeMap<&'a str, Part<'a>>,
-    patterns: BTreeMap<&'a str, Part<'a>>,
-    rest: Option<Part<'a>>,
-    required: BTreeSet<&'a str>,
-    counted: bool,
 }
 
 struct Outline<'a> {
@@ -359,71 +324,5 @@ impl<'a> Outline<'a> {
     fn keep(&mut self, part: &Part<'a>) -> Result<(), GrammarError> {
         self.size = self.size.saturating_add(part.size);
         check(SIZES, self.size, SIZE)
-    }
-}
-
-fn total<'p, 'a: 'p>(parts: impl Iterator<Item = &'p Part<'a>>) -> (usize, usize) {
-    parts.fold((0, 0), |(size, depth), part| (size.saturating_add(part.size), depth.max(part.depth)))
-}
-
-/// A part whose own parts have this depth.
-fn node(form: Form<'_>, size: usize, depth: usize) -> Result<Part<'_>, GrammarError> {
-    check("levels of a schema, references written out", depth + 1, LEVELS)?;
-    check(SIZES, size, SIZE)?;
-    Ok(Rc::new(Node { form, size, depth: depth + 1 }))
-}
-
-fn leaf(form: Form<'_>, size: usize) -> Result<Part<'_>, GrammarError> {
-    node(form, size, 0)
-}
-
-fn number<'a>(multiple: Option<Multiple>) -> Result<Part<'a>, GrammarError> {
-    let size = multiple.map_or(0, |multiple| 3 * multiple.states());
-    leaf(Form::Number(multiple), 1 + size)
-}
-
-fn list<'a>(first: Vec<Part<'a>>, rest: Option<Part<'a>>) -> Result<Part<'a>, GrammarError> {
-    let (size, depth) = total(first.iter().chain(&rest));
-    node(Form::List { first, rest }, size.saturating_add(4), depth)
-}
-
-fn choice(options: Vec<Part<'_>>) -> Result<Part<'_>, GrammarError> {
-    let mut flat = Vec::new();
-    for option in options {
-        match &option.form {
-            Form::Any => return Ok(option),
-            Form::Never => {}
-            Form::Choice(inner) => flat.extend(inner.iter().cloned()),
-            _ => flat.push(option),
-        }
-    }
-    match flat.len() {
-        0 => leaf(Form::Never, 1),
-        1 => flat.pop().ok_or_else(|| exceeded("options", 0)),
-        _ => {
-            let (size, depth) = total(flat.iter());
-            node(Form::Choice(flat), size.saturating_add(4), depth)
-        }
-    }
-}
-
-/// A value of `enum` or `const`.
-fn listed(value: &Value) -> Result<Part<'_>, GrammarError> {
-    match value {
-        Value::Null => leaf(Form::Null, 1),
-        Value::Bool(_) => leaf(Form::Boolean, 1),
-        Value::Number(_) => number(None),
-        Value::String(text) => leaf(Form::Text(1), 1 + text.len() / 32),
-        Value::Array(items) => list(items.iter().map(listed).collect::<Result<_, _>>()?, None),
-        Value::Object(fields) => {
-            let mut properties = BTreeMap::new();
-            for (name, value) in fields {
-                properties.insert(name.as_str(), listed(value)?);
-            }
-            check("properties of an object", properties.len(), PROPERTIES)?;
-            let (size, depth) = total(properties.values());
-            let required = properties.keys().copied().collect();
-            node(Form::Object(Object { properties, required, ..Object::default() }), size + 4, depth)
-        }
     }
 }
