@@ -94,7 +94,13 @@ def automata_that_explode() -> None:
         {"type": "integer", "allOf": [{"multipleOf": 9973}, {"multipleOf": 9967}]},
         {**text, "allOf": [{"pattern": f"a{{{at}}}b[a-z]*"} for at in range(50)]},
     ]
-    within_limits = ["^(a{1000}){1000}$", "[^ab]*" * 150, "a.{1000}b", "[a-m].{50}[a-f].{50}", "^((a|b|ab){0,1000}){0,1000}$"]
+    within_limits = [
+        "^(a{1000}){1000}$",
+        "[^ab]*" * 150,
+        "a.{1000}b",
+        "[a-m].{50}[a-f].{50}",
+        "^((a|b|ab){0,1000}){0,1000}$",
+    ]
     with Server() as server, others_are_served(server):
         refused(server, bad, "at most")
         schemas = [{"type": "array", "items": {**text, "pattern": pattern}, "minItems": 1} for pattern in within_limits]

@@ -128,6 +128,12 @@ fn chain(length: usize, link: fn(Value) -> Value) -> Value {
     json!({"$ref": "#/$defs/d1", "$defs": definitions})
 }
 
+/// An object that holds the target twice, beside another keyword, so that it is copied.
+fn doubled(mut to: Value) -> Value {
+    to["minProperties"] = json!(0);
+    json!({"type": "object", "properties": {"a": to, "b": to}})
+}
+
 #[tokio::test]
 async fn hostile_schemas_are_refused_by_limit() {
     let router = router().await;
@@ -136,13 +142,7 @@ async fn hostile_schemas_are_refused_by_limit() {
         (chain(1000, |to| to), "500 levels"),
         (chain(1000, |to| json!({"anyOf": [to, {"description": "none", "type": "null"}]})), "500 levels"),
         (chain(400, |to| json!({"type": "array", "items": to})), "500 levels"),
-        (
-            chain(
-                40,
-                |to| json!({"allOf": [{"properties": {"a": to.clone()}}, {"properties": {"b": to}}, to]}),
-            ),
-            "at most",
-        ),
+        (chain(40, doubled), "at most"),
         (text(json!({"type": "string", "pattern": "[^ab]*".repeat(20_000)})), "1000 bytes in a pattern"),
         (text(json!({"type": "integer", "multipleOf": 99_999_989})), "10000 in multipleOf"),
         (text(json!({"type": "string", "minLength": u64::MAX})), "2147483647 in minLength"),
