@@ -130,7 +130,7 @@ impl Context {
     /// # Errors
     /// 400 if the schema cannot be followed.
     pub(super) fn constraint(&self, field: &str, shape: &Shape) -> Result<Option<Constraint>, ApiError> {
-        let refused = |error| ApiError::field(field, format!("{field}: {error}")).quoting();
+        let refused = |error| ApiError::field(field, format!("{field}: {error}"));
         self.model.constraint(shape).map_err(refused)
     }
 
