@@ -50,7 +50,8 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
     let schemas = &mut document["components"]["schemas"];
     let sampling = &mut schemas["Sampling"]["properties"];
-    let text = json!({"type": "string", "minLength": 1});
+    // A quarter of the bytes that a stop string may have: a character takes up to four.
+    let text = json!({"type": "string", "minLength": 1, "maxLength": 256});
     sampling["stop"]["oneOf"] =
         json!([{"type": "null"}, text, {"type": "array", "items": text, "maxItems": 16}]);
     // From 1, or -1 for none.

@@ -31,7 +31,7 @@ pub(crate) struct ChatRequest {
     #[schema(value_type = Option<Object>)]
     pub(crate) json_schema: Option<Map<String, Value>>,
     /// Functions that the model may call.
-    #[schema(value_type = Option<Vec<ToolSpec>>)]
+    #[schema(max_items = 256, value_type = Option<Vec<ToolSpec>>)]
     pub(crate) tools: Option<Vec<Object<ToolSpec>>>,
     /// Whether the model calls tools.
     pub(crate) tool_choice: Option<ToolChoiceSpec>,

@@ -54,7 +54,7 @@ pub(super) const COUNTED_PROPERTIES: usize = 64;
 pub(super) const STATES: usize = 50_000;
 
 /// Work on that automaton for one token, in llguidance's unit of about 0.1 us.
-pub(super) const STEP_FUEL: u64 = 100_000;
+pub(super) const STEP_FUEL: u64 = 200_000;
 
 /// The same for all tokens of a request's answers.
 pub(super) const FUEL: usize = 4_000_000;
