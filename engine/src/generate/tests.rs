@@ -196,7 +196,7 @@ fn nonsense_is_refused() {
 #[test]
 fn a_continuation_ends_when_told() {
     let model = session(8).model().clone();
-    let mut cut = Continuation::new(&model).stop(["bcd"]).unwrap();
+    let mut cut = Continuation::new(&model).stop(StopStrings::new(["bcd"]).unwrap());
     assert_eq!([b'a', b'b', b'c'].map(|id| cut.push(id.into())).concat(), "a");
     assert_eq!(cut.end(FinishReason::Length), "bc");
     assert_eq!(cut.finish_reason(), Some(FinishReason::Length));

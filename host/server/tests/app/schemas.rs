@@ -150,8 +150,8 @@ async fn hostile_schemas_are_refused_by_limit() {
     ] {
         let tool = json!({"type": "function", "function": {"name": "f", "parameters": text(schema.clone())}});
         let mut bodies = vec![("json_schema", json!({"json_schema": schema}))];
-        // There, the references of the definitions lead elsewhere.
-        if schema.get("$defs").is_none() {
+        // There, references lead elsewhere, and what is long is longer than the context first.
+        if schema.get("$defs").is_none() && schema.to_string().len() < 200 {
             bodies.push(("tools", json!({"tools": [tool], "tool_choice": "required"})));
         }
         for (field, body) in bodies {
