@@ -1,18 +1,24 @@
 //! The tokenizer, from a Hugging Face `tokenizer.json`.
 //!
-//! The `tokenizers` crate normalizes, pre-tokenizes and finds added tokens, so that ids equal those of Hugging Face. The
-//! BPE model (`bpe`, `vocabulary`) is our own: the same algorithm on flat tables, because the crate's takes a third of a
-//! second and 115 MB to load Qwen's 152,000 tokens. The detokenizer (`decoder`) is our own too, because it has to
-//! stream.
+//! Ids equal those of Hugging Face's library, the crate `tokenizers`, which is the reference of the tests. The library
+//! itself is not used: it keeps 300 bytes for each word of a text, cannot be interrupted, panics on some files, and its
+//! model takes a third of a second and 115 MB to load Qwen's 152,000 tokens. Here a text is worked off word by word
+//! (`encode`), a file is bounded when it is read (`bounds`), and the detokenizer (`decoder`) streams.
 
+mod added;
+mod bounds;
 mod bpe;
+mod byte_level;
 mod decoder;
+mod encode;
 mod file;
 mod limit;
+mod normalizer;
+mod pattern;
+mod splitter;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod untrusted;
 mod vocabulary;
 
 pub use limit::EncodeLimit;
@@ -20,17 +26,13 @@ pub use stream::Detokenizer;
 pub(crate) use stream::TokenStream;
 
 use crate::TokenId;
-use bpe::{Bpe, Scratch};
+use added::AddedTokens;
+use bounds::{FILE_BYTES, within};
+use bpe::Bpe;
 use decoder::Decoder;
-use file::{AddedTokenFile, NORMALIZERS, PRE_TOKENIZERS, Surround, TokenizerFile, component, unreadable};
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use tokenizers::models::TrainerWrapper;
-use tokenizers::{
-    AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
-    PreTokenizerWrapper,
-};
-use vocabulary::{MAX_TOKENS, Vocabulary};
+use file::{Surround, TokenizerFile, unreadable};
+use normalizer::Normalizer;
+use splitter::Splitter;
 
 /// Why a tokenizer cannot be opened or used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +40,7 @@ pub enum TokenizerError {
     /// The file is malformed, or uses features that no supported model needs.
     #[error("tokenizer.json cannot be used: {0}")]
     File(String),
-    /// A text cannot be tokenized; only an unusual pre-tokenizer's pattern can cause this.
+    /// A text cannot be tokenized: it has a word of more than 1 MiB, or an unusual pattern takes too long for it.
     #[error("this text cannot be tokenized: {0}; shorten it or remove very long repetitions")]
     Encode(String),
     /// A text has more tokens than [`EncodeLimit::tokens`] allows.
@@ -70,27 +72,14 @@ pub enum TokenizerError {
 /// # Ok::<(), edgellm::tokenizer::TokenizerError>(())
 /// ```
 pub struct Tokenizer {
-    normalizer: Option<NormalizerWrapper>,
-    pre_tokenizer: Option<PreTokenizerWrapper>,
-    /// Finds all added tokens in a text.
-    added: AddedVocabulary,
-    /// Finds only those that are not special.
-    added_plain: AddedVocabulary,
-    /// The same tokens by id.
-    added_by_id: BTreeMap<TokenId, Added>,
+    normalizer: Normalizer,
+    splitter: Splitter,
+    added: AddedTokens,
     surround: Surround,
     bpe: Bpe,
     decoder: Decoder,
     vocab_size: usize,
-}
-
-/// An added token.
-#[derive(Debug)]
-struct Added {
-    content: String,
-    /// The decoder's input: `content`, or its normalized form.
-    piece: String,
-    special: bool,
+    longest_token: usize,
 }
 
 impl Tokenizer {
@@ -99,151 +88,39 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::File`] if it is malformed or not of a BPE model.
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
-        let file: TokenizerFile =
+        within("bytes", json.len(), FILE_BYTES).map_err(TokenizerError::File)?;
+        let file: TokenizerFile<'_> =
             serde_json::from_slice(json).map_err(|e| TokenizerError::File(unreadable(json, &e)))?;
         Self::from_file(file).map_err(TokenizerError::File)
     }
 
-    fn from_file(file: TokenizerFile) -> Result<Self, String> {
-        let normalizer = component("normalizer", file.normalizer, NORMALIZERS)?;
-        let pre_tokenizer = component("pre_tokenizer", file.pre_tokenizer, PRE_TOKENIZERS)?;
+    fn from_file(file: TokenizerFile<'_>) -> Result<Self, String> {
+        let mut items = 0;
+        let normalizer = Normalizer::from_json(file.normalizer, &mut items)?;
+        let splitter = Splitter::from_json(file.pre_tokenizer, &mut items)?;
         let surround = Surround::from_json(file.post_processor)?;
         let decoder = Decoder::from_json(file.decoder)?;
         let bpe = Bpe::new(file.model)?;
-
-        let added = added_vocabulary(&file.added_tokens, &bpe.vocabulary, normalizer.as_ref())?;
-        let mut added_plain = added.clone();
-        added_plain.set_encode_special_tokens(true);
-        let mut added_by_id = BTreeMap::new();
-        for AddedTokenFile { id, token } in file.added_tokens {
-            let piece = added.simple_id_to_token(id).unwrap_or_else(|| token.content.clone());
-            added_by_id.insert(id, Added { content: token.content, piece, special: token.special });
-        }
-
-        let vocab_size =
-            bpe.vocabulary.len().max(added_by_id.last_key_value().map_or(0, |(id, _)| *id as usize + 1));
+        let added = AddedTokens::new(file.added_tokens, &bpe.vocabulary, &normalizer)?;
+        let vocab_size = bpe.vocabulary.len().max(added.end());
         if let Some(id) =
             surround.prefix.iter().chain(&surround.suffix).find(|&&id| id as usize >= vocab_size)
         {
             return Err(format!("its post_processor adds token {id}, but there are only {vocab_size}"));
         }
-        Ok(Tokenizer {
-            normalizer,
-            pre_tokenizer,
-            added,
-            added_plain,
-            added_by_id,
-            surround,
-            bpe,
-            decoder,
-            vocab_size,
-        })
-    }
-
-    /// Tokenizes `text`. Special tokens written in it, such as `<|im_end|>`, become those tokens, as chat templates
-    /// require. With `add_special`, the model's special tokens are added around it (Llama's `<s>`).
-    ///
-    /// # Errors
-    /// [`TokenizerError::Encode`].
-    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, TokenizerError> {
-        self.encode_within(text, add_special, &EncodeLimit::default())
-    }
-
-    /// [`Tokenizer::encode`] within a limit.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Encode`], [`TokenizerError::TooManyTokens`] or [`TokenizerError::Interrupted`].
-    pub fn encode_within(
-        &self,
-        text: &str,
-        add_special: bool,
-        limit: &EncodeLimit<'_>,
-    ) -> Result<Vec<TokenId>, TokenizerError> {
-        let mut ids = Vec::new();
-        if add_special {
-            ids.extend_from_slice(&self.surround.prefix);
-        }
-        self.encode_into(text, &self.added, limit, &mut ids)?;
-        if add_special {
-            ids.extend_from_slice(&self.surround.suffix);
-        }
-        limit.check(ids.len())?;
-        Ok(ids)
-    }
-
-    /// Tokenizes untrusted text: special tokens written in it are tokenized like any other word, and none are added.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Encode`].
-    pub fn encode_plain(&self, text: &str) -> Result<Vec<TokenId>, TokenizerError> {
-        self.encode_plain_within(text, &EncodeLimit::default())
-    }
-
-    /// [`Tokenizer::encode_plain`] within a limit.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Encode`], [`TokenizerError::TooManyTokens`] or [`TokenizerError::Interrupted`].
-    pub fn encode_plain_within(
-        &self,
-        text: &str,
-        limit: &EncodeLimit<'_>,
-    ) -> Result<Vec<TokenId>, TokenizerError> {
-        let mut ids = Vec::new();
-        self.encode_into(text, &self.added_plain, limit, &mut ids)?;
-        Ok(ids)
+        let longest_token = longest_token(&normalizer, &splitter, &added, &bpe).unwrap_or(usize::MAX);
+        Ok(Tokenizer { normalizer, splitter, added, surround, bpe, decoder, vocab_size, longest_token })
     }
 
     /// The most bytes of a text that one token can stand for; `usize::MAX` where nothing bounds them, as with tokens that
     /// swallow the whitespace around them. A text has at least as many tokens as its bytes divided by this.
     pub fn longest_token(&self) -> usize {
-        usize::MAX
+        self.longest_token
     }
 
     /// Adds the model's special tokens around those of a text, as [`Tokenizer::encode`] does with `add_special`.
     pub fn surround(&self, ids: &[TokenId]) -> Vec<TokenId> {
         [self.surround.prefix.as_slice(), ids, &self.surround.suffix].concat()
-    }
-
-    fn encode_into(
-        &self,
-        text: &str,
-        added: &AddedVocabulary,
-        limit: &EncodeLimit<'_>,
-        ids: &mut Vec<TokenId>,
-    ) -> Result<(), TokenizerError> {
-        self.encode_words(added.extract_and_normalize(self.normalizer.as_ref(), text), false, limit, ids)
-    }
-
-    /// Appends the ids of a text in which the added tokens are found; with `untrusted`, no other special ones.
-    fn encode_words(
-        &self,
-        mut words: PreTokenizedString,
-        untrusted: bool,
-        limit: &EncodeLimit<'_>,
-        ids: &mut Vec<TokenId>,
-    ) -> Result<(), TokenizerError> {
-        if let Some(pre_tokenizer) = &self.pre_tokenizer {
-            pre_tokenizer.pre_tokenize(&mut words).map_err(|e| TokenizerError::Encode(e.to_string()))?;
-        }
-        let mut scratch = Scratch::default();
-        for (word, _, tokens) in words.get_splits(OffsetReferential::Normalized, OffsetType::None) {
-            limit.check(ids.len())?;
-            match tokens {
-                Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
-                None => {
-                    let start = ids.len();
-                    self.bpe.encode(word, &mut scratch, ids);
-                    // A word of the vocabulary can be a special token; its characters are none.
-                    let special = |&id: &TokenId| self.is_special(id) && !self.bpe.is_unknown(id);
-                    if untrusted && ids[start..].iter().any(special) {
-                        ids.truncate(start);
-                        let chars = word.char_indices().map(|(at, c)| &word[at..at + c.len_utf8()]);
-                        chars.for_each(|c| self.bpe.encode(c, &mut scratch, ids));
-                    }
-                }
-            }
-        }
-        limit.check(ids.len())
     }
 
     /// Detokenizes `ids`, without special tokens if `skip_special`. Ids outside the vocabulary have no text; bytes that
@@ -260,12 +137,12 @@ impl Tokenizer {
 
     /// Id of a token, spelled as in the vocabulary (`Ġhello`) or, for added tokens, as in the text (`<|im_end|>`).
     pub fn token_to_id(&self, token: &str) -> Option<TokenId> {
-        self.added.get_vocab().get(token).copied().or_else(|| self.bpe.vocabulary.id(token))
+        self.added.id(token).or_else(|| self.bpe.vocabulary.id(token))
     }
 
     /// Spelling of a token; the inverse of [`Tokenizer::token_to_id`].
     pub fn id_to_token(&self, id: TokenId) -> Option<&str> {
-        self.added_by_id.get(&id).map(|added| added.content.as_str()).or_else(|| self.bpe.vocabulary.text(id))
+        self.added.get(id).map(|added| added.content.as_str()).or_else(|| self.bpe.vocabulary.text(id))
     }
 
     /// The bytes that a token adds in the middle of a text, which may be only part of a character; `None` for ids
@@ -286,12 +163,12 @@ impl Tokenizer {
 
     /// Whether a token is special, such as `<|im_end|>`.
     pub fn is_special(&self, id: TokenId) -> bool {
-        self.added_by_id.get(&id).is_some_and(|added| added.special)
+        self.added.get(id).is_some_and(|added| added.special)
     }
 
     /// The decoder's input for a token.
     fn piece(&self, id: TokenId) -> Option<&str> {
-        self.added_by_id.get(&id).map(|added| added.piece.as_str()).or_else(|| self.bpe.vocabulary.text(id))
+        self.added.get(id).map(|added| added.piece.as_str()).or_else(|| self.bpe.vocabulary.text(id))
     }
 }
 
@@ -301,61 +178,17 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
-/// The crate's matcher of added tokens, with its ids checked against those of the file.
-fn added_vocabulary(
-    tokens: &[AddedTokenFile],
-    vocabulary: &Vocabulary,
-    normalizer: Option<&NormalizerWrapper>,
-) -> Result<AddedVocabulary, String> {
-    let mut added = AddedVocabulary::new();
-    let model = VocabularyModel(vocabulary, vocabulary.count());
-    added
-        .add_tokens(tokens.iter().map(|t| t.token.clone()), &model, normalizer)
-        .map_err(|error| format!("its added tokens cannot be read: {error}"))?;
-    for AddedTokenFile { id, token } in tokens {
-        let given = added.get_vocab().get(&token.content);
-        if given != Some(id) || *id >= MAX_TOKENS {
-            return Err(format!(
-                "added token {:?} says that its id is {id}, but by its place in the list it is {}",
-                token.content,
-                given.map_or("none".into(), u32::to_string),
-            ));
-        }
+/// The most bytes of a text that a token can stand for, if anything bounds them.
+fn longest_token(
+    normalizer: &Normalizer,
+    splitter: &Splitter,
+    added: &AddedTokens,
+    bpe: &Bpe,
+) -> Option<usize> {
+    if splitter.removes() {
+        return None;
     }
-    Ok(added)
-}
-
-/// The part of the crate's model trait that adding tokens needs: the vocabulary and its size.
-struct VocabularyModel<'a>(&'a Vocabulary, usize);
-
-impl tokenizers::Model for VocabularyModel<'_> {
-    type Trainer = TrainerWrapper;
-
-    fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.0.id(token)
-    }
-
-    fn id_to_token(&self, id: u32) -> Option<String> {
-        self.0.text(id).map(str::to_owned)
-    }
-
-    fn get_vocab_size(&self) -> usize {
-        self.1
-    }
-
-    fn tokenize(&self, _: &str) -> tokenizers::Result<Vec<tokenizers::Token>> {
-        Err("words are encoded by Bpe".into())
-    }
-
-    fn get_vocab(&self) -> HashMap<String, u32> {
-        HashMap::new()
-    }
-
-    fn save(&self, _: &Path, _: Option<&str>) -> tokenizers::Result<Vec<PathBuf>> {
-        Ok(Vec::new())
-    }
-
-    fn get_trainer(&self) -> TrainerWrapper {
-        TrainerWrapper::BpeTrainer(tokenizers::models::bpe::BpeTrainer::default())
-    }
+    let bytes = splitter.ends_in_bytes() || normalizer.ends_in_bytes();
+    let longest = bpe.longest(bytes)?.max(added.longest()?);
+    longest.max(1).checked_mul(normalizer.shrinking()?)
 }

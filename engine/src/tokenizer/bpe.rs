@@ -1,13 +1,22 @@
 //! Byte-pair encoding: neighbours are merged, the lowest rank first.
 
+use super::TokenizerError;
+use super::bounds::{MERGES, TOKEN_BYTES, WORD_BYTES, clip};
+use super::byte_level::char_of;
+use super::limit::Meter;
+use super::pattern::too_long;
 use super::vocabulary::{Append, Vocabulary};
 use crate::json::or_default;
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
+use std::sync::OnceLock;
+
+/// Symbols after which a word is cut where it can be; few in the tests, which thus cut everywhere.
+const CHUNK: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// The `model` of a tokenizer.json, as written.
 #[derive(Debug, Deserialize)]
@@ -34,7 +43,7 @@ pub(super) struct ModelFile {
 pub(super) fn check_type(model: Option<&str>) -> Result<(), String> {
     match model {
         Some("BPE") | None => Ok(()),
-        Some(other) => Err(format!("its model is {other}; only BPE is supported")),
+        Some(other) => Err(format!("its model is {}; only BPE is supported", clip(other))),
     }
 }
 
@@ -51,6 +60,8 @@ pub(super) struct Bpe {
     /// Ids of `<0x00>` to `<0xFF>`, where the model falls back to bytes.
     bytes: Option<Box<[Option<u32>; 256]>>,
     ignore_merges: bool,
+    /// The last character of the left and the first one of the right token of each merge; made for the first long word.
+    seams: OnceLock<AHashSet<(char, char)>>,
 }
 
 impl Bpe {
@@ -72,7 +83,7 @@ impl Bpe {
             Some(token) => Some(
                 vocabulary
                     .id(token)
-                    .ok_or_else(|| format!("its unknown token {token:?} is not in the vocab"))?,
+                    .ok_or_else(|| format!("its unknown token {} is not in the vocab", clip(token)))?,
             ),
             None => None,
         };
@@ -91,20 +102,64 @@ impl Bpe {
             fuse_unk: file.fuse_unk.unwrap_or(false),
             bytes,
             ignore_merges: file.ignore_merges.unwrap_or(false),
+            seams: OnceLock::new(),
         })
     }
 
+    /// The most bytes that a token stands for, or characters of the byte-level alphabet if all are `bytes`; `None` if
+    /// nothing bounds them, because what is unknown is left out or makes one token.
+    pub(super) fn longest(&self, bytes: bool) -> Option<usize> {
+        let all_known = if bytes {
+            (0..=255).all(|byte| self.vocabulary.id(char_of(byte).encode_utf8(&mut [0; 4])).is_some())
+        } else {
+            self.bytes.as_ref().is_some_and(|ids| ids.iter().all(Option::is_some))
+        };
+        if !all_known && (self.unk.is_none() || self.fuse_unk) {
+            return None;
+        }
+        let length = |token: &str| if bytes { token.chars().count() } else { token.len() };
+        self.vocabulary.iter().map(length).chain([char::MAX.len_utf8()]).max()
+    }
+
     /// Appends the tokens of one word, as the pre-tokenizer split it off.
-    pub(super) fn encode(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) {
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] if it is too long, and those of the meter.
+    pub(super) fn encode(
+        &self,
+        word: &str,
+        scratch: &mut Scratch,
+        meter: &Meter<'_>,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         if self.ignore_merges
+            && word.len() <= TOKEN_BYTES
             && let Some(id) = self.vocabulary.id(word)
         {
             ids.push(id);
-            return;
+            return Ok(());
         }
-        self.split(word, &mut scratch.symbols);
-        self.merge(scratch);
-        ids.extend(scratch.symbols.iter().filter(|s| s.id != GONE).map(|s| s.id));
+        scratch.symbols.clear();
+        let mut unknown = None;
+        let mut utf8 = [0; 4];
+        // One symbol per character; bytes or the unknown token for characters outside the vocabulary.
+        for c in word.chars() {
+            let c: &str = c.encode_utf8(&mut utf8);
+            if let Some(id) = self.vocabulary.id(c) {
+                self.push_all(unknown.take().into_iter().chain([id]), scratch, meter, ids)?;
+            } else if let Some(bytes) = &self.bytes
+                && c.bytes().all(|byte| bytes[byte as usize].is_some())
+            {
+                self.push_all(c.bytes().filter_map(|byte| bytes[byte as usize]), scratch, meter, ids)?;
+            } else {
+                if !self.fuse_unk {
+                    self.push_all(unknown, scratch, meter, ids)?;
+                }
+                unknown = self.unk;
+            }
+        }
+        self.push_all(unknown, scratch, meter, ids)?;
+        self.merge(scratch, meter, ids)
     }
 
     /// Whether the token stands for what the vocabulary lacks.
@@ -112,62 +167,78 @@ impl Bpe {
         self.unk == Some(id)
     }
 
-    /// One symbol per character; bytes or the unknown token for characters outside the vocabulary.
-    fn split(&self, word: &str, symbols: &mut Vec<Symbol>) {
-        symbols.clear();
-        let mut unknown = None;
-        let mut utf8 = [0; 4];
-        for c in word.chars() {
-            let c: &str = c.encode_utf8(&mut utf8);
-            if let Some(id) = self.vocabulary.id(c) {
-                push_all(symbols, unknown.take());
-                push_all(symbols, Some(id));
-                continue;
+    fn push_all(
+        &self,
+        symbols: impl IntoIterator<Item = u32>,
+        scratch: &mut Scratch,
+        meter: &Meter<'_>,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
+        for id in symbols {
+            let at = scratch.symbols.len();
+            if at >= CHUNK && !self.may_merge(scratch.symbols[at - 1].id, id) {
+                self.merge(scratch, meter, ids)?;
+                meter.tokens(ids.len())?;
+            } else if at >= WORD_BYTES {
+                return Err(too_long());
             }
-            if let Some(bytes) = &self.bytes
-                && c.bytes().all(|byte| bytes[byte as usize].is_some())
-            {
-                push_all(symbols, c.bytes().filter_map(|byte| bytes[byte as usize]));
-                continue;
-            }
-            if !self.fuse_unk {
-                push_all(symbols, unknown);
-            }
-            unknown = self.unk;
+            scratch.push(id);
         }
-        push_all(symbols, unknown);
+        Ok(())
     }
 
-    /// Merges neighbours, the lowest rank first and the leftmost of equals.
-    fn merge(&self, Scratch { symbols, queue }: &mut Scratch) {
+    /// Whether a merge may ever join what ends with the one symbol and what begins with the other. If none does, the words on
+    /// both sides have the tokens that they have alone.
+    fn may_merge(&self, left: u32, right: u32) -> bool {
+        let text = |id: u32| self.vocabulary.text(id).unwrap_or_default();
+        let seam =
+            |left: u32, right: u32| Some((text(left).chars().next_back()?, text(right).chars().next()?));
+        let seams = self
+            .seams
+            .get_or_init(|| self.merges.keys().filter_map(|&(left, right)| seam(left, right)).collect());
+        seam(left, right).is_none_or(|seam| seams.contains(&seam))
+    }
+
+    /// Merges neighbours, the lowest rank first and the leftmost of equals, and appends the tokens that are left.
+    fn merge(
+        &self,
+        Scratch { symbols, queue }: &mut Scratch,
+        meter: &Meter<'_>,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), TokenizerError> {
         queue.clear();
-        for at in 1..symbols.len() {
+        for at in 1..symbols.len() as u32 {
             self.offer(queue, symbols, at - 1, at);
         }
         while let Some(Reverse((_, at, merged))) = queue.pop() {
-            let Symbol { id, previous, next } = symbols[at];
+            meter.step()?;
+            let Symbol { id, previous, next } = symbols[at as usize];
             // Stale if one of the two has since been merged with another.
             if id == GONE || next == NONE {
                 continue;
             }
-            let right = symbols[next];
+            let right = symbols[next as usize];
             if self.merges.get(&(id, right.id)).is_none_or(|&(_, now)| now != merged) {
                 continue;
             }
-            symbols[at] = Symbol { id: merged, previous, next: right.next };
-            symbols[next].id = GONE;
+            symbols[at as usize] = Symbol { id: merged, previous, next: right.next };
+            symbols[next as usize].id = GONE;
             if right.next != NONE {
-                symbols[right.next].previous = at;
+                symbols[right.next as usize].previous = at;
                 self.offer(queue, symbols, at, right.next);
             }
             if previous != NONE {
                 self.offer(queue, symbols, previous, at);
             }
         }
+        ids.extend(symbols.iter().filter(|symbol| symbol.id != GONE).map(|symbol| symbol.id));
+        symbols.clear();
+        Ok(())
     }
 
-    fn offer(&self, queue: &mut Queue, symbols: &[Symbol], left: usize, right: usize) {
-        if let Some(&(rank, merged)) = self.merges.get(&(symbols[left].id, symbols[right].id)) {
+    fn offer(&self, queue: &mut Queue, symbols: &[Symbol], left: u32, right: u32) {
+        let pair = (symbols[left as usize].id, symbols[right as usize].id);
+        if let Some(&(rank, merged)) = self.merges.get(&pair) {
             queue.push(Reverse((rank, left, merged)));
         }
     }
@@ -180,35 +251,37 @@ pub(super) struct Scratch {
     queue: Queue,
 }
 
-/// (rank, position of the left symbol, merged id), the smallest on top.
-type Queue = BinaryHeap<Reverse<(u32, usize, u32)>>;
-
-/// A token of the word so far, in a list linked by indices.
-#[derive(Clone, Copy, Debug)]
-struct Symbol {
-    id: u32,
-    previous: usize,
-    next: usize,
-}
-
-/// Id of a symbol that was merged into its left neighbour.
-const GONE: u32 = u32::MAX;
-/// No neighbour.
-const NONE: usize = usize::MAX;
-
-fn push_all(symbols: &mut Vec<Symbol>, ids: impl IntoIterator<Item = u32>) {
-    for id in ids {
-        let at = symbols.len();
-        let previous = match symbols.last_mut() {
+impl Scratch {
+    /// Appends a symbol.
+    fn push(&mut self, id: u32) {
+        // A word has at most WORD_BYTES symbols.
+        let at = self.symbols.len() as u32;
+        let previous = match self.symbols.last_mut() {
             Some(last) => {
                 last.next = at;
                 at - 1
             }
             None => NONE,
         };
-        symbols.push(Symbol { id, previous, next: NONE });
+        self.symbols.push(Symbol { id, previous, next: NONE });
     }
 }
+
+/// (rank, position of the left symbol, merged id), the smallest on top.
+type Queue = BinaryHeap<Reverse<(u32, u32, u32)>>;
+
+/// A token of the word so far, in a list linked by indices.
+#[derive(Clone, Copy, Debug)]
+struct Symbol {
+    id: u32,
+    previous: u32,
+    next: u32,
+}
+
+/// Id of a symbol that was merged into its left neighbour.
+const GONE: u32 = u32::MAX;
+/// No neighbour.
+const NONE: u32 = u32::MAX;
 
 /// The merges as written: `"a b"` or `["a", "b"]`, each as start, middle and end in one buffer.
 #[derive(Debug, Default)]
@@ -225,7 +298,7 @@ impl Merges {
                 let token = &self.text[from as usize..to as usize];
                 vocabulary
                     .id(token)
-                    .ok_or_else(|| format!("merge {rank} needs {token:?}, which is not in the vocab"))
+                    .ok_or_else(|| format!("merge {rank} needs {}, which is not in the vocab", clip(token)))
             };
             merges.insert((id(start, middle)?, id(middle, end)?), (rank, id(start, end)?));
         }
@@ -244,6 +317,9 @@ impl<'de> Deserialize<'de> for Merges {
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merges, A::Error> {
                 let mut merges = Merges::default();
                 while let Some(pair) = list.next_element_seed(Pair(&mut merges.text))? {
+                    if merges.pairs.len() == MERGES {
+                        return Err(A::Error::custom(format!("there are more than {MERGES} merges")));
+                    }
                     merges.pairs.push(pair);
                 }
                 Ok(merges)
@@ -274,7 +350,8 @@ impl<'de> Visitor<'de> for Pair<'_> {
         let mut parts = merge.split(' ');
         let (Some(left), Some(right), None) = (parts.next(), parts.next(), parts.next()) else {
             return Err(E::custom(format!(
-                "{merge:?} is not a merge: two tokens with one space between are"
+                "{} is not a merge: two tokens with one space between are",
+                clip(merge)
             )));
         };
         let (start, length) = Append(self.0).visit_str(left)?;

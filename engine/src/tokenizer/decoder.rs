@@ -1,6 +1,9 @@
 //! Detokenizing: the `decoder` of a tokenizer.json.
 
+use super::bounds::{COMPONENTS, CONTENT_BYTES, DECODER_GROWTH, STRIPPED, clip, component, read, within};
+use super::byte_level::byte_of;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The decoders of BPE models.
@@ -47,12 +50,10 @@ impl Decoder {
     ///
     /// # Errors
     /// A message that says what is not supported.
-    pub(super) fn from_json(json: serde_json::Value) -> Result<Self, String> {
-        if json.is_null() {
-            return Ok(Decoder::Spaced);
-        }
-        let unsupported = || format!("its decoder is not supported: {json}");
-        let file = DecoderFile::deserialize(&json).map_err(|_| unsupported())?;
+    pub(super) fn from_json(json: Option<&RawValue>) -> Result<Self, String> {
+        let Some(json) = component("decoder", json)? else { return Ok(Decoder::Spaced) };
+        let unsupported = || format!("its decoder is not supported: {}", clip(json));
+        let file: DecoderFile = read("decoder", json)?;
         let steps = match file {
             DecoderFile::ByteLevel => return Ok(Decoder::ByteLevel),
             DecoderFile::Sequence { decoders } => decoders,
@@ -61,8 +62,9 @@ impl Decoder {
         if let [DecoderFile::ByteLevel] = steps.as_slice() {
             return Ok(Decoder::ByteLevel);
         }
+        within("decoders", steps.len(), COMPONENTS)?;
         let mut pieces = Pieces::default();
-        let mut fused = false;
+        let (mut fused, mut growth) = (false, 1_usize);
         for step in steps {
             // The order of real files; another order would mean something else.
             let text_step = !pieces.byte_fallback && !fused && pieces.strip.is_none();
@@ -70,6 +72,9 @@ impl Decoder {
                 DecoderFile::Replace { pattern: PatternFile::String(from), content }
                     if text_step && !from.is_empty() =>
                 {
+                    within("decoder's bytes that are replaced", from.len(), CONTENT_BYTES)?;
+                    within("decoder's bytes that replace others", content.len(), CONTENT_BYTES)?;
+                    growth = growth.saturating_mul(content.len().div_ceil(from.len()).max(1));
                     pieces.replace.push((from, content));
                 }
                 DecoderFile::Metaspace { replacement, prepend_scheme, add_prefix_space }
@@ -81,11 +86,13 @@ impl Decoder {
                 DecoderFile::ByteFallback if text_step => pieces.byte_fallback = true,
                 DecoderFile::Fuse if pieces.strip.is_none() => fused = true,
                 DecoderFile::Strip { content, start, stop: 0 } if fused && pieces.strip.is_none() => {
+                    within("decoder's stripped characters", start, STRIPPED)?;
                     pieces.strip = Some((content, start));
                 }
                 _ => return Err(unsupported()),
             }
         }
+        within("decoder's bytes for a byte of a token", growth, DECODER_GROWTH)?;
         Ok(Decoder::Pieces(pieces))
     }
 }
@@ -122,10 +129,9 @@ impl Decoder {
         let from = text.len();
         drain_utf8(&mut state.held, text);
         if let Some((content, _)) = self.strip() {
-            while state.strippable > 0 && text[from..].starts_with(content) {
-                text.remove(from);
-                state.strippable -= 1;
-            }
+            let stripped = text[from..].chars().take(state.strippable).take_while(|&c| c == content).count();
+            text.drain(from..from + stripped * content.len_utf8());
+            state.strippable -= stripped;
             if text.len() > from {
                 state.strippable = 0;
             }
@@ -228,17 +234,6 @@ fn drain_utf8(bytes: &mut Vec<u8>, text: &mut String) {
     }
     let decided = bytes.len() - rest.len();
     bytes.drain(..decided);
-}
-
-/// The byte that a character of the byte-level alphabet stands for: printable Latin-1 for itself, the rest from U+0100.
-fn byte_of(c: char) -> Option<u8> {
-    match u32::from(c) {
-        c @ (0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF) => Some(c as u8),
-        c @ 0x100..=0x120 => Some((c - 0x100) as u8),
-        c @ 0x121..=0x142 => Some((c - 0x121 + 0x7F) as u8),
-        0x143 => Some(0xAD),
-        _ => None,
-    }
 }
 
 /// The byte of a token such as `<0x0A>`.

@@ -1,25 +1,25 @@
 //! The parts of a Hugging Face `tokenizer.json` besides its model.
 
+use super::bounds::{SURROUND, brief, clip, component, read, within};
 use super::bpe::{ModelFile, check_type};
 use crate::json::or_default;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
-use tokenizers::AddedToken;
 
 /// A tokenizer.json as written. Truncation and padding, which concern training, are ignored.
 #[derive(Deserialize)]
-pub(super) struct TokenizerFile {
+pub(super) struct TokenizerFile<'a> {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) added_tokens: Vec<AddedTokenFile>,
-    #[serde(default)]
-    pub(super) normalizer: Value,
-    #[serde(default)]
-    pub(super) pre_tokenizer: Value,
-    #[serde(default)]
-    pub(super) post_processor: Value,
-    #[serde(default)]
-    pub(super) decoder: Value,
+    #[serde(borrow)]
+    pub(super) normalizer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) pre_tokenizer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) post_processor: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) decoder: Option<&'a RawValue>,
     pub(super) model: ModelFile,
 }
 
@@ -35,68 +35,19 @@ pub(super) fn unreadable(json: &[u8], error: &serde_json::Error) -> String {
     }
     let typed = serde_json::from_slice::<Typed>(json).ok();
     let model = typed.and_then(|typed| typed.model.r#type);
-    check_type(model.as_deref()).err().unwrap_or_else(|| error.to_string())
+    check_type(model.as_deref()).err().unwrap_or_else(|| brief(error))
 }
 
 /// A token that is recognised in the text before the model sees it.
 #[derive(Deserialize)]
 pub(super) struct AddedTokenFile {
     pub(super) id: u32,
-    #[serde(flatten)]
-    pub(super) token: AddedToken,
-}
-
-/// Supported normalizers; the others are not meant for BPE models.
-pub(super) const NORMALIZERS: &[&str] = &[
-    "Sequence",
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "Lowercase",
-    "Strip",
-    "StripAccents",
-    "Replace",
-    "Prepend",
-    "ByteLevel",
-];
-
-/// Supported pre-tokenizers.
-pub(super) const PRE_TOKENIZERS: &[&str] = &[
-    "Sequence",
-    "ByteLevel",
-    "Split",
-    "Digits",
-    "Metaspace",
-    "Whitespace",
-    "WhitespaceSplit",
-    "Punctuation",
-];
-
-/// Reads a component through the `tokenizers` crate, if its type is one of `supported`; null is none.
-pub(super) fn component<T: for<'de> Deserialize<'de>>(
-    part: &str,
-    json: Value,
-    supported: &[&str],
-) -> Result<Option<T>, String> {
-    if json.is_null() {
-        return Ok(None);
-    }
-    check_types(part, &json, supported)?;
-    T::deserialize(json).map(Some).map_err(|error| format!("its {part} cannot be read: {error}"))
-}
-
-/// The recursion is bounded: serde_json reads at most 128 levels.
-fn check_types(part: &str, json: &Value, supported: &[&str]) -> Result<(), String> {
-    let found = json.get("type").and_then(Value::as_str).unwrap_or("without a type");
-    if !supported.contains(&found) {
-        return Err(format!("its {part} is {found}, supported are {}", supported.join(", ")));
-    }
-    let list = json.get("normalizers").or_else(|| json.get("pretokenizers"));
-    list.and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .try_for_each(|inner| check_types(part, inner, supported))
+    pub(super) content: String,
+    pub(super) single_word: bool,
+    pub(super) lstrip: bool,
+    pub(super) rstrip: bool,
+    pub(super) normalized: bool,
+    pub(super) special: bool,
 }
 
 /// The tokens that a post-processor adds around a text, such as BOS.
@@ -133,14 +84,16 @@ struct SpecialFile {
 
 impl Surround {
     /// Reads the `post_processor` of a tokenizer.json.
-    pub(super) fn from_json(json: Value) -> Result<Self, String> {
+    pub(super) fn from_json(json: Option<&RawValue>) -> Result<Self, String> {
         let mut surround = Surround::default();
-        if !json.is_null() {
-            PostProcessorFile::deserialize(&json)
-                .map_err(|error| format!("its post_processor is not supported: {error}"))?
-                .apply(&mut surround)?;
+        if let Some(json) = component("post_processor", json)? {
+            read::<PostProcessorFile>("post_processor", json)?.apply(&mut surround)?;
         }
         Ok(surround)
+    }
+
+    fn count(&self) -> usize {
+        self.prefix.len() + self.suffix.len()
     }
 }
 
@@ -162,8 +115,10 @@ impl PostProcessorFile {
                         }
                         PieceFile::SpecialToken { id } => {
                             let token = special_tokens.get(id).ok_or_else(|| {
-                                format!("its post_processor uses {id:?} without saying its id")
+                                format!("its post_processor uses {} without saying its id", clip(id))
                             })?;
+                            let count = surround.count() + prefix.len() + suffix.len() + token.ids.len();
+                            within("post_processor's tokens around a text", count, SURROUND)?;
                             if seen { &mut suffix } else { &mut prefix }.extend_from_slice(&token.ids);
                         }
                     }
@@ -183,7 +138,11 @@ impl PostProcessorFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn surround(json: Value) -> Result<Surround, String> {
+        Surround::from_json(Some(&serde_json::value::to_raw_value(&json).unwrap()))
+    }
 
     #[test]
     fn llama_3_begins_a_text() {
@@ -192,30 +151,20 @@ mod tests {
             {"type": "TemplateProcessing",
              "single": [{"SpecialToken": {"id": "<b>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
              "pair": [], "special_tokens": {"<b>": {"id": "<b>", "ids": [7], "tokens": ["<b>"]}}}]});
-        assert_eq!(Surround::from_json(json).unwrap(), Surround { prefix: vec![7], suffix: vec![] });
-        assert_eq!(Surround::from_json(Value::Null).unwrap(), Surround::default());
+        assert_eq!(surround(json).unwrap(), Surround { prefix: vec![7], suffix: vec![] });
+        assert_eq!(surround(Value::Null).unwrap(), Surround::default());
     }
 
     #[test]
     fn a_template_must_hold_together() {
         let of = |single: Value| {
-            Surround::from_json(json!({"type": "TemplateProcessing", "single": single, "special_tokens": {}}))
+            surround(json!({"type": "TemplateProcessing", "single": single, "special_tokens": {}}))
                 .unwrap_err()
         };
         let text = json!({"Sequence": {"id": "A"}});
         assert!(of(json!([{"SpecialToken": {"id": "<b>"}}, text])).contains("<b>"));
         assert!(of(json!([text, text])).contains("repeats"));
         assert!(of(json!([])).contains("leaves"));
-        assert!(
-            Surround::from_json(json!({"type": "BertProcessing"})).unwrap_err().contains("not supported")
-        );
-    }
-
-    #[test]
-    fn unknown_components_are_named() {
-        let inner =
-            json!({"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": ""}]});
-        let error = component::<tokenizers::NormalizerWrapper>("normalizer", inner, NORMALIZERS).unwrap_err();
-        assert!(error.contains("Precompiled"), "{error}");
+        assert!(surround(json!({"type": "BertProcessing"})).unwrap_err().contains("not supported"));
     }
 }

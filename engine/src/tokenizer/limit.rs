@@ -1,6 +1,7 @@
 //! What tokenizing a text may cost.
 
 use super::TokenizerError;
+use std::cell::Cell;
 
 /// What tokenizing a text may cost: how many tokens it may have, and until when somebody waits for them.
 ///
@@ -31,19 +32,48 @@ impl<'a> EncodeLimit<'a> {
         self.interrupt = Some(interrupt);
         self
     }
-
-    /// Whether to go on after `tokens` tokens.
-    pub(super) fn check(&self, tokens: usize) -> Result<(), TokenizerError> {
-        match (self.tokens, self.interrupt) {
-            (Some(most), _) if tokens > most => Err(TokenizerError::TooManyTokens { most }),
-            (_, Some(interrupt)) if interrupt() => Err(TokenizerError::Interrupted),
-            _ => Ok(()),
-        }
-    }
 }
 
 impl std::fmt::Debug for EncodeLimit<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EncodeLimit").field("tokens", &self.tokens).finish_non_exhaustive()
+    }
+}
+
+/// Small steps, such as a character or a word, between two looks at the interrupt.
+const STEPS: u32 = 4096;
+
+/// Watches a limit while a text is tokenized.
+pub(super) struct Meter<'a> {
+    limit: EncodeLimit<'a>,
+    steps: Cell<u32>,
+}
+
+impl<'a> Meter<'a> {
+    pub(super) fn new(limit: &EncodeLimit<'a>) -> Self {
+        Meter { limit: *limit, steps: Cell::new(0) }
+    }
+
+    /// Whether to go on after a small step.
+    pub(super) fn step(&self) -> Result<(), TokenizerError> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() < STEPS { Ok(()) } else { self.look() }
+    }
+
+    /// Whether to go on before work of a millisecond or more.
+    pub(super) fn look(&self) -> Result<(), TokenizerError> {
+        self.steps.set(0);
+        match self.limit.interrupt {
+            Some(interrupt) if interrupt() => Err(TokenizerError::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether so many tokens are allowed.
+    pub(super) fn tokens(&self, tokens: usize) -> Result<(), TokenizerError> {
+        match self.limit.tokens {
+            Some(most) if tokens > most => Err(TokenizerError::TooManyTokens { most }),
+            _ => Ok(()),
+        }
     }
 }

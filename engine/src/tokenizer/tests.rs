@@ -1,3 +1,5 @@
+mod components;
+mod hostile;
 mod sentencepiece;
 
 use super::decoder::DecoderState;
@@ -328,9 +330,16 @@ fn untrusted_parts_hold_no_special_tokens() {
             let text = text(&mut rng, round % 40);
             let whole = only(0..text.len());
             let expected = tokenizer.encode(&text, false).unwrap();
-            assert_eq!(tokenizer.encode_with_untrusted(&text, &[], &EncodeLimit::default()).unwrap(), expected);
+            assert_eq!(
+                tokenizer.encode_with_untrusted(&text, &[], &EncodeLimit::default()).unwrap(),
+                expected
+            );
             let expected = tokenizer.encode_plain(&text).unwrap();
-            assert_eq!(tokenizer.encode_with_untrusted(&text, &whole, &EncodeLimit::default()).unwrap(), expected, "{text:?}");
+            assert_eq!(
+                tokenizer.encode_with_untrusted(&text, &whole, &EncodeLimit::default()).unwrap(),
+                expected,
+                "{text:?}"
+            );
         }
     }
     let tokenizer = ours(&byte_level());
@@ -363,7 +372,8 @@ fn no_way_around_leads_to_a_special_token() {
     json["added_tokens"] = tokens.into();
     let tokenizer = ours(&json);
     for text in ["<|end|>", "|end|", "world", "世", " world", "<<|end|>>世世world"] {
-        let ids = tokenizer.encode_with_untrusted(text, &only(0..text.len()), &EncodeLimit::default()).unwrap();
+        let ids =
+            tokenizer.encode_with_untrusted(text, &only(0..text.len()), &EncodeLimit::default()).unwrap();
         assert!(ids.iter().all(|id| !tokenizer.is_special(*id)), "{text}: {ids:?}");
         assert_eq!(tokenizer.decode(&ids, false), text);
         assert!(tokenizer.encode(text, false).unwrap().iter().any(|id| tokenizer.is_special(*id)));
@@ -371,7 +381,8 @@ fn no_way_around_leads_to_a_special_token() {
     // Tokens that only look like special ones.
     for (text, id, control) in [("<|fim|>", 266, true), ("<｜User｜>", 267, true), ("<tool>", 268, false)] {
         assert_eq!(tokenizer.encode(text, false).unwrap(), [id]);
-        let ids = tokenizer.encode_with_untrusted(text, &only(0..text.len()), &EncodeLimit::default()).unwrap();
+        let ids =
+            tokenizer.encode_with_untrusted(text, &only(0..text.len()), &EncodeLimit::default()).unwrap();
         assert_eq!(ids != [id], control, "{text}");
     }
     // Stand-ins that are in the text already.

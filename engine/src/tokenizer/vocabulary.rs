@@ -1,12 +1,10 @@
 //! The tokens of a model: ids and their text, in one buffer.
 
+use super::bounds::{TOKEN_BYTES, TOKENS};
 use ahash::RandomState;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use std::fmt;
-
-/// Ids at or above this are rejected: no real vocabulary comes near it, and the table is as long as the largest id.
-pub(super) const MAX_TOKENS: u32 = 1 << 22;
 
 /// Both directions of a vocabulary, without an allocation per token.
 ///
@@ -53,6 +51,11 @@ impl Vocabulary {
         self.spans.len()
     }
 
+    /// All tokens.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.spans.len() as u32).filter_map(|id| self.text(id))
+    }
+
     /// Number of distinct tokens.
     pub(super) fn count(&self) -> usize {
         self.spans.iter().filter(|&&span| span != ABSENT).count()
@@ -92,10 +95,16 @@ impl<'de> Visitor<'de> for VocabularyVisitor {
         let mut vocabulary = Vocabulary::default();
         while let Some(span) = map.next_key_seed(Append(&mut vocabulary.text))? {
             let id: u32 = map.next_value()?;
-            if id >= MAX_TOKENS {
+            if span.1 as usize > TOKEN_BYTES {
+                return Err(A::Error::custom(format!(
+                    "token {id} has {} bytes, the limit is {TOKEN_BYTES}",
+                    span.1
+                )));
+            }
+            if id >= TOKENS {
                 return Err(A::Error::custom(format!(
                     "token id {id} is too large, ids end at {}",
-                    MAX_TOKENS - 1
+                    TOKENS - 1
                 )));
             }
             if id as usize >= vocabulary.spans.len() {

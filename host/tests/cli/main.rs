@@ -3,6 +3,7 @@
 mod bad_input;
 mod benchmark;
 mod foreign_folder;
+mod hostile_tokenizer;
 mod hub;
 mod hub_hostile;
 mod kept;
