@@ -1,5 +1,6 @@
 //! The error of the HTTP interface, in the shape of OpenAI's.
 
+use crate::preparation::Unprepared;
 use crate::scheduler::{Failure, Refused};
 use axum::response::{IntoResponse, Response};
 use edgellm::text::printable;
@@ -159,6 +160,19 @@ impl From<Failure> for ApiError {
             Failure::ShuttingDown => ApiError::unavailable("shutting_down", message, 10),
             Failure::DeadEnd => ApiError::request(message).code("schema_dead_end"),
             Failure::Runner(_) | Failure::Panicked => ApiError::internal(message),
+        }
+    }
+}
+
+impl From<Unprepared> for ApiError {
+    fn from(unprepared: Unprepared) -> Self {
+        let message = unprepared.to_string();
+        match unprepared {
+            Unprepared::QueueFull { .. } => ApiError::unavailable("queue_full", message, 2),
+            Unprepared::Stuck => ApiError::unavailable("preparation_stuck", message, 5),
+            Unprepared::Timeout | Unprepared::GivenUp => ApiError::unavailable("timeout", message, 5),
+            Unprepared::TooSlow { .. } => ApiError::request(message).code("preparation_timeout"),
+            Unprepared::Panicked => ApiError::internal(message),
         }
     }
 }

@@ -42,6 +42,7 @@ mod openapi;
 mod options;
 mod paced;
 mod page;
+mod preparation;
 mod random;
 mod registry;
 mod request_id;

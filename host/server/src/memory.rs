@@ -49,7 +49,7 @@ impl Held {
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let mut held = self.memory.held();
         let all: usize = held.values().sum();
-        let own = held.entry(self.client.clone()).or_default();
+        let own = held.entry(self.client).or_default();
         let (most, wanted) = (self.memory.most, *own + bytes);
         if wanted > most / 2 || (all + bytes > most && wanted > FLOOR) {
             if *own == 0 {

@@ -15,6 +15,10 @@ pub(crate) struct Metrics {
     /// Rejected requests, by reason.
     pub(crate) rejected: IntCounterVec,
     pub(crate) connections: IntGauge,
+    pub(crate) preparations_waiting: IntGauge,
+    pub(crate) preparations_running: IntGauge,
+    /// Those that were running when their client left or their time was over.
+    pub(crate) preparations_given_up: IntCounter,
     prompt_tokens: IntCounterVec,
     cached_tokens: IntCounterVec,
     completion_tokens: IntCounterVec,
@@ -80,6 +84,21 @@ impl Metrics {
             )?,
             rejected: counter("edgellm_rejected_total", "Requests rejected, by reason", &["reason"])?,
             connections: plain("edgellm_connections", "Open connections")?,
+            preparations_waiting: plain(
+                "edgellm_preparations_waiting",
+                "Requests that wait for a preparation slot",
+            )?,
+            preparations_running: plain(
+                "edgellm_preparations_running",
+                "Preparation slots that are occupied, also by work that was given up",
+            )?,
+            preparations_given_up: registered(
+                &registry,
+                IntCounter::new(
+                    "edgellm_preparations_given_up_total",
+                    "Running preparations whose client left or whose time was over",
+                )?,
+            )?,
             loaded: plain("edgellm_models_loaded", "Models in memory")?,
             prompt_tokens: counter(
                 "edgellm_prompt_tokens_total",

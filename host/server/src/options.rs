@@ -15,6 +15,9 @@ pub struct Options {
     pub max_loaded: usize,
     /// Time limit from the arrival of a request to its last token.
     pub request_timeout: Duration,
+    /// Time limit for the preparation of a request: reading, rendering and tokenizing it, and compiling its grammar. The time
+    /// in the queue does not count.
+    pub preparation_timeout: Duration,
     /// Time limit for a client to send the headers of its next request, and then the body; and how long bytes of an answer
     /// may wait for it, to which each KiB that it takes adds a second.
     pub client_timeout: Duration,
@@ -49,7 +52,7 @@ pub struct Limits {
     /// Sequences that run at the same time.
     pub parallel: usize,
     /// Requests that wait in the queue; further ones are refused with 503. In a full queue, the newest request of the client
-    /// with the most makes room for clients with fewer.
+    /// with the most makes room for clients with fewer. As many may wait for their preparation.
     pub queue: usize,
     /// Prompt tokens processed in a step that also decodes: fewer make streams steadier, more bring the first token
     /// sooner under load.
@@ -74,6 +77,7 @@ impl Default for Options {
             limits: Limits::default(),
             max_loaded: usize::MAX,
             request_timeout: Duration::from_secs(600),
+            preparation_timeout: Duration::from_secs(10),
             client_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             max_connections: 1024,

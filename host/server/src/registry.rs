@@ -126,6 +126,11 @@ impl Models {
         self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The model that a request names, if it is in memory.
+    pub(crate) fn in_memory(&self, name: Option<&str>) -> Result<Option<Arc<Loaded>>, ApiError> {
+        Ok(self.find(&self.source(name)?.id))
+    }
+
     /// The model that a request names, loaded if it is not.
     pub(crate) async fn get(self: &Arc<Self>, name: Option<&str>) -> Result<Arc<Loaded>, ApiError> {
         let id = &self.source(name)?.id;

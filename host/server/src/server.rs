@@ -6,6 +6,7 @@ use crate::host::AllowedHosts;
 use crate::memory::BodyMemory;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::preparation::{Preparations, Rules};
 use crate::registry::{ModelSource, Models};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ struct Inner {
     body_memory: Arc<BodyMemory>,
     metrics: Metrics,
     models: Arc<Models>,
+    preparations: Preparations,
     ready: AtomicBool,
     draining: AtomicBool,
 }
@@ -46,13 +48,17 @@ pub enum ServerError {
     /// The metrics are inconsistent.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
+    /// The operating system refuses another thread.
+    #[error("cannot start the threads that prepare requests: {0}")]
+    Threads(#[source] std::io::Error),
 }
 
 impl Server {
     /// A server without loaded models: [`Server::load`] loads them.
     ///
     /// # Errors
-    /// [`ServerError`] without models, if two have the same name, or if an allowed host is no host name.
+    /// [`ServerError`] without models, if two have the same name, if an allowed host is no host name, or if no thread can be
+    /// started.
     pub fn new(sources: Vec<ModelSource>, options: Options, keys: ApiKeys) -> Result<Self, ServerError> {
         if sources.is_empty() {
             return Err(ServerError::NoModels);
@@ -66,6 +72,8 @@ impl Server {
         let metrics = Metrics::new()?;
         let models = Arc::new(Models::new(sources, options.clone(), metrics.clone()));
         let rates = options.rate_limit.map(Rates::new);
+        let rules = Rules::new(options.limits.queue, options.preparation_timeout);
+        let preparations = Preparations::start(rules, metrics.clone()).map_err(ServerError::Threads)?;
         let body_memory = BodyMemory::new(options.max_body);
         let (ready, draining) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Server(Arc::new(Inner {
@@ -76,6 +84,7 @@ impl Server {
             body_memory,
             metrics,
             models,
+            preparations,
             ready,
             draining,
         })))
@@ -146,6 +155,10 @@ impl Server {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    pub(crate) fn preparations(&self) -> &Preparations {
+        &self.0.preparations
     }
 
     pub(crate) fn models(&self) -> &Arc<Models> {

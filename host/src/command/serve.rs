@@ -75,7 +75,8 @@ struct LimitArgs {
     /// Sequences that a model generates at the same time, in shared forward passes
     #[arg(long, value_name = "N", default_value_t = count(defaults().limits.parallel), value_parser = at_least_one())]
     parallel: u32,
-    /// Requests that wait in the queue; further ones are refused with 503, first those of the client with the most
+    /// Requests that wait in the queue, and as many that wait for their preparation; further ones are refused with 503,
+    /// first those of the client with the most
     #[arg(long, value_name = "N", default_value_t = count(defaults().limits.queue), value_parser = at_least_one())]
     queue: u32,
     /// Choices (n) times prompts of a request; an embedding may have 2048 inputs
@@ -94,6 +95,9 @@ struct LimitArgs {
     /// Time limit of a request: its answer is cut off, or it is refused if it is still in the queue
     #[arg(long, value_name = "SECONDS", default_value_t = seconds(defaults().request_timeout), value_parser = at_least_one())]
     request_timeout: u32,
+    /// Time limit for preparing a request: reading, rendering and tokenizing it, and compiling its grammar
+    #[arg(long, value_name = "SECONDS", default_value_t = seconds(defaults().preparation_timeout), value_parser = at_least_one())]
+    preparation_timeout: u32,
 }
 
 const LOG_FORMATS: Choices<LogFormat> =
@@ -239,6 +243,7 @@ impl Args {
             },
             max_loaded: self.max_loaded.map_or(usize::MAX, |most| most as usize),
             request_timeout: time(limits.request_timeout),
+            preparation_timeout: time(limits.preparation_timeout),
             client_timeout: time(network.client_timeout),
             drain_timeout: time(network.drain_timeout),
             max_connections: network.connections()?,

@@ -37,6 +37,9 @@ pub(crate) enum Verdict {
 pub(crate) trait Fields {
     /// The verdicts on its fields.
     const TABLES: &'static [&'static [Field]];
+
+    /// The model that it names.
+    fn model(&self) -> Option<&str>;
 }
 
 /// All fields of a request.

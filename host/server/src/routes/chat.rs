@@ -1,13 +1,13 @@
 //! `POST /v1/chat/completions`.
 
 use super::context::Context;
-use super::generation::{self, Prepared};
+use super::generation::{self, Prepared, Request};
 use crate::answer::ChatFormat;
 use crate::api::chat::{
     ChatBody, ChatCompletion, ChatRequest, FunctionSpec, ResponseFormat, ToolChoiceSpec, ToolMode, ToolSpec,
 };
 use crate::api::refusals::{Refusals, ServerSentEvent};
-use crate::api::sampling::check;
+use crate::api::sampling::{Sampling, check};
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::error::ApiError;
@@ -43,15 +43,14 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let ChatBody { chat, sampling } = body.read()?;
-    check("max_tokens", sampling.max_tokens != Some(0), "at least 1")?;
-    check("max_completion_tokens", sampling.max_completion_tokens != Some(0), "at least 1")?;
-    check("n_predict", sampling.n_predict != Some(0), "at least 1, or -1")?;
-    let sent = body.json()?;
-    let (logprobs, (field, shape)) = (logprobs(&chat)?, shape(&chat, &sent)?);
-    let messages = messages(&sent)?;
-    generation::answer(server, caller, chat.model.as_deref(), 1, sampling, move |context, sampling| {
-        let prompt = prompt(context, &messages, &shape)?;
+    generation::answer(server, caller, body, |context, ChatBody { chat, sampling }: &ChatBody, text| {
+        check("max_tokens", sampling.max_tokens != Some(0), "at least 1")?;
+        check("max_completion_tokens", sampling.max_completion_tokens != Some(0), "at least 1")?;
+        check("n_predict", sampling.n_predict != Some(0), "at least 1, or -1")?;
+        context.go_on()?;
+        let sent = text.json()?;
+        let (logprobs, (field, shape)) = (logprobs(chat)?, shape(chat, &sent)?);
+        let prompt = prompt(context, &messages(sent)?, &shape)?;
         context.check_prompt("messages", &prompt)?;
         let constraint = context.constraint(field, &shape)?;
         let with_tools = !shape.tools.is_empty() && shape.choice != ToolChoice::None;
@@ -59,6 +58,16 @@ pub(crate) async fn create(
         Ok(Prepared { prompts: vec![prompt], constraint, logprobs, scored: false, format })
     })
     .await
+}
+
+impl Request for ChatBody {
+    fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
+    fn prompts(&self) -> usize {
+        1
+    }
 }
 
 fn logprobs(chat: &ChatRequest) -> Result<Option<usize>, ApiError> {
@@ -128,10 +137,16 @@ fn tool(spec: &ToolSpec, sent: &Json) -> Result<Tool, ApiError> {
 }
 
 /// The messages in the form of chat templates, with all fields that the client sent.
-fn messages(sent: &Json) -> Result<Vec<Message>, ApiError> {
-    let sent = sent.get("messages").and_then(Json::as_array).unwrap_or_default();
-    check("messages", !sent.is_empty(), "at least one message")?;
-    sent.iter().enumerate().map(|(index, sent)| message(index, sent.clone())).collect()
+fn messages(sent: Json) -> Result<Vec<Message>, ApiError> {
+    let sent = match sent {
+        Json::Object(mut fields) => fields.swap_remove("messages"),
+        _ => None,
+    };
+    let Some(Json::Array(sent)) = sent.filter(|sent| sent.as_array().is_some_and(|sent| !sent.is_empty()))
+    else {
+        return Err(ApiError::field("messages", "messages must be at least one message"));
+    };
+    sent.into_iter().enumerate().map(|(index, sent)| message(index, sent)).collect()
 }
 
 fn message(index: usize, sent: Json) -> Result<Message, ApiError> {
@@ -142,6 +157,7 @@ fn message(index: usize, sent: Json) -> Result<Message, ApiError> {
 
 /// Renders and tokenizes the prompt.
 fn prompt(context: &Context, messages: &[Message], shape: &Shape) -> Result<Vec<TokenId>, ApiError> {
+    context.go_on()?;
     let template = context.model.template()?;
     let offered: &[Tool] = if shape.choice == ToolChoice::None { &[] } else { &shape.tools };
     let prompt = if template.knows_tools() {
@@ -151,7 +167,9 @@ fn prompt(context: &Context, messages: &[Message], shape: &Shape) -> Result<Vec<
         template.render(&tools::spelled_out(messages, offered), true)
     };
     let prompt = prompt.map_err(|error| ApiError::field("messages", error.to_string()))?;
+    // Contents may be longer than what the template keeps of them, but its text is the prompt.
+    context.check_bytes("messages", prompt.text())?;
     let parse_special = context.server.options().parse_special_in_content;
-    let tokens = prompt.tokenize(context.model.model.tokenizer(), parse_special);
-    tokens.map_err(|error| ApiError::field("messages", error.to_string()))
+    let tokenizer = context.model.model.tokenizer();
+    context.tokens("messages", |limit| prompt.tokenize_within(tokenizer, parse_special, limit))
 }

@@ -1,12 +1,16 @@
 //! What every endpoint that runs a model needs: the model, tokenized and checked prompts, jobs.
 
 use crate::answer::Tally;
+use crate::api::fields::Fields;
 use crate::api::number::Token;
 use crate::api::prompts::Prompts;
 use crate::api::sampling::Sampling;
+use crate::body::{Body, Text};
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::grammar::{Constraint, Shape};
+use crate::memory::Held;
+use crate::preparation::Interrupt;
 use crate::random::random;
 use crate::registry::Loaded;
 use crate::scheduler::{Choice, Event, Job, Task};
@@ -14,6 +18,8 @@ use crate::server::Server;
 use edgellm::TokenId;
 use edgellm::generate::{self, Decoder, StopStrings};
 use edgellm::sampler::{Sampler, SamplerOptions};
+use edgellm::tokenizer::{EncodeLimit, TokenizerError};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -24,17 +30,55 @@ pub(super) struct Context {
     pub(super) caller: Caller,
     pub(super) model: Arc<Loaded>,
     arrived: Instant,
+    interrupt: Interrupt,
+    /// The body's place in memory, for whatever was made of it.
+    _held: Arc<Held>,
+}
+
+/// How far a preparation came.
+enum Progress<T> {
+    Ready(Context, T),
+    /// The model of this name has to be loaded first, which takes longer than a slot may be occupied.
+    Unloaded(Option<String>),
 }
 
 impl Context {
-    /// Loads the model that the request names, if it is not loaded; without a name, the first.
+    /// Reads the request in `body`, and prepares it by `work` for the model that it names (without a name, the first), both on
+    /// a preparation slot. Returns what `work` returns.
     ///
     /// # Errors
-    /// If there is no such model, or it cannot be loaded now.
-    pub(super) async fn new(server: Server, caller: Caller, model: Option<&str>) -> Result<Self, ApiError> {
+    /// If the request is wrong, there is no slot for it or no such model, or the model cannot be loaded now; those of `work`.
+    pub(super) async fn prepare<R: DeserializeOwned + Fields, T: Send + 'static>(
+        server: Server,
+        caller: Caller,
+        body: Body,
+        work: impl Fn(&Self, R, &Text<'_>) -> Result<T, ApiError> + Send + Sync + 'static,
+    ) -> Result<(Self, T), ApiError> {
         let arrived = Instant::now();
-        let model = server.models().get(model).await?;
-        Ok(Context { server, caller, model, arrived })
+        let deadline = arrived + server.options().request_timeout;
+        let (slots, client) = (server.clone(), caller.client);
+        let found = |model| Ok(Some(model));
+        let step = Arc::new(move |model: Option<Arc<Loaded>>, interrupt: Interrupt| {
+            let text = body.text()?;
+            interrupt.check()?;
+            let request: R = text.read()?;
+            let Some(model) = model.map_or_else(|| server.models().in_memory(request.model()), found)? else {
+                return Ok(Progress::Unloaded(request.model().map(str::to_string)));
+            };
+            let (server, caller, _held) = (server.clone(), caller.clone(), body.held());
+            let context = Context { server, caller, model, arrived, interrupt, _held };
+            let value = work(&context, request, &text)?;
+            Ok::<_, ApiError>(Progress::Ready(context, value))
+        });
+        let mut model = None;
+        loop {
+            let (step, loaded) = (Arc::clone(&step), model.take());
+            let step = move |interrupt| step(loaded, interrupt);
+            match slots.preparations().run(&client, deadline, step).await?? {
+                Progress::Ready(context, value) => return Ok((context, value)),
+                Progress::Unloaded(name) => model = Some(slots.models().get(name.as_deref()).await?),
+            }
+        }
     }
 
     /// Counts the sequences of the request towards the client's rate limit.
@@ -46,30 +90,82 @@ impl Context {
         rates.map_or(Ok(()), |rates| rates.check_sequences(&self.caller.client, sequences))
     }
 
-    /// Does work that takes a while, such as tokenizing a long text, on the blocking pool.
+    /// Goes on with a preparation, or says why not.
     ///
     /// # Errors
-    /// Those of the work.
-    pub(super) async fn work<T: Send + 'static>(
-        self,
-        work: impl FnOnce(&Self) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<(Self, T), ApiError> {
-        let result = tokio::task::spawn_blocking(move || work(&self).map(|value| (self, value))).await;
-        result.unwrap_or_else(|_| Err(ApiError::internal("the request could not be prepared")))
+    /// If the client has left, or the time is over.
+    pub(super) fn go_on(&self) -> Result<(), ApiError> {
+        Ok(self.interrupt.check()?)
     }
 
-    /// Tokenizes a text, the value of `field`.
+    /// Tokenizes a text, the value of `field`, that must fit into the context.
     ///
     /// # Errors
-    /// 400 if it cannot be tokenized.
+    /// 400 if it does not, or cannot be tokenized.
     pub(super) fn encode(
         &self,
         field: &str,
         text: &str,
         add_special: bool,
     ) -> Result<Vec<TokenId>, ApiError> {
-        let tokens = self.model.model.tokenizer().encode(text, add_special);
-        tokens.map_err(|error| ApiError::field(field, error.to_string()))
+        self.check_bytes(field, text)?;
+        let tokenizer = self.model.model.tokenizer();
+        self.tokens(field, |limit| tokenizer.encode_within(text, add_special, limit))
+    }
+
+    /// Tokenizes a text, the value of `field`, by `encode`, up to the tokens that fit into the context.
+    ///
+    /// # Errors
+    /// 400 if there are more, or the text cannot be tokenized.
+    pub(super) fn tokens(
+        &self,
+        field: &str,
+        encode: impl FnOnce(&EncodeLimit<'_>) -> Result<Vec<TokenId>, TokenizerError>,
+    ) -> Result<Vec<TokenId>, ApiError> {
+        // The answer needs one, too.
+        let most = self.model.context.saturating_sub(1);
+        self.up_to(most, field, encode).map_err(|error| match error {
+            Some(error) => error,
+            None => self.too_long(field, &format!("more than {most} tokens")),
+        })
+    }
+
+    /// Tokenizes a text, the value of `field`, by `encode`; `None` is the error if it has more than `most` tokens.
+    pub(super) fn up_to(
+        &self,
+        most: usize,
+        field: &str,
+        encode: impl FnOnce(&EncodeLimit<'_>) -> Result<Vec<TokenId>, TokenizerError>,
+    ) -> Result<Vec<TokenId>, Option<ApiError>> {
+        self.go_on().map_err(Some)?;
+        let raised = || self.interrupt.raised();
+        encode(&EncodeLimit::default().tokens(most).interrupt(&raised)).map_err(|error| match error {
+            TokenizerError::TooManyTokens { .. } => None,
+            TokenizerError::Interrupted => Some(self.interrupt.reason().into()),
+            error => Some(ApiError::field(field, error.to_string())),
+        })
+    }
+
+    /// Refuses a text, the value of `field`, that has more bytes than any tokens of the context: it is not even split.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn check_bytes(&self, field: &str, text: &str) -> Result<(), ApiError> {
+        let most = self.model.context.saturating_mul(self.model.model.tokenizer().longest_token());
+        if text.len() <= most {
+            Ok(())
+        } else {
+            Err(self.too_long(field, &format!("more than {most} bytes")))
+        }
+    }
+
+    /// 400: the value of `field` does not fit into the context, since it has `length`.
+    fn too_long(&self, field: &str, length: &str) -> ApiError {
+        let context = self.model.context;
+        let message = format!(
+            "{field} has {length}, but the context of {context} tokens must hold the prompt and the answer: shorten it"
+        );
+        ApiError::field(field, message).code("context_length_exceeded")
     }
 
     /// Tokenizes and checks prompts, the value of `field`, of which there may be `most`.
@@ -79,7 +175,7 @@ impl Context {
     pub(super) fn prompts(
         &self,
         field: &str,
-        prompts: Prompts,
+        prompts: &Prompts,
         most: usize,
     ) -> Result<Vec<Vec<TokenId>>, ApiError> {
         let count = prompts.count();
@@ -87,14 +183,14 @@ impl Context {
             let message = format!("{field} must hold 1 to {most} texts, but holds {count}");
             return Err(ApiError::field(field, message));
         }
-        let ids = |tokens: Vec<Token>| tokens.into_iter().map(|token| token.0).collect();
+        let ids = |tokens: &[Token]| tokens.iter().map(|token| token.0).collect();
         let prompts = match prompts {
-            Prompts::Text(text) => vec![self.encode(field, &text, true)?],
+            Prompts::Text(text) => vec![self.encode(field, text, true)?],
             Prompts::Texts(texts) => {
                 texts.iter().map(|text| self.encode(field, text, true)).collect::<Result<_, _>>()?
             }
             Prompts::Tokens(tokens) => vec![ids(tokens)],
-            Prompts::ManyTokens(many) => many.into_iter().map(ids).collect(),
+            Prompts::ManyTokens(many) => many.iter().map(|tokens| ids(tokens)).collect(),
         };
         prompts.iter().try_for_each(|prompt| self.check_prompt(field, prompt))?;
         Ok(prompts)
@@ -116,11 +212,7 @@ impl Context {
             return Err(ApiError::field(field, message));
         }
         if prompt.len() >= context {
-            let length = prompt.len();
-            let message = format!(
-                "{field} has {length} tokens, but the context of {context} must hold the prompt and the answer: shorten it"
-            );
-            return Err(ApiError::field(field, message).code("context_length_exceeded"));
+            return Err(self.too_long(field, &format!("{} tokens", prompt.len())));
         }
         Ok(())
     }
@@ -130,6 +222,7 @@ impl Context {
     /// # Errors
     /// 400 if the schema cannot be followed.
     pub(super) fn constraint(&self, field: &str, shape: &Shape) -> Result<Option<Constraint>, ApiError> {
+        self.go_on()?;
         let refused = |error| ApiError::field(field, format!("{field}: {error}"));
         self.model.constraint(shape).map_err(refused)
     }

@@ -6,7 +6,7 @@ use crate::api::embeddings::{
 };
 use crate::api::refusals::Refusals;
 use crate::api::sampling::check;
-use crate::body::Body;
+use crate::body::{Body, Text};
 use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::scheduler::{Event, Task};
@@ -33,24 +33,21 @@ pub(crate) async fn create(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Json<Embeddings>, ApiError> {
-    let embedding: EmbeddingRequest = body.read()?;
-    let context = Context::new(server, caller, embedding.model.as_deref()).await?;
-    let size = context.model.model.config().hidden_size;
-    let own = embedding.dimensions.is_none_or(|wanted| wanted as usize == size);
-    check("dimensions", own, &format!("{size} with this model, or left out"))?;
-    context.count(embedding.input.count())?;
     let (sender, mut events) = Context::events();
-    let (context, jobs) = context
-        .work(move |context| {
-            let texts = context.prompts("input", embedding.input, MAX_INPUTS)?.into_iter().enumerate();
-            Ok(texts.map(|(index, text)| context.task(text, Task::Embed(index), &sender)).collect::<Vec<_>>())
-        })
-        .await?;
+    let work = move |context: &Context, request: EmbeddingRequest, _: &Text<'_>| {
+        let size = context.model.model.config().hidden_size;
+        let own = request.dimensions.is_none_or(|wanted| wanted as usize == size);
+        check("dimensions", own, &format!("{size} with this model, or left out"))?;
+        context.count(request.input.count())?;
+        let texts = context.prompts("input", &request.input, MAX_INPUTS)?.into_iter().enumerate();
+        let jobs = texts.map(|(index, text)| context.task(text, Task::Embed(index), &sender));
+        Ok((jobs.collect::<Vec<_>>(), request.encoding_format.unwrap_or_default()))
+    };
+    let (context, (jobs, encoding)) = Context::prepare(server, caller, body, work).await?;
     let count = jobs.len();
     let mut tally = context.tally(&jobs, count);
     let prompt_tokens = tally.prompt_tokens;
     context.model.scheduler.submit(jobs)?;
-    let encoding = embedding.encoding_format.unwrap_or_default();
     let mut data = Vec::with_capacity(count);
     while tally.open > 0 {
         let event = events.recv().await.ok_or_else(ApiError::scheduler_gone)?;

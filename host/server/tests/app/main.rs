@@ -10,6 +10,7 @@ mod load;
 mod messages;
 mod models;
 mod page;
+mod preparation;
 mod refusals;
 mod schemas;
 mod scoring;

@@ -26,22 +26,42 @@ const TEMPLATE: &str = "prompts follow the model's own chat template; use /v1/co
 
 impl Fields for ChatBody {
     const TABLES: &'static [&'static [Field]] = &[CHAT, GENERATION, SAMPLING, DIAGNOSTICS];
+
+    fn model(&self) -> Option<&str> {
+        self.chat.model.as_deref()
+    }
 }
 
 impl Fields for CompletionBody {
     const TABLES: &'static [&'static [Field]] = &[COMPLETION, GENERATION, SAMPLING, DIAGNOSTICS];
+
+    fn model(&self) -> Option<&str> {
+        self.completion.model.as_deref()
+    }
 }
 
 impl Fields for EmbeddingRequest {
     const TABLES: &'static [&'static [Field]] = &[EMBEDDING];
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 impl Fields for TokenizeRequest {
     const TABLES: &'static [&'static [Field]] = &[TOKENIZE];
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 impl Fields for DetokenizeRequest {
     const TABLES: &'static [&'static [Field]] = &[&[implemented("model"), implemented("tokens")]];
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
 }
 
 /// Only of `/v1/chat/completions`.

@@ -3,13 +3,13 @@ use crate::api::chat::ChatBody;
 use crate::api::completions::CompletionBody;
 use crate::api::embeddings::EmbeddingRequest;
 use crate::api::models::{DetokenizeRequest, TokenizeRequest};
-use crate::body::Body;
+use crate::body::Text;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 /// The field that a request is refused for.
 fn refused<T: DeserializeOwned + Fields>(request: &Value) -> Option<String> {
-    let error = Body::from(request.to_string()).read::<T>().map(|_| ()).err()?;
+    let error = Text::from(request.to_string()).read::<T>().map(|_| ()).err()?;
     let body = serde_json::to_value(error.body()).unwrap();
     Some(body["error"]["param"].as_str().unwrap_or("none").to_string())
 }
@@ -131,7 +131,7 @@ fn values_that_are_the_same() {
     // The last of equal names counts, as for all fields.
     let twice = |first: u32, last: u32| {
         let body = format!(r#"{{"prompt": "a", "best_of": {first}, "best_of": {last}}}"#);
-        Body::from(body).read::<CompletionBody>().is_ok()
+        Text::from(body).read::<CompletionBody>().is_ok()
     };
     assert!(twice(3, 1) && !twice(1, 3));
 }
