@@ -110,6 +110,28 @@ fn pausing_and_recomputing_change_no_bit() {
 }
 
 #[test]
+fn a_prompt_that_is_dropped_half_way_begins_anew() {
+    let scored = Ask { scores: Some(2), ..Ask::new(vec![prompt(1, 250)], 1, 1) };
+    let embedding = Ask { max_tokens: None, ..Ask::new(vec![prompt(2, 250)], 1, 0) };
+    for half in [&scored, &embedding] {
+        let mut bench = Bench::with_pages(limits(4), 8);
+        let mut alone = [bench.submit(HOG, half)];
+        bench.finish(&mut alone);
+        // Together these take all memory, of which another client wants a part.
+        let first = bench.submit(HOG, &scored);
+        let mut answers = [first, bench.submit(HOG, half)];
+        bench.step();
+        assert!(bench.worker.running[1].session.position() > 0 && !bench.evicted);
+        let newcomer = bench.submit(NEWCOMER, &Ask::new(vec![prompt(3, 20)], 1, 1));
+        bench.step();
+        assert!(bench.evicted);
+        bench.finish(&mut [newcomer]);
+        bench.finish(&mut answers);
+        assert_eq!(answers[1].results(), alone[0].results());
+    }
+}
+
+#[test]
 fn choices_start_as_places_come_free() {
     let ask = Ask::new(vec![prompt(1, 100)], 10, 12);
     let run = |parallel, prefix_memory| {
