@@ -34,7 +34,7 @@ pub(super) struct Sequence<S> {
 #[derive(Debug)]
 pub(super) enum Stage {
     Prompt(Prompt),
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 /// A prompt being processed.
@@ -128,9 +128,8 @@ impl<S: RunnerSession> Sequence<S> {
 
     /// Decodes the next token from `logits`, which a grammar changes, and sends it to the client.
     pub(super) fn step(&mut self, logits: &mut [f32], metrics: &ModelMetrics) -> Outcome {
-        let Stage::Answer(Answer { choice, scored, last }) = &mut self.stage else {
-            return Outcome::Continues;
-        };
+        let Stage::Answer(answer) = &mut self.stage else { return Outcome::Continues };
+        let Answer { choice, scored, last } = &mut **answer;
         let Choice { index, decoder, .. } = choice;
         let index = *index;
         if let Some(reason) = decoder.finish_reason() {
@@ -167,8 +166,8 @@ impl<S: RunnerSession> Sequence<S> {
 
     /// Ends it before its time, because of `why`. An answer ends where it is.
     pub(super) fn expire(&mut self, why: Failure) -> Outcome {
-        let Answer { choice, .. } = match &mut self.stage {
-            Stage::Answer(answer) => answer,
+        let choice = match &mut self.stage {
+            Stage::Answer(answer) => &mut answer.choice,
             Stage::Prompt(prompt) => {
                 prompt.job.give_up(why);
                 return Outcome::Failed;
@@ -195,8 +194,8 @@ impl<S: RunnerSession> Sequence<S> {
     }
 
     fn finish(&self, reason: FinishReason) -> Outcome {
-        let Stage::Answer(Answer { choice, .. }) = &self.stage else { return Outcome::Failed };
-        match self.events.send(Event::Finished { index: choice.index, reason }) {
+        let Stage::Answer(answer) = &self.stage else { return Outcome::Failed };
+        match self.events.send(Event::Finished { index: answer.choice.index, reason }) {
             Ok(()) => Outcome::Ended(reason),
             Err(_) => Outcome::Cancelled,
         }

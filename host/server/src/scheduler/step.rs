@@ -191,7 +191,7 @@ impl<R: Runner> Worker<R> {
                 client,
                 session,
                 tokens: tokens.clone(),
-                stage: Stage::Answer(Answer { choice, scored, last: Instant::now() }),
+                stage: Stage::Answer(Box::new(Answer { choice, scored, last: Instant::now() })),
                 events: events.clone(),
                 deadline,
                 pages,

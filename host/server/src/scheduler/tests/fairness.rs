@@ -111,14 +111,15 @@ fn pausing_and_recomputing_change_no_bit() {
 
 #[test]
 fn a_prompt_that_is_dropped_half_way_begins_anew() {
-    let scored = Ask { scores: Some(2), ..Ask::new(vec![prompt(1, 250)], 1, 1) };
-    let embedding = Ask { max_tokens: None, ..Ask::new(vec![prompt(2, 250)], 1, 0) };
-    for half in [&scored, &embedding] {
+    let scored = |length| Ask { scores: Some(2), ..Ask::new(vec![prompt(1, length)], 1, 1) };
+    let embedding = Ask { max_tokens: None, ..Ask::new(vec![prompt(2, 240)], 1, 0) };
+    // The shorter one has a part of the first step, too.
+    for half in [&scored(240), &embedding] {
         let mut bench = Bench::with_pages(limits(4), 8);
         let mut alone = [bench.submit(HOG, half)];
         bench.finish(&mut alone);
         // Together these take all memory, of which another client wants a part.
-        let first = bench.submit(HOG, &scored);
+        let first = bench.submit(HOG, &scored(250));
         let mut answers = [first, bench.submit(HOG, half)];
         bench.step();
         assert!(bench.worker.running[1].session.position() > 0 && !bench.evicted);

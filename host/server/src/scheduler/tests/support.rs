@@ -71,8 +71,8 @@ impl Bench {
     /// Steps until all `answers` are complete. The number of steps.
     pub(super) fn finish(&mut self, answers: &mut [Answer]) -> usize {
         for steps in 0..100_000 {
-            // Each takes its events.
-            if answers.iter_mut().fold(true, |all, answer| answer.is_complete() && all) {
+            answers.iter_mut().for_each(Answer::take);
+            if answers.iter_mut().all(Answer::is_complete) {
                 return steps;
             }
             self.step();
