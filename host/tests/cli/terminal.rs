@@ -73,7 +73,7 @@ fn neither_has_a_chat() {
     assert_eq!(controls(&shown), [], "{shown:?}");
     assert!(shown.contains("there is no command"), "{shown:?}");
     let raw = on_terminal(&place, &[&args[..], &["--raw-output"]].concat(), "hello\\n").unwrap();
-    assert!(controls(&raw).contains(&'\u{1b}'), "{raw:?}");
+    assert!(!controls(&raw).is_empty(), "{raw:?}");
 }
 
 #[test]

@@ -257,8 +257,8 @@ fn a_damaged_cache_of_machine_code_is_made_anew() {
 #[test]
 fn machine_code_that_others_can_change_is_refused() {
     use std::os::unix::fs::{PermissionsExt as _, chown};
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache-of-others");
-    let _ = fs::remove_dir_all(&folder);
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("cache");
     let path = super::component("edgellm-hostile-simd.wasm");
     let load = || Plugin::load(&path, Some(&folder));
     load().unwrap();
