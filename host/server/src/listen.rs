@@ -13,7 +13,7 @@ use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -120,16 +120,7 @@ fn connection(
     peer: SocketAddr,
     place: &Place,
     limit: Duration,
-) -> http1::Connection<
-    TokioIo<Explained<Paced<TcpStream>>>,
-    impl hyper::service::Service<
-        http::Request<hyper::body::Incoming>,
-        Response = http::Response<Answer>,
-        Error = Infallible,
-        Future: Send,
-    > + Send
-    + use<>,
-> {
+) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
     // Every token is sent at once, however small.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "no TCP_NODELAY");
