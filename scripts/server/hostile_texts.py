@@ -105,7 +105,7 @@ def texts_that_almost_fit() -> None:
         # No text has more tokens than the context, and few of them as many.
         short = {name: text.encode()[:1900].decode(errors="ignore") for name, text in texts().items()}
         for name, text in short.items():
-            many = [text] * 127 + [texts()[name][: SIZE // 16]]
+            many = [text] * 127 + [texts()[name][: SIZE // 4]]
             status, code = post(server, COMPLETIONS, {"prompt": many, "max_tokens": 1})
             assert (status, code) == (400, "context_length_exceeded"), (name, status, code)
         many = [short["digits"]] * 1900 + ["7" * 5000]

@@ -57,7 +57,10 @@ impl FromRequest<Server> for Body {
     }
 }
 
-/// The bytes of a body, at most `most` of them.
+/// The bytes of a body, copied to one place as they come: a body in a million pieces would take many times its size.
+///
+/// # Errors
+/// 413 if there are more than `most`, 503 if there is no memory for them, 400 if they break off.
 async fn receive(mut body: axum::body::Body, most: usize, held: &mut Held) -> Result<Vec<u8>, ApiError> {
     // A client that announces too much is told so before it sends it.
     if body.size_hint().lower() > most as u64 {
@@ -102,30 +105,6 @@ impl Body {
     pub(crate) fn held(&self) -> Arc<Held> {
         Arc::clone(&self.held)
     }
-}
-
-/// The bytes of a body, copied to one place as they come: a body in a million pieces would take many times its size.
-///
-/// # Errors
-/// 413 if there are more than `most`, 503 if there is no memory for them, 400 if they break off.
-async fn collect(mut body: axum::body::Body, most: usize, held: &mut Held) -> Result<Vec<u8>, ApiError> {
-    // A client that announces too much is told so before it sends it.
-    if body.size_hint().lower() > most as u64 {
-        return Err(too_large(most));
-    }
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| ApiError::request(format!("the request body cannot be read: {error}")))?;
-        // Trailers have no meaning here.
-        let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > most {
-            return Err(too_large(most));
-        }
-        held.grow(data.len())?;
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes)
 }
 
 fn too_large(most: usize) -> ApiError {

@@ -15,9 +15,20 @@ const RUNNING: &str = "edgellm_preparations_running";
 const WAITING: &str = "edgellm_preparations_waiting";
 const GIVEN_UP: &str = "edgellm_preparations_given_up_total";
 
-/// Four megabytes to tokenize, of texts that each fit into the context.
+/// Two megabytes to tokenize, of texts that each fit into the context. One client may send 16 of them at once.
 fn heavy() -> Value {
-    json!({"input": vec!["a".repeat(2000); 2000]})
+    json!({"input": vec!["a".repeat(2000); 1000]})
+}
+
+/// Waits until a metric has at least this value.
+async fn reached(router: &Router, name: &str, value: f64) {
+    for _ in 0..10_000 {
+        if metric(router, name).await >= value {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("{name} did not reach {value}");
 }
 
 /// The same request from the client at this address.
@@ -101,9 +112,7 @@ async fn bodies_that_grow_in_memory_are_refused() {
 async fn a_client_that_leaves_ends_the_work() {
     let router = router().await;
     let requests: Vec<_> = (0..6).map(|_| spawn(&router, post("/v1/embeddings", &heavy()))).collect();
-    while metric(&router, RUNNING).await == 0.0 {
-        tokio::task::yield_now().await;
-    }
+    reached(&router, RUNNING, 1.0).await;
     requests.iter().for_each(JoinHandle::abort);
     wait_for(&router, RUNNING, 0.0).await;
     assert_eq!(metric(&router, WAITING).await, 0.0);
@@ -117,9 +126,7 @@ async fn clients_take_turns() {
     let router = with_clients(Options::default()).await;
     let many: Vec<_> =
         (0..16).map(|_| spawn(&router, from("10.0.0.1", "/v1/embeddings", &heavy()))).collect();
-    while metric(&router, WAITING).await < 8.0 {
-        tokio::task::yield_now().await;
-    }
+    reached(&router, WAITING, 8.0).await;
     let small = json!({"content": "a"});
     for client in ["10.0.0.2", "10.0.0.3"] {
         assert_eq!(send(&router, from(client, "/tokenize", &small)).await.0, 200);
@@ -136,9 +143,7 @@ async fn preparations_that_wait_count_in_the_queue() {
     let router = with_clients(Options { limits, ..Options::default() }).await;
     let mut many: Vec<_> =
         (0..16).map(|_| spawn(&router, from("10.0.0.1", "/v1/embeddings", &heavy()))).collect();
-    while metric(&router, "edgellm_rejected_total{reason=\"queue_full\"}").await == 0.0 {
-        tokio::task::yield_now().await;
-    }
+    reached(&router, "edgellm_rejected_total{reason=\"queue_full\"}", 1.0).await;
     let small = from("10.0.0.2", "/tokenize", &json!({"content": "a"}));
     assert_eq!(send(&router, small).await.0, 200);
     while let Some(at) = many.iter().position(JoinHandle::is_finished) {
