@@ -155,7 +155,7 @@ impl Turns {
     pub(super) fn overdue(&self, id: u64) -> Option<Unprepared> {
         let now = Instant::now();
         if let Some(running) = self.running.iter().find(|running| running.id == id) {
-            return (now >= running.interrupt.until).then(|| running.interrupt.overdue);
+            return (now >= running.interrupt.until).then_some(running.interrupt.overdue);
         }
         let (client, waiting) = self
             .waiting

@@ -60,7 +60,7 @@ async fn what_is_no_request_is_refused() {
     let (address, end, task) = start(server(Options::default()).await).await;
     let host = "host: localhost\r\nconnection: close\r\n";
     for (request, status, code) in [
-        (format!("GET /health HTTP/1.1\r\nconnection: close\r\n\r\n"), 400, "invalid_host"),
+        ("GET /health HTTP/1.1\r\nconnection: close\r\n\r\n".to_string(), 400, "invalid_host"),
         (format!("GET /health HTTP/1.1\r\n{host}host: localhost\r\n\r\n"), 400, "invalid_host"),
         (format!("GET http://evil.example/ HTTP/1.1\r\n{host}\r\n"), 400, "invalid_host"),
         (format!("CONNECT localhost:80 HTTP/1.1\r\n{host}\r\n"), 404, "not_found"),
