@@ -105,7 +105,7 @@ fn hurtful(rng: &mut Pcg32, length: usize) -> String {
     while text.len() < length {
         let part = PARTS[rng.next_u32() as usize % PARTS.len()];
         // Now and then a run, longer than a window.
-        let times = if rng.next_u32() % 12 == 0 { 1 + rng.next_u32() as usize % 30 } else { 1 };
+        let times = if rng.next_u32().is_multiple_of(12) { 1 + rng.next_u32() as usize % 30 } else { 1 };
         text.push_str(&part.repeat(times));
     }
     text

@@ -304,7 +304,7 @@ fn answers_share_a_grammar_and_each_goes_its_own_way() {
 }
 
 #[test]
-fn an_automaton_that_explodes_ends_the_answer_without_the_librarys_words() {
+fn an_automaton_that_explodes_ends_the_answer_without_words_of_the_library() {
     let schema = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "a.{1000}b"}}, "required": ["a"]});
     let mut constraint = compile(&schema).unwrap().unwrap();
     for byte in "{\"a\": \"".bytes() {
