@@ -166,9 +166,14 @@ fn prompt(context: &Context, messages: &[Message], shape: &Shape) -> Result<Vec<
     } else {
         template.render(&tools::spelled_out(messages, offered), true)
     };
-    let prompt = prompt.map_err(|error| ApiError::field("messages", error.to_string()))?;
+    let prompt = prompt.map_err(|error| {
+        // What a template has no fuel for is mostly too long for the context, too, which says more.
+        let bytes = messages.iter().map(|message| message.content().len()).sum();
+        let too_long = context.check_bytes("messages", bytes).err();
+        too_long.unwrap_or_else(|| ApiError::field("messages", error.to_string()))
+    })?;
     // Contents may be longer than what the template keeps of them, but its text is the prompt.
-    context.check_bytes("messages", prompt.text())?;
+    context.check_bytes("messages", prompt.text().len())?;
     let parse_special = context.server.options().parse_special_in_content;
     let tokenizer = context.model.model.tokenizer();
     context.tokens("messages", |limit| prompt.tokenize_within(tokenizer, parse_special, limit))

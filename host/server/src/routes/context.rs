@@ -108,7 +108,7 @@ impl Context {
         text: &str,
         add_special: bool,
     ) -> Result<Vec<TokenId>, ApiError> {
-        self.check_bytes(field, text)?;
+        self.check_bytes(field, text.len())?;
         let tokenizer = self.model.model.tokenizer();
         self.tokens(field, |limit| tokenizer.encode_within(text, add_special, limit))
     }
@@ -146,17 +146,13 @@ impl Context {
         })
     }
 
-    /// Refuses a text, the value of `field`, that has more bytes than any tokens of the context: it is not even split.
+    /// Refuses a text of so many bytes, the value of `field`, if no tokens of the context have as many: it is not even split.
     ///
     /// # Errors
     /// 400.
-    pub(super) fn check_bytes(&self, field: &str, text: &str) -> Result<(), ApiError> {
+    pub(super) fn check_bytes(&self, field: &str, bytes: usize) -> Result<(), ApiError> {
         let most = self.model.context.saturating_mul(self.model.model.tokenizer().longest_token());
-        if text.len() <= most {
-            Ok(())
-        } else {
-            Err(self.too_long(field, &format!("more than {most} bytes")))
-        }
+        if bytes <= most { Ok(()) } else { Err(self.too_long(field, &format!("more than {most} bytes"))) }
     }
 
     /// 400: the value of `field` does not fit into the context, since it has `length`.
