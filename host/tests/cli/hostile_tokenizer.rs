@@ -30,6 +30,15 @@ fn attacks() -> Vec<(Vec<u8>, &'static str)> {
     ]
 }
 
+/// A server that opened the model would not end.
+fn does_not_serve(place: &Place, options: &[&str], words: &str) {
+    let outcome = place.run(&[&["serve", "--model", "m.tmac2.bin", "--port", "0"], options].concat());
+    assert_eq!(outcome.code, Some(1), "{outcome:#?}");
+    let error = outcome.stderr.lines().last().unwrap_or_default();
+    assert!(error.starts_with("error: ") && outcome.stderr.contains(words), "{outcome:#?}");
+    assert!(!outcome.stderr.contains("panicked"), "{outcome:#?}");
+}
+
 #[test]
 fn model_files_with_hostile_tokenizers_do_not_open() {
     let place = Place::new();
@@ -40,13 +49,9 @@ fn model_files_with_hostile_tokenizers_do_not_open() {
         let file = seeded_model_with(recipes()[0], 1, None, &tokenizer).unwrap();
         fs::write(place.path("m.tmac2.bin"), file).unwrap();
         place.run(&["generate", "--model", "m.tmac2.bin", "--prompt", "a"]).failed_with(&[words]);
-        // A server that opened it would not end.
-        place.run(&["serve", "--model", "m.tmac2.bin", "--port", "0"]).failed_with(&[words]);
+        does_not_serve(&place, &[], words);
         if cfg!(feature = "plugin") && PathBuf::from(&*component).is_file() {
-            let target = ["--target", "plugin", "--plugin", &component];
-            place
-                .run(&[&["serve", "--model", "m.tmac2.bin", "--port", "0"], &target[..]].concat())
-                .failed_with(&[words]);
+            does_not_serve(&place, &["--target", "plugin", "--plugin", &component], words);
         } else {
             println!("not tried with --target plugin: the feature or {component} is missing");
         }
