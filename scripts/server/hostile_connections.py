@@ -8,6 +8,7 @@ import re
 import resource
 import socket
 import subprocess
+import tempfile
 import time
 
 from process import MODEL, Server, others_are_served, program, run_tests, within
@@ -288,8 +289,12 @@ def refused_settings() -> None:
 
     for keys in ("", " ", " , ,", "\n\t", "#none"):
         refuses("EDGELLM_API_KEYS has no API key", keys=keys)
-    refuses("no API key", "--api-key-file", "/dev/null")
-    refuses("no API key", "--api-key-file", "/dev/null", keys="good")
+    refuses("/dev/null is a device", "--api-key-file", "/dev/null")
+    with tempfile.NamedTemporaryFile("w") as empty:
+        empty.write("# none\n")
+        empty.flush()
+        refuses("no API key", "--api-key-file", empty.name)
+        refuses("no API key", "--api-key-file", empty.name, keys="good")
     refuses("no HTTP header can hold", keys="schl\u00fcssel")
     for host in ("*.example", "board.local:8080", "http://board.local"):
         refuses("is no host name", "--allowed-host", host)
