@@ -58,7 +58,7 @@ pub use app::app;
 pub use connections::SPARE_CONNECTIONS;
 pub use error::ApiError;
 pub use listen::{ListenError, bind, listen};
-pub use logs::{LogFormat, init_logs};
+pub use logs::{LogFormat, Logs, init_logs};
 pub use options::{Limits, Options};
 pub use registry::{ModelSource, OpenError, OpenModel};
 pub use runner::{Run, Runner, RunnerError, RunnerSession};

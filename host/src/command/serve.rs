@@ -143,7 +143,7 @@ impl Args {
         let sources =
             self.model.iter().map(|model| self.source(model, &*opener, cache)).collect::<Result<Vec<_>>>()?;
         let server = Server::new(sources, options, keys).map_err(|error| Error::Usage(error.to_string()))?;
-        edgellm_server::init_logs(self.log_format, &self.log_level);
+        let _logs = edgellm_server::init_logs(self.log_format, &self.log_level);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(IO_THREADS)
             .enable_all()
