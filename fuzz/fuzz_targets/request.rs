@@ -29,7 +29,9 @@ static SERVER: LazyLock<(Runtime, Router)> = LazyLock::new(|| {
         file: None,
         open: Box::new(open),
     };
-    let server = Server::new(vec![source], Options::default(), ApiKeys::default()).unwrap();
+    // Answers are long only if somebody asks for it, which is no fault.
+    let options = Options { context: 512, max_tokens: Some(8), ..Options::default() };
+    let server = Server::new(vec![source], options, ApiKeys::default()).unwrap();
     runtime.block_on(server.load()).unwrap();
     (runtime, app(&server))
 });
