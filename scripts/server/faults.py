@@ -5,12 +5,11 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import threading
 import time
 
-from process import Server, run_tests, within
+from process import Server, connect, connect_badly, run_tests, within
 
 GOOD = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
 ENDLESS = {"prompt": "Once upon a time", "stream": True, "max_tokens": 2000, "logit_bias": {"0": -100, "2": -100}}
@@ -31,21 +30,6 @@ def drained(server: Server, seconds: float = 10) -> None:
     while server.total("edgellm_active_sequences") + server.total("edgellm_queue_depth") > 0:
         assert time.monotonic() < deadline, "sequences were left behind"
         time.sleep(0.05)
-
-
-def connect(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
-
-
-def connect_badly(server: Server) -> socket.socket:
-    """Connects as over a poor connection: with a small window and small packets. With the loopback's defaults, the
-    kernel buffers megabytes for a client that does not read, which a slow machine takes minutes to generate."""
-    stream = socket.socket()
-    stream.settimeout(30)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-    stream.connect(("127.0.0.1", server.port))
-    return stream
 
 
 def post(body: bytes, path: str = "/v1/chat/completions", headers: str = "") -> bytes:

@@ -11,25 +11,10 @@ import subprocess
 import tempfile
 import time
 
-from process import MODEL, Server, others_are_served, program, run_tests, within
+from process import MODEL, Server, connect, connect_badly, others_are_served, program, run_tests, within
 
 ENDLESS = {"prompt": "Once upon a time", "stream": True, "max_tokens": 2000, "logit_bias": {"0": -100, "2": -100}}
 HALF_BODY = b"POST /tokenize HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{"
-
-
-def connect(server: Server, host: str = "127.0.0.1") -> socket.socket:
-    """A connection from `host`, an address of this machine."""
-    return socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=(host, 0))
-
-
-def connect_narrowly(server: Server) -> socket.socket:
-    """Connects with a small window and small packets, so that little waits in the kernel's buffers."""
-    stream = socket.socket()
-    stream.settimeout(30)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-    stream.connect(("127.0.0.1", server.port))
-    return stream
 
 
 def answer(server: Server, request: bytes, host: str = "127.0.0.1") -> tuple[int, bytes]:
@@ -121,7 +106,7 @@ def slow_readers() -> None:
     with Server("--client-timeout", "2", "--allow-download") as server:
         for size, pause in ((64, 1), (1, 1), (1024, 16)):  # bytes, and in which turn
             with others_are_served(server), contextlib.ExitStack() as stack:
-                slow = [stack.enter_context(connect_narrowly(server)) for _ in range(10)]
+                slow = [stack.enter_context(connect_badly(server)) for _ in range(10)]
                 for stream in slow:
                     stream.sendall(get(path))
                 turns = dict.fromkeys(slow, 0)
@@ -133,7 +118,7 @@ def slow_readers() -> None:
                     return is_open(stream)
 
                 are_closed(slow, 15, read)
-        with connect_narrowly(server) as stream:
+        with connect_badly(server) as stream:
             stream.sendall(get(path))
             end = time.monotonic() + 5
             while time.monotonic() < end:

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -163,6 +164,22 @@ def others_are_served(server: Server, seconds: float = 2, megabytes: float = 300
     assert max(waits) < within(seconds), f"another client waited {max(waits):.2f} s for a token"
     grown = (max(most) - before) / 1e6
     assert grown < megabytes, f"the server's memory grew by {grown:.0f} MB"
+
+
+def connect(server: Server, host: str = "127.0.0.1") -> socket.socket:
+    """A connection from `host`, an address of this machine."""
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30, source_address=(host, 0))
+
+
+def connect_badly(server: Server) -> socket.socket:
+    """Connects as over a poor connection: with a small window and small packets. With the loopback's defaults, the
+    kernel buffers megabytes for a client that does not read, which a slow machine takes minutes to generate."""
+    stream = socket.socket()
+    stream.settimeout(30)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    stream.connect(("127.0.0.1", server.port))
+    return stream
 
 
 def _one_token(server: Server) -> None:
