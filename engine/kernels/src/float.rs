@@ -33,7 +33,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 /// The sum, in 16 lanes that are then added in pairs at distance 8, 4, 2, 1.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32]) -> f32 {
-    fold(x, |x| x)
+    sum_of(x, |x| x)
 }
 
 /// The maximum, in the same lanes. NaN is ignored; without any number the result is -infinity.
@@ -60,7 +60,7 @@ pub(crate) fn max(x: &[f32]) -> f32 {
 
 /// The sum of `f(x)`, in the same lanes.
 #[inline(always)]
-fn fold(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum_of(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
@@ -91,7 +91,7 @@ impl<I: Isa> Job<I> for RmsNorm<'_> {
     type Output = ();
     #[inline(always)]
     fn run(self, _: I) {
-        let mean = fold(self.x, |x| x * x) / self.x.len() as f32;
+        let mean = sum_of(self.x, |x| x * x) / self.x.len() as f32;
         let scale = 1.0 / (mean + self.eps).sqrt();
         for ((out, &x), &weight) in self.out.iter_mut().zip(self.x).zip(self.weight) {
             *out = (x * scale) * weight;
@@ -99,19 +99,67 @@ impl<I: Isa> Job<I> for RmsNorm<'_> {
     }
 }
 
-/// `gate = silu(gate) * up`.
-pub(crate) struct SiluMul<'a> {
+/// A function of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// x * sigmoid(x)
+    Silu,
+    /// GELU (arXiv 1606.08415) in its approximation by tanh
+    GeluTanh,
+    /// The square of ReLU
+    Relu2,
+    /// 1 / (1 + e^-x)
+    Sigmoid,
+}
+
+/// x / (1 + e^-x)
+#[inline(always)]
+pub(crate) fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+/// 0.5 x (1 + tanh(y)) = x / (1 + e^-2y), where y = sqrt(2 / pi) (x + 0.044715 x^3)
+#[inline(always)]
+fn gelu_tanh(x: f32) -> f32 {
+    let y = 0.797_884_6 * (x + 0.044_715 * (x * x * x));
+    x / (1.0 + exp(-2.0 * y))
+}
+
+#[inline(always)]
+fn relu2(x: f32) -> f32 {
+    let x = if x > 0.0 { x } else { 0.0 };
+    x * x
+}
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `gate = function(gate) * up`.
+pub(crate) struct GateMul<'a> {
+    pub(crate) function: Gate,
     pub(crate) gate: &'a mut [f32],
     pub(crate) up: &'a [f32],
 }
 
-impl<I: Isa> Job<I> for SiluMul<'_> {
+impl<I: Isa> Job<I> for GateMul<'_> {
     type Output = ();
     #[inline(always)]
     fn run(self, _: I) {
-        for (gate, &up) in self.gate.iter_mut().zip(self.up) {
-            *gate = (*gate / (1.0 + exp(-*gate))) * up;
+        match self.function {
+            Gate::Silu => gate_mul(self.gate, self.up, silu),
+            Gate::GeluTanh => gate_mul(self.gate, self.up, gelu_tanh),
+            Gate::Relu2 => gate_mul(self.gate, self.up, relu2),
+            Gate::Sigmoid => gate_mul(self.gate, self.up, sigmoid),
         }
+    }
+}
+
+#[inline(always)]
+fn gate_mul(gate: &mut [f32], up: &[f32], function: impl Fn(f32) -> f32) {
+    for (gate, &up) in gate.iter_mut().zip(up) {
+        *gate = function(*gate) * up;
     }
 }
 
@@ -131,6 +179,29 @@ mod tests {
         assert_eq!(exp(-1000.0), 0.0);
         assert!(exp(f32::NAN).is_nan());
         assert_eq!(exp(0.0), 1.0);
+    }
+
+    #[test]
+    fn gates_are_close() {
+        let tanh = |x: f64| {
+            x * 0.5 * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        };
+        for i in -20_000..20_000 {
+            let (x, exact) = (i as f32 / 1000.0, f64::from(i as f32 / 1000.0));
+            let sigmoid_of = 1.0 / (1.0 + (-exact).exp());
+            for (actual, expected) in [
+                (silu(x), exact * sigmoid_of),
+                (gelu_tanh(x), tanh(exact)),
+                (relu2(x), exact.max(0.0).powi(2)),
+                (sigmoid(x), sigmoid_of),
+            ] {
+                let error = (f64::from(actual) - expected).abs();
+                assert!(error <= 4e-7 * expected.abs() + 2e-7, "{x}: {actual} instead of {expected}");
+            }
+        }
+        // Far out, where the exponential overflows or vanishes.
+        assert_eq!([gelu_tanh(-1e4), silu(-1e4), sigmoid(-1e4), relu2(-1e4)].map(f32::abs), [0.0; 4]);
+        assert_eq!([gelu_tanh(1e4), silu(1e4), sigmoid(1e4)], [1e4, 1e4, 1.0]);
     }
 
     #[test]

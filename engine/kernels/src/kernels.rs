@@ -3,10 +3,11 @@
 use crate::activations::Activations;
 use crate::attention::{Place, Queries};
 use crate::blocks::Blocks;
-use crate::float::{RmsNorm, SiluMul};
+use crate::float::{Gate, GateMul, RmsNorm};
 use crate::layout::{Encoding, Matrix};
 use crate::matmul::{MatmulJob, TILE_FROM, UNPACK_TOKENS};
 use crate::pool::Pool;
+use crate::recurrence::{CausalConv, DeltaHeads};
 use crate::set::{KernelSet, TileSet};
 use crate::share;
 use crate::tiles::Tiles;
@@ -152,20 +153,55 @@ impl Kernels {
         });
     }
 
-    /// `gate = silu(gate) * up`, element by element.
+    /// `gate = function(gate) * up`, element by element.
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn silu_mul(&self, pool: &Pool, gate: &mut [f32], up: &[f32]) {
+    pub fn gate_mul(&self, pool: &Pool, function: Gate, gate: &mut [f32], up: &[f32]) {
         assert_eq!(gate.len(), up.len());
         let target = Target(gate.as_mut_ptr());
         let target = &target;
-        pool.for_each_range(up.len().div_ceil(SILU_PIECE), &|range| {
-            let up = &up[range.start * SILU_PIECE..up.len().min(range.end * SILU_PIECE)];
+        pool.for_each_range(up.len().div_ceil(GATE_PIECE), &|range| {
+            let up = &up[range.start * GATE_PIECE..up.len().min(range.end * GATE_PIECE)];
             // SAFETY: `up`, as long as all of `gate`, has these elements; each piece is handed to one thread.
             let gate =
-                unsafe { std::slice::from_raw_parts_mut(target.0.add(range.start * SILU_PIECE), up.len()) };
-            self.set.silu_mul(SiluMul { gate, up });
+                unsafe { std::slice::from_raw_parts_mut(target.0.add(range.start * GATE_PIECE), up.len()) };
+            self.set.gate_mul(GateMul { function, gate, up });
+        });
+    }
+
+    /// A causal convolution of every channel, on the calling thread: `x`, (tokens, channels), is replaced by the sums over
+    /// the last tokens, each times its row of `kernel`, (taps, channels), whose last row is that of the token itself; SiLU
+    /// follows if `silu`. `before`, (taps - 1, channels), has the tokens before the first, and then those before the next.
+    ///
+    /// # Panics
+    /// If the lengths do not match.
+    pub fn causal_conv(&self, x: &mut [f32], kernel: &[f32], before: &mut [f32], silu: bool) {
+        let channels = kernel.len() - before.len();
+        assert!(channels > 0 && kernel.len().is_multiple_of(channels) && x.len().is_multiple_of(channels));
+        self.set.causal_conv(CausalConv { x, kernel, before, channels, silu });
+    }
+
+    /// The gated delta rule over some tokens, head by head, on all threads of the pool; see [`DeltaHeads`]. `state`,
+    /// (heads, key_dim, value_dim), is carried on; `output` is (heads, tokens, value_dim).
+    ///
+    /// # Panics
+    /// If the lengths do not match, or a head has more than 256 elements.
+    pub fn delta_rule(&self, pool: &Pool, heads: DeltaHeads<'_>, state: &mut [f32], output: &mut [f32]) {
+        let (state_len, output_len) = heads.check(state.len(), output.len());
+        let targets = (Target(state.as_mut_ptr()), Target(output.as_mut_ptr()));
+        let targets = &targets;
+        pool.for_each_range(heads.heads, &|range| {
+            for head in range {
+                // SAFETY: `check` has asserted that both have this length for each head; a head is handed to one thread.
+                let (state, output) = unsafe {
+                    (
+                        std::slice::from_raw_parts_mut(targets.0.0.add(head * state_len), state_len),
+                        std::slice::from_raw_parts_mut(targets.1.0.add(head * output_len), output_len),
+                    )
+                };
+                self.set.delta_rule(heads.head(head, state, output));
+            }
         });
     }
 
@@ -215,11 +251,11 @@ impl Kernels {
 }
 
 /// Elements that threads take at a time: fewer are not worth sharing.
-const SILU_PIECE: usize = 4096;
+const GATE_PIECE: usize = 4096;
 
 /// Where an output begins, shared by the threads of a call.
 struct Target(*mut f32);
-// SAFETY: `Kernels::rms_norm` and `silu_mul` hand each row or piece to one thread.
+// SAFETY: the methods of `Kernels` hand each row, piece or head to one thread.
 unsafe impl Sync for Target {}
 
 /// The products of a call and their number, shared by its threads.

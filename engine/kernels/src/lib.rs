@@ -7,7 +7,7 @@
 //! - [`isa`]: the vector operations that an instruction set provides
 //! - [`Blocks`]: algorithms for a whole block over these operations, which an instruction set may override; [`Tiles`]:
 //!   matrix instructions
-//! - `matmul`, `float` and [`attention`]: products and floating-point work, in one order on every target
+//! - `matmul`, `float`, [`attention`] and `recurrence`: products and floating-point work, in one order on every target
 //! - [`Kernels`]: all of it for one instruction set, on the threads of a [`pool`]
 //! - [`portable`] and, on wasm32, `simd128`: instances; `edgellm-kernels-native` has those of x86-64 and aarch64.
 //!   [`candidates`] lists them
@@ -48,6 +48,7 @@ pub mod pool;
 pub mod portable;
 #[cfg(any(test, feature = "testing"))]
 mod random;
+mod recurrence;
 #[cfg(any(test, feature = "testing"))]
 pub mod reference;
 mod set;
@@ -61,7 +62,9 @@ mod tiles;
 pub use activations::{Activations, BlockValues};
 pub use blocks::Blocks;
 pub use candidates::{Candidate, available, candidates};
+pub use float::Gate;
 pub use isa::{Isa, Job};
 pub use kernels::{Kernels, Product};
 pub use pool::Pool;
+pub use recurrence::DeltaHeads;
 pub use tiles::{TILE_TOKENS, Tiles};

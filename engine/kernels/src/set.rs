@@ -3,9 +3,10 @@
 use crate::activations::Target;
 use crate::attention::{AttendJob, MergeJob, SegmentJob};
 use crate::blocks::Blocks;
-use crate::float::{RmsNorm, SiluMul};
+use crate::float::{GateMul, RmsNorm};
 use crate::isa::{Isa, Job};
 use crate::matmul::{MatmulJob, fetch_ahead, multiply_by_tiles};
+use crate::recurrence::{CausalConv, DeltaRule};
 use crate::tiles::Tiles;
 
 /// What an instruction set computes: each function is a [`Job`], compiled with its features.
@@ -19,7 +20,9 @@ pub(crate) trait KernelSet: Send + Sync {
     /// The job keeps the contract of [`MatmulJob`].
     unsafe fn matmul(&self, job: MatmulJob<'_>);
     fn rms_norm(&self, job: RmsNorm<'_>);
-    fn silu_mul(&self, job: SiluMul<'_>);
+    fn gate_mul(&self, job: GateMul<'_>);
+    fn causal_conv(&self, job: CausalConv<'_>);
+    fn delta_rule(&self, job: DeltaRule<'_>);
     fn stream(&self, data: &[u64]) -> u64;
     /// # Safety
     /// The job keeps the contract of [`AttendJob`].
@@ -43,7 +46,15 @@ impl<I: Blocks> KernelSet for I {
         self.enter(job);
     }
 
-    fn silu_mul(&self, job: SiluMul<'_>) {
+    fn gate_mul(&self, job: GateMul<'_>) {
+        self.enter(job);
+    }
+
+    fn causal_conv(&self, job: CausalConv<'_>) {
+        self.enter(job);
+    }
+
+    fn delta_rule(&self, job: DeltaRule<'_>) {
         self.enter(job);
     }
 

@@ -71,7 +71,7 @@ pub(crate) fn attend_by_segments<'a>(
     };
     let (mut segments, mut room, mut len) = (0, 0, 0);
     for attention in (0..count).map(job) {
-        segments = segments.max(attention.segments());
+        segments = segments.max(attention.segments().end);
         // For all pages, not just those in use, so that decoding into reserved pages does not allocate.
         room = room.max(attention.place.pages.len().div_ceil(SEGMENT_PAGES));
         len = len.max(attention.partial_len());
@@ -85,7 +85,7 @@ pub(crate) fn attend_by_segments<'a>(
         for at in range {
             let (index, segment) = (at / segments, at % segments);
             let attention = job(index);
-            if segment < attention.segments() {
+            if attention.segments().contains(&segment) {
                 let from = (index * room + segment) * len;
                 // SAFETY: index < count and, as asserted, segment < room and partial_len() <= len, so the floats are
                 // within the count * room * len of `partials`; each segment is handed to one thread.

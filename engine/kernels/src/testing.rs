@@ -5,8 +5,10 @@ mod matmul;
 mod matrix;
 
 use crate::activations::Activations;
+use crate::float::Gate;
 use crate::kernels::Kernels;
 use crate::pool::Pool;
+use crate::recurrence::DeltaHeads;
 
 pub use crate::random::Random;
 pub use matmul::{check_activations, check_matmul, encodings};
@@ -27,13 +29,41 @@ pub fn float_hash(kernels: Kernels) -> u64 {
         let mut out = vec![0.0; len];
         kernels.rms_norm(&Pool::new(), &x, &w, 1e-5, &mut out);
         add(&out);
-        let mut gate = x.clone();
-        kernels.silu_mul(&Pool::new(), &mut gate, &w);
-        add(&gate);
+        for function in [Gate::Silu, Gate::GeluTanh, Gate::Relu2, Gate::Sigmoid] {
+            let mut gate = x.clone();
+            kernels.gate_mul(&Pool::new(), function, &mut gate, &w);
+            add(&gate);
+        }
+        let (mut conv, mut before) = (x.clone(), vec![0.5; 2 * len]);
+        kernels.causal_conv(&mut conv, &[&w[..], &x, &w].concat(), &mut before, true);
+        add(&conv);
+        add(&before);
         let mut activations = Activations::default();
         kernels.quantize(&Pool::new(), &mut activations, &x, len, false, 1.0);
         add(activations.token(0).scales);
         add(activations.token(0).scaled_sums);
+    }
+    for (key_heads, heads, key_dim, value_dim) in [(1, 1, 8, 16), (2, 4, 33, 21), (1, 2, 128, 128)] {
+        let tokens = 3;
+        let mut floats = |count: usize| (0..count).map(|_| random.float()).collect::<Vec<f32>>();
+        let qkv = floats(tokens * (2 * key_heads * key_dim + heads * value_dim));
+        let [decay, beta] =
+            [(); 2].map(|()| floats(tokens * heads).iter().map(|x| x.abs()).collect::<Vec<f32>>());
+        let inputs = DeltaHeads {
+            qkv: &qkv,
+            decay: &decay,
+            beta: &beta,
+            key_heads,
+            interleaved: heads == 2,
+            heads,
+            key_dim,
+            value_dim,
+        };
+        let (mut state, mut output) =
+            (floats(heads * key_dim * value_dim), vec![0.0; heads * tokens * value_dim]);
+        kernels.delta_rule(&Pool::new(), inputs, &mut state, &mut output);
+        add(&state);
+        add(&output);
     }
     attention::attentions(kernels, &mut random, add);
     hash

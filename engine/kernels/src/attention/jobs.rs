@@ -21,7 +21,7 @@ impl<I: Isa> Job<I> for AttendJob<'_> {
         let (mut merged, mut partial) = (Partial::uninit(), Partial::uninit());
         for part in self.attention.parts::<I>() {
             let merged = merged.empty(part.partial_len());
-            for index in 0..part.segments() {
+            for index in part.segments() {
                 let partial = partial.empty(part.partial_len());
                 segment(isa, part, index, partial);
                 merge(merged, partial, part.rows * part.heads);
@@ -44,7 +44,7 @@ impl<I: Isa> Job<I> for SegmentJob<'_> {
     #[inline(always)]
     fn run(self, isa: I) {
         let SegmentJob { attention, index, partial } = self;
-        assert!(index < attention.segments() && partial.len() == attention.partial_len());
+        assert!(attention.segments().contains(&index) && partial.len() == attention.partial_len());
         assert!(attention.rows == 1);
         let stride = attention.place.layout.padded() + EXTRA;
         for part in attention.parts::<I>() {
@@ -69,13 +69,14 @@ impl<I: Isa> Job<I> for MergeJob<'_> {
     #[inline(always)]
     fn run(self, _: I) {
         let MergeJob { attention, partials, len, output } = self;
-        assert!(partials.len() >= attention.segments() * len && len >= attention.partial_len());
+        assert!(partials.len() >= attention.segments().end * len && len >= attention.partial_len());
         assert!(attention.rows == 1);
         let stride = attention.place.layout.padded() + EXTRA;
         let mut merged = Partial::uninit();
         for part in attention.parts::<I>() {
             let merged = merged.empty(part.heads * stride);
-            for partial in partials.chunks_exact(len).take(attention.segments()) {
+            for index in part.segments() {
+                let partial = &partials[index * len..];
                 merge(merged, &partial[part.first * stride..][..part.heads * stride], part.heads);
             }
             // SAFETY: by the contract of the type; the queries of a part are among the attention's.

@@ -38,6 +38,10 @@ pub(super) fn merge(merged: &mut [f32], partial: &[f32], queries: usize) {
     for (merged, partial) in merged.chunks_exact_mut(stride).zip(partial.chunks_exact(stride)) {
         let (to, [to_weight, to_max, ..]) = split_mut(merged);
         let (from, [weight, max, ..]) = split(partial);
+        // A segment of which the query attends to nothing.
+        if *weight == 0.0 {
+            continue;
+        }
         // The first partial result is taken as it is: 0 * 0 + 1 * x.
         let before = if *to_weight == 0.0 { f32::NEG_INFINITY } else { *to_max };
         let highest = if *max > before { *max } else { before };

@@ -3,6 +3,7 @@
 use crate::activations::Activations;
 use crate::isa::Isa;
 use crate::page::{CacheFormat, HeadLayout, PAGE_POSITIONS, Page};
+use std::ops::Range;
 
 /// Pages of a segment: 256 positions, about 10 microseconds of work.
 pub const SEGMENT_PAGES: usize = 4;
@@ -55,6 +56,16 @@ pub struct Place<'a> {
     pub positions: usize,
     /// How many rows, from this one on, attend to these pages, each to one position more than the row before it.
     pub rows: usize,
+    /// Each row attends to this many of the last of its positions, at least 1; `usize::MAX` for all of them.
+    pub window: usize,
+}
+
+impl Place<'_> {
+    /// The first position that row `row`, counted from this one, attends to.
+    #[inline(always)]
+    pub(super) fn start(&self, row: usize) -> usize {
+        (self.positions + row).saturating_sub(self.window)
+    }
 }
 
 /// The query heads of some rows that share a key-value head.
@@ -77,10 +88,11 @@ pub(crate) struct Attention<'a> {
 }
 
 impl<'a> Attention<'a> {
-    /// Number of segments of the positions.
+    /// The segments with positions that a row attends to.
     #[inline(always)]
-    pub(crate) fn segments(&self) -> usize {
-        self.place.positions.div_ceil(SEGMENT_PAGES * PAGE_POSITIONS)
+    pub(crate) fn segments(&self) -> Range<usize> {
+        const POSITIONS: usize = SEGMENT_PAGES * PAGE_POSITIONS;
+        self.place.start(0) / POSITIONS..self.place.positions.div_ceil(POSITIONS)
     }
 
     /// Floats of a partial result: for each query its totals, (padded), and [`EXTRA`] more.

@@ -47,11 +47,12 @@ fn walk<I: Isa, const QUERIES: usize>(isa: I, attention: Attention<'_>, index: u
     let (mut highest, mut weight) = ([f32::NEG_INFINITY; QUERIES], [0.0f32; QUERIES]);
     let first = index * SEGMENT_PAGES;
     let last = positions.div_ceil(PAGE_POSITIONS).min(first + SEGMENT_PAGES);
+    let first = first.max(place.start(0) / PAGE_POSITIONS);
     for (index, page) in pages[..last].iter().enumerate().skip(first) {
         // A thread mostly takes consecutive segments, so the next page may be that of the next segment.
         let next = pages[(index + 1).min(pages.len() - 1)].bytes()[part..].as_ptr();
         let part = &page.bytes()[part..part + layout.bytes()];
-        // Positions of the last row; those that the rows before it do not attend to get no weight.
+        // Positions of all rows; those that a row does not attend to get no weight.
         let count = PAGE_POSITIONS.min(positions + attention.rows - 1 - index * PAGE_POSITIONS);
         let mut scores = match layout.format() {
             CacheFormat::F16 => halves::scores::<I, QUERIES>(isa, queries, count, layout, part),
@@ -62,17 +63,24 @@ fn walk<I: Isa, const QUERIES: usize>(isa: I, attention: Attention<'_>, index: u
             let scores = &mut scores[query];
             let count = count.min(positions + query / attention.heads - index * PAGE_POSITIONS);
             scores[count..].fill(f32::NEG_INFINITY);
+            let start = place.start(query / attention.heads).saturating_sub(index * PAGE_POSITIONS);
+            scores[..start.min(PAGE_POSITIONS)].fill(f32::NEG_INFINITY);
             let page_max = max(scores);
             highest[query] = if page_max > before[query] { page_max } else { before[query] };
+        }
+        // A page of which a row attends to nothing leaves its totals as they are at first: zero.
+        let mut shift = highest;
+        for shift in &mut shift {
+            *shift = if *shift == f32::NEG_INFINITY { 0.0 } else { *shift };
         }
         // Separate loops, so that the long dependency chains of several queries overlap.
         let mut correction = [0.0; QUERIES];
         for query in 0..QUERIES {
-            correction[query] = exp(before[query] - highest[query]);
+            correction[query] = exp(before[query] - shift[query]);
         }
-        for (scores, highest) in scores.iter_mut().zip(highest) {
+        for (scores, shift) in scores.iter_mut().zip(shift) {
             for score in scores.iter_mut() {
-                *score = exp(*score - highest);
+                *score = exp(*score - shift);
             }
         }
         for query in 0..QUERIES {

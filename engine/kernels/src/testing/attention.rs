@@ -39,11 +39,24 @@ pub(super) fn attentions(kernels: Kernels, random: &mut Random, mut add: impl Fn
             let mut quantized = Activations::default();
             kernels.quantize(&Pool::new(), &mut quantized, &values, head_dim, false, 0.0);
             let queries = Queries { values: &values, quantized: &quantized, kv_heads, group, head_dim };
-            for positions in [1, 17, 63, 64, 65, 150, 192, 255, 256, 257, 511, 640] {
-                let place =
-                    |row| Place { layout, pages: &pages, part, positions: positions + row, rows: ROWS - row };
+            let windows = [1, 10, 64, 100, 300].into_iter().cycle();
+            let all = [1, 17, 63, 64, 65, 150, 192, 255, 256, 257, 511, 640];
+            let windowed = all.into_iter().zip(windows);
+            for (positions, window) in
+                all.map(|positions| (positions, usize::MAX)).into_iter().chain(windowed)
+            {
+                let place = |row| Place {
+                    layout,
+                    pages: &pages,
+                    part,
+                    positions: positions + row,
+                    rows: ROWS - row,
+                    window,
+                };
                 let apart = |row| Place { rows: 1, ..place(row) };
-                let what = format!("{format:?}, {kv_heads} x {group} heads, from {positions} positions");
+                let what = format!(
+                    "{format:?}, {kv_heads} x {group} heads, from {positions} positions, window {window}"
+                );
                 let mut output = vec![0.0; values.len()];
                 kernels.attend(&Pool::new(), queries, &apart, &mut output, &mut Vec::new());
                 check(queries, place(0), &output);
@@ -69,7 +82,7 @@ pub(super) fn attentions(kernels: Kernels, random: &mut Random, mut add: impl Fn
 fn check(queries: Queries<'_>, place: Place<'_>, output: &[f32]) {
     let (Queries { values, quantized, kv_heads, group, head_dim }, layout) = (queries, place.layout);
     for head in 0..kv_heads * group {
-        let held: Vec<(Vec<f32>, Vec<f32>)> = (0..place.positions)
+        let held: Vec<(Vec<f32>, Vec<f32>)> = (place.positions.saturating_sub(place.window)..place.positions)
             .map(|p| {
                 let part = place.part + head / group * layout.bytes();
                 let bytes = &place.pages[p / PAGE_POSITIONS].bytes()[part..][..layout.bytes()];
