@@ -63,6 +63,9 @@ impl Batch {
             }
             run.session.check(run.tokens, run.wanted)?;
         }
+        for run in runs.iter_mut() {
+            run.session.replay(&mut ());
+        }
         let mut spans: Vec<Span<'_>> = runs
             .iter_mut()
             .map(|run| Span { cache: run.session.cache_mut(), tokens: run.tokens, wanted: run.wanted })

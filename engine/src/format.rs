@@ -1,8 +1,8 @@
-//! The model file `.tmac2.bin`, version 1. The specification is docs/format.md.
+//! The model file `.tmac2.bin`. The specification is docs/format.md.
 //!
 //! ```text
 //! 0   8 bytes  magic "TMAC2BIN"
-//! 8   u32      version, 1
+//! 8   u32      version, 2
 //! 12  u32      crc32 (IEEE) of the metadata
 //! 16  u64      length of the metadata in bytes
 //! 24  u64      length of the file in bytes
@@ -22,8 +22,8 @@ pub use write::{WriteError, Writer};
 
 /// First 8 bytes of a model file.
 pub const MAGIC: [u8; 8] = *b"TMAC2BIN";
-/// Version that this library reads and writes.
-pub const VERSION: u32 = 1;
+/// Version that this library writes. It reads version 1 as well, whose models are Llama's and Qwen2's.
+pub const VERSION: u32 = 2;
 /// Bytes before the metadata.
 pub const HEADER_BYTES: usize = 32;
 /// Alignment of the data start and of each section.

@@ -1,18 +1,24 @@
 //! The forward pass: tokens of one or several sequences through the decoder layers.
 //!
-//! The layers are pre-norm: attention, then feed-forward, each of a normalized input and added to the residual stream.
+//! A layer is two blocks, each of which adds to the residual stream: a mixer, which sees the tokens before (attention, a short
+//! convolution or a recurrence), and the feed-forward layer. Norms are before the blocks, after them, or both.
 
 mod attention;
+mod delta_net;
 mod feed_forward;
 mod linear;
+mod short_conv;
 
 use crate::TokenId;
 use crate::cache::Cache;
 use crate::linear::{LinearHooks, LinearId};
 use crate::model::Model;
+use crate::weights::Mixer;
 use attention::AttentionBuffers;
+use delta_net::DeltaNetBuffers;
 use edgellm_kernels::Activations;
 use feed_forward::FeedForwardBuffers;
+use short_conv::ShortConvBuffers;
 
 /// How finely activations are rounded; docs/quantization.md has the cost and gain of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +67,8 @@ pub(crate) struct Buffers {
     /// (wanted, vocab_size)
     logits: Vec<f32>,
     attention: AttentionBuffers,
+    short_conv: ShortConvBuffers,
+    delta_net: DeltaNetBuffers,
     feed_forward: FeedForwardBuffers,
     activations: Activations,
 }
@@ -94,6 +102,9 @@ pub(crate) fn forward<'b, H: LinearHooks>(
         let head = (LinearId::LmHead, model.weights().lm_head);
         let mut pass = Pass { model, precision, activations, hooks };
         pass.linear(normed, model.config().hidden_size, [head], [logits]);
+        if let Some(divisor) = model.config().logits_scaling {
+            logits.iter_mut().for_each(|logit| *logit /= divisor);
+        }
     }
     logits
 }
@@ -107,21 +118,29 @@ pub(crate) fn hidden_states<'b, H: LinearHooks>(
     spans: &mut [Span<'_>],
     hooks: &mut H,
 ) -> &'b mut [f32] {
-    let Buffers { x, normed, projected, attention, feed_forward, activations, .. } = buffers;
+    let Buffers { x, normed, projected, attention, short_conv, delta_net, feed_forward, activations, .. } =
+        buffers;
     let mut pass = Pass { model, precision, activations, hooks };
     embed(model, spans, x);
     attention.prepare(model, spans);
+    for span in spans.iter_mut() {
+        span.cache.begin(span.tokens.len());
+    }
     for (index, layer) in model.weights().layers.iter().enumerate() {
-        norm(model, x, &layer.input_layernorm, normed);
-        pass.attention(index, layer, spans, attention, normed, projected);
-        add(x, projected);
-        norm(model, x, &layer.post_attention_layernorm, normed);
-        pass.feed_forward(index, layer, feed_forward, normed, projected);
-        add(x, projected);
+        let input = norm(model, x, layer.norm_before_mixer.as_deref(), normed);
+        match &layer.mixer {
+            Mixer::Attention(weights) => pass.attention(index, weights, spans, attention, input, projected),
+            Mixer::ShortConv(weights) => pass.short_conv(index, weights, spans, short_conv, input, projected),
+            Mixer::DeltaNet(weights) => pass.delta_net(index, weights, spans, delta_net, input, projected),
+        }
+        add_block(model, x, norm(model, projected, layer.norm_after_mixer.as_deref(), normed));
+        let input = norm(model, x, layer.norm_before_feed_forward.as_deref(), normed);
+        pass.feed_forward(index, &layer.feed_forward, feed_forward, input, projected);
+        add_block(model, x, norm(model, projected, layer.norm_after_feed_forward.as_deref(), normed));
     }
     final_norm(model, spans, x, normed);
     for span in spans {
-        span.cache.advance(span.tokens.len());
+        span.cache.advance(span.tokens);
     }
     normed
 }
@@ -135,13 +154,26 @@ fn embed(model: &Model, spans: &[Span<'_>], x: &mut Vec<f32>) {
     for (&token, x) in tokens.zip(x.chunks_exact_mut(hidden)) {
         embedding.dequantize_row(token as usize, x);
     }
+    if let Some(factor) = model.config().embedding_multiplier {
+        x.iter_mut().for_each(|x| *x *= factor);
+    }
 }
 
-/// RMSNorm of every row.
-fn norm(model: &Model, x: &[f32], weight: &[f32], out: &mut Vec<f32>) {
+/// RMSNorm of every row, written to `out`; `x` itself without a weight.
+fn norm<'a>(model: &Model, x: &'a [f32], weight: Option<&[f32]>, out: &'a mut Vec<f32>) -> &'a [f32] {
+    let Some(weight) = weight else { return x };
     out.resize(x.len(), 0.0);
     let compute = model.compute();
     compute.kernels().rms_norm(compute.pool(), x, weight, model.config().rms_norm_eps, out);
+    out
+}
+
+/// Adds the output of a block to the residual stream.
+fn add_block(model: &Model, x: &mut [f32], block: &[f32]) {
+    match model.config().residual_multiplier {
+        None => add(x, block),
+        Some(factor) => x.iter_mut().zip(block).for_each(|(x, &block)| *x += factor * block),
+    }
 }
 
 /// The last RMSNorm, of the wanted rows only: (wanted, hidden_size).

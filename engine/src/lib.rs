@@ -46,10 +46,13 @@ mod model;
 mod rope;
 pub mod sampler;
 mod session;
+mod state;
+pub mod tensors;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
 pub mod tokenizer;
+mod weights;
 
 pub use batch::{Batch, BatchRun};
 pub use compute::{Compute, available_kernels};

@@ -18,7 +18,8 @@ pub enum LinearId {
     LmHead,
 }
 
-/// The linear layers of a decoder layer, each (rows, cols).
+/// The linear layers of a decoder layer, each (rows, cols). Which of them a layer has depends on its type; C and V are the
+/// convolution's and the values' widths of [`LinearAttention`](crate::config::LinearAttention).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Projection {
     /// `q_proj`: (q_dim, hidden_size).
@@ -27,8 +28,24 @@ pub enum Projection {
     K,
     /// `v_proj`: (kv_dim, hidden_size).
     V,
+    /// The gate of attention's result: (q_dim, hidden_size).
+    AttentionGate,
     /// `o_proj`: (hidden_size, q_dim).
     O,
+    /// Input of a short convolution, with both its gates: (3 hidden_size, hidden_size).
+    ConvIn,
+    /// Output of a short convolution: (hidden_size, hidden_size).
+    ConvOut,
+    /// Queries, keys and values of linear attention: (C, hidden_size).
+    LinearQkv,
+    /// The gate of linear attention's result: (V, hidden_size).
+    LinearZ,
+    /// How much linear attention writes to its state: (num_value_heads, hidden_size).
+    LinearB,
+    /// How much of it linear attention forgets: (num_value_heads, hidden_size).
+    LinearA,
+    /// Output of linear attention: (hidden_size, V).
+    LinearOut,
     /// `gate_proj`: (intermediate_size, hidden_size).
     Gate,
     /// `up_proj`: (intermediate_size, hidden_size).
@@ -63,24 +80,21 @@ impl LinearId {
 }
 
 impl Projection {
-    /// All projections, in the order in which a decoder layer computes them.
-    pub const ALL: [Projection; 7] = [
-        Projection::Q,
-        Projection::K,
-        Projection::V,
-        Projection::O,
-        Projection::Gate,
-        Projection::Up,
-        Projection::Down,
-    ];
-
     /// Path of the module in a decoder layer, as Hugging Face names it: `self_attn.q_proj`.
     pub const fn module(self) -> &'static str {
         match self {
             Projection::Q => "self_attn.q_proj",
             Projection::K => "self_attn.k_proj",
             Projection::V => "self_attn.v_proj",
+            Projection::AttentionGate => "self_attn.gate_proj",
             Projection::O => "self_attn.o_proj",
+            Projection::ConvIn => "conv.in_proj",
+            Projection::ConvOut => "conv.out_proj",
+            Projection::LinearQkv => "linear_attn.in_proj_qkv",
+            Projection::LinearZ => "linear_attn.in_proj_z",
+            Projection::LinearB => "linear_attn.in_proj_b",
+            Projection::LinearA => "linear_attn.in_proj_a",
+            Projection::LinearOut => "linear_attn.out_proj",
             Projection::Gate => "mlp.gate_proj",
             Projection::Up => "mlp.up_proj",
             Projection::Down => "mlp.down_proj",

@@ -5,10 +5,10 @@ use crate::chat::{ChatError, ChatTemplate};
 use crate::compute::Compute;
 use crate::config::ModelConfig;
 use crate::error::Error;
-use crate::format::{FormatError, Metadata, ModelFile, TensorData, TensorEncoding};
-use crate::linear::{LinearId, Projection};
-use crate::rope::Rope;
+use crate::format::{Metadata, ModelFile, TensorData};
+use crate::rope::Ropes;
 use crate::tokenizer::Tokenizer;
+use crate::weights::{Weight, Weights};
 use edgellm_kernels::layout::Matrix;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -22,44 +22,9 @@ struct Inner {
     file: ModelFile,
     tokenizer: Tokenizer,
     weights: Weights,
-    rope: Rope,
+    ropes: Ropes,
     compute: Compute,
     chat_template: OnceLock<Result<ChatTemplate, ChatError>>,
-}
-
-/// A packed matrix, by its index in the file's directory.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Weight(usize);
-
-/// All weights of a model.
-#[derive(Debug)]
-pub(crate) struct Weights {
-    /// (vocab_size, hidden_size)
-    pub(crate) embed_tokens: Weight,
-    pub(crate) layers: Vec<Layer>,
-    /// (hidden_size)
-    pub(crate) norm: Vec<f32>,
-    /// (vocab_size, hidden_size); the embedding where tied
-    pub(crate) lm_head: Weight,
-}
-
-/// Weights of a layer.
-#[derive(Debug)]
-pub(crate) struct Layer {
-    /// (hidden_size)
-    pub(crate) input_layernorm: Vec<f32>,
-    /// (q_dim, hidden_size), (kv_dim, hidden_size) twice
-    pub(crate) qkv: [Weight; 3],
-    /// (q_dim), (kv_dim) twice
-    pub(crate) qkv_bias: Option<[Vec<f32>; 3]>,
-    /// (hidden_size, q_dim)
-    pub(crate) o_proj: Weight,
-    /// (hidden_size)
-    pub(crate) post_attention_layernorm: Vec<f32>,
-    /// (intermediate_size, hidden_size) twice
-    pub(crate) gate_up: [Weight; 2],
-    /// (hidden_size, intermediate_size)
-    pub(crate) down_proj: Weight,
 }
 
 impl Model {
@@ -83,9 +48,9 @@ impl Model {
         let file = ModelFile::parse(bytes.as_ref())?;
         let weights = Weights::find(&file, bytes.as_ref())?;
         let tokenizer = Tokenizer::from_json(file.tokenizer(bytes.as_ref()))?;
-        let rope = Rope::new(&file.metadata().config);
+        let ropes = Ropes::new(&file.metadata().config);
         let (bytes, chat_template) = (Box::new(bytes), OnceLock::new());
-        Ok(Model(Arc::new(Inner { bytes, file, tokenizer, weights, rope, compute, chat_template })))
+        Ok(Model(Arc::new(Inner { bytes, file, tokenizer, weights, ropes, compute, chat_template })))
     }
 
     /// Shape and constants.
@@ -141,8 +106,8 @@ impl Model {
         &self.0.weights
     }
 
-    pub(crate) fn rope(&self) -> &Rope {
-        &self.0.rope
+    pub(crate) fn ropes(&self) -> &Ropes {
+        &self.0.ropes
     }
 
     pub(crate) fn matrix(&self, weight: Weight) -> Matrix<'_> {
@@ -156,75 +121,6 @@ impl Model {
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Model({}, {:?})", self.metadata().name, self.compute())
-    }
-}
-
-impl Weights {
-    /// Finds every tensor that the configuration requires, and checks its shape.
-    fn find(file: &ModelFile, bytes: &[u8]) -> Result<Self, FormatError> {
-        let config = &file.metadata().config;
-        let position = |name: String, shape: [usize; 2]| {
-            let position = file.position(&name).ok_or(FormatError::Missing { name: name.clone() })?;
-            let entry = &file.metadata().tensors[position];
-            if entry.shape != shape {
-                return Err(FormatError::Shape { name, expected: shape, actual: entry.shape });
-            }
-            Ok((position, entry.encoding, name))
-        };
-        let matrix = |name: String, rows: usize, cols: usize| {
-            let (position, actual, name) = position(name, [rows, cols])?;
-            if actual == TensorEncoding::F32 {
-                return Err(FormatError::Encoding { name, actual });
-            }
-            Ok(Weight(position))
-        };
-        let vector = |name: String, len: usize| {
-            let (position, actual, name) = position(name, [1, len])?;
-            match file.data(bytes, position) {
-                TensorData::F32(data) => Ok(crate::format::floats(data).collect::<Vec<f32>>()),
-                TensorData::Packed(_) => Err(FormatError::Encoding { name, actual }),
-            }
-        };
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let (q, kv) = (config.q_dim(), config.kv_dim());
-        let embed_tokens = matrix("model.embed_tokens.weight".into(), config.vocab_size, hidden)?;
-        let lm_head = if config.tie_word_embeddings {
-            embed_tokens
-        } else {
-            matrix(LinearId::LmHead.weight_name(), config.vocab_size, hidden)?
-        };
-        let layers = (0..config.num_hidden_layers)
-            .map(|layer| {
-                let at = |name: &str| format!("model.layers.{layer}.{name}");
-                let linear = |projection, rows, cols| {
-                    matrix(LinearId::new(layer, projection).weight_name(), rows, cols)
-                };
-                let bias = config.attention_bias.then(|| {
-                    Ok::<_, FormatError>([
-                        vector(at("self_attn.q_proj.bias"), q)?,
-                        vector(at("self_attn.k_proj.bias"), kv)?,
-                        vector(at("self_attn.v_proj.bias"), kv)?,
-                    ])
-                });
-                Ok(Layer {
-                    input_layernorm: vector(at("input_layernorm.weight"), hidden)?,
-                    qkv: [
-                        linear(Projection::Q, q, hidden)?,
-                        linear(Projection::K, kv, hidden)?,
-                        linear(Projection::V, kv, hidden)?,
-                    ],
-                    qkv_bias: bias.transpose()?,
-                    o_proj: linear(Projection::O, hidden, q)?,
-                    post_attention_layernorm: vector(at("post_attention_layernorm.weight"), hidden)?,
-                    gate_up: [
-                        linear(Projection::Gate, inner, hidden)?,
-                        linear(Projection::Up, inner, hidden)?,
-                    ],
-                    down_proj: linear(Projection::Down, hidden, inner)?,
-                })
-            })
-            .collect::<Result<_, FormatError>>()?;
-        Ok(Weights { embed_tokens, layers, norm: vector("model.norm.weight".into(), hidden)?, lm_head })
     }
 }
 

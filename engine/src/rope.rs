@@ -4,27 +4,62 @@
 use crate::config::{ModelConfig, RopeScaling};
 use std::f64::consts::PI;
 
+/// The rotations of a model's layers.
+#[derive(Clone, Debug)]
+pub(crate) struct Ropes {
+    /// Of layers with full attention, in contexts up to the one that the model was first trained with, and in longer ones.
+    short: Rope,
+    long: Rope,
+    trained: usize,
+    /// Of layers with sliding attention, where they have their own.
+    local: Option<Rope>,
+}
+
+impl Ropes {
+    pub(crate) fn new(config: &ModelConfig) -> Self {
+        let rope =
+            |longer| Rope::new(config.rope_theta, config.rotary_dim(), config.rope_scaling.as_ref(), longer);
+        let trained = match config.rope_scaling {
+            Some(RopeScaling::Longrope { original_max_position_embeddings: trained, .. }) => trained as usize,
+            _ => usize::MAX,
+        };
+        let local =
+            config.rope_local_base_freq.map(|theta| Rope::new(theta, config.rotary_dim(), None, false));
+        Ropes { short: rope(false), long: rope(true), trained, local }
+    }
+
+    /// The rotation in layers with full attention, for sessions that can hold `capacity` positions. LongRoPE has one for
+    /// each of two ranges of lengths; a session does not change from one to the other, because keys are cached rotated.
+    pub(crate) fn global(&self, capacity: usize) -> &Rope {
+        if capacity > self.trained { &self.long } else { &self.short }
+    }
+
+    /// The rotation in layers with sliding attention, if it is another.
+    pub(crate) fn local(&self) -> Option<&Rope> {
+        self.local.as_ref()
+    }
+}
+
 /// Frequencies of the rotations of a head, and a factor on their sines and cosines.
 #[derive(Clone, Debug)]
 pub(crate) struct Rope {
-    /// Radians per position, (head_dim / 2).
+    /// Radians per position, (rotary_dim / 2).
     frequencies: Vec<f64>,
     factor: f64,
 }
 
 impl Rope {
-    pub(crate) fn new(config: &ModelConfig) -> Self {
-        let half = config.head_dim / 2;
-        let base = config.rope_theta;
+    fn new(base: f64, rotary_dim: usize, scaling: Option<&RopeScaling>, longer: bool) -> Self {
+        let half = rotary_dim / 2;
         let mut frequencies: Vec<f64> =
             (0..half).map(|i| libm::pow(base, -(i as f64) / half as f64)).collect();
         let mut attention = 1.0;
-        match config.rope_scaling {
+        match scaling {
             None => {}
             Some(RopeScaling::Linear { factor }) => {
                 frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
             }
-            Some(RopeScaling::Llama3 {
+            Some(&RopeScaling::Llama3 {
                 factor,
                 low_freq_factor,
                 high_freq_factor,
@@ -39,7 +74,7 @@ impl Rope {
                     *frequency *= keep + (1.0 - keep) / factor;
                 }
             }
-            Some(RopeScaling::Yarn {
+            Some(&RopeScaling::Yarn {
                 factor,
                 original_max_position_embeddings,
                 beta_fast,
@@ -51,7 +86,7 @@ impl Rope {
                 let dimension =
                     |turns: f64| half as f64 * libm::log(original / (turns * 2.0 * PI)) / libm::log(base);
                 let low = libm::floor(dimension(beta_fast.unwrap_or(32.0))).max(0.0);
-                let high = libm::ceil(dimension(beta_slow.unwrap_or(1.0))).min(config.head_dim as f64 - 1.0);
+                let high = libm::ceil(dimension(beta_slow.unwrap_or(1.0))).min(rotary_dim as f64 - 1.0);
                 let width = if high > low { high - low } else { 0.001 };
                 for (i, frequency) in frequencies.iter_mut().enumerate() {
                     let stretch = ((i as f64 - low) / width).clamp(0.0, 1.0);
@@ -60,11 +95,18 @@ impl Rope {
                 let default = if factor > 1.0 { 0.1 * libm::log(factor) + 1.0 } else { 1.0 };
                 attention = attention_factor.unwrap_or(default);
             }
+            Some(RopeScaling::Longrope { short_factor, long_factor, attention_factor, .. }) => {
+                let factors = if longer { long_factor } else { short_factor };
+                for (frequency, factor) in frequencies.iter_mut().zip(factors) {
+                    *frequency /= factor;
+                }
+                attention = *attention_factor;
+            }
         }
         Rope { frequencies, factor: attention }
     }
 
-    /// Writes cosines and sines of a position, each (head_dim / 2).
+    /// Writes cosines and sines of a position, each (rotary_dim / 2).
     pub(crate) fn angles(&self, position: usize, cos: &mut [f32], sin: &mut [f32]) {
         for ((&frequency, cos), sin) in self.frequencies.iter().zip(cos).zip(sin) {
             let (s, c) = libm::sincos(position as f64 * frequency);
@@ -74,11 +116,11 @@ impl Rope {
     }
 }
 
-/// Rotates each head of `x`, (heads, head_dim).
-pub(crate) fn rotate(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+/// Rotates the first elements of each head of `x`, (heads, head_dim), two for each cosine.
+pub(crate) fn rotate(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
     let half = cos.len();
-    for head in x.chunks_exact_mut(2 * half) {
-        let (first, second) = head.split_at_mut(half);
+    for head in x.chunks_exact_mut(head_dim) {
+        let (first, second) = head[..2 * half].split_at_mut(half);
         for (((a, b), &cos), &sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
             (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
         }
@@ -88,27 +130,8 @@ pub(crate) fn rotate(x: &mut [f32], cos: &[f32], sin: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ModelType;
-
-    fn config(head_dim: usize, rope_theta: f64, rope_scaling: Option<RopeScaling>) -> ModelConfig {
-        ModelConfig {
-            model_type: ModelType::Llama,
-            hidden_size: head_dim,
-            intermediate_size: 1,
-            num_hidden_layers: 1,
-            num_attention_heads: 1,
-            num_key_value_heads: 1,
-            head_dim,
-            vocab_size: 1,
-            max_position_embeddings: 1,
-            rms_norm_eps: 0.0,
-            rope_theta,
-            rope_scaling,
-            tie_word_embeddings: true,
-            attention_bias: false,
-            bos_token_id: None,
-            eos_token_ids: vec![],
-        }
+    fn rope(rotary_dim: usize, base: f64, scaling: Option<RopeScaling>) -> Rope {
+        Rope::new(base, rotary_dim, scaling.as_ref(), false)
     }
 
     fn close(actual: &[f64], expected: &[f64]) {
@@ -120,16 +143,16 @@ mod tests {
     /// Expected values: transformers' `ROPE_INIT_FUNCTIONS` formulas evaluated by hand in Python.
     #[test]
     fn frequencies_of_the_variants() {
-        close(&Rope::new(&config(8, 10000.0, None)).frequencies, &[1.0, 0.1, 0.01, 0.001]);
+        close(&rope(8, 10000.0, None).frequencies, &[1.0, 0.1, 0.01, 0.001]);
         let linear = Some(RopeScaling::Linear { factor: 4.0 });
-        close(&Rope::new(&config(8, 10000.0, linear)).frequencies, &[0.25, 0.025, 0.0025, 0.00025]);
+        close(&rope(8, 10000.0, linear).frequencies, &[0.25, 0.025, 0.0025, 0.00025]);
         let llama3 = Some(RopeScaling::Llama3 {
             factor: 32.0,
             low_freq_factor: 1.0,
             high_freq_factor: 4.0,
             original_max_position_embeddings: 8192,
         });
-        let frequencies = Rope::new(&config(64, 500_000.0, llama3)).frequencies;
+        let frequencies = rope(64, 500_000.0, llama3).frequencies;
         close(&frequencies[..1], &[1.0]);
         // Wavelength above 8192: divided by 32.
         close(&frequencies[31..], &[libm::pow(500_000.0, -31.0 / 32.0) / 32.0]);
@@ -143,13 +166,13 @@ mod tests {
 
     #[test]
     fn rotation_keeps_lengths_and_relative_angles() {
-        let rope = Rope::new(&config(8, 10000.0, None));
+        let rope = rope(8, 10000.0, None);
         let dot = |a: usize, b: usize| {
             let turned = |position| {
                 let (mut cos, mut sin) = ([0.0; 4], [0.0; 4]);
                 rope.angles(position, &mut cos, &mut sin);
                 let mut x = [0.3, -1.0, 0.5, 2.0, 1.0, 0.7, -0.2, 0.4];
-                rotate(&mut x, &cos, &sin);
+                rotate(&mut x, 8, &cos, &sin);
                 x
             };
             turned(a).iter().zip(turned(b)).map(|(a, b)| a * b).sum::<f32>()
@@ -157,5 +180,35 @@ mod tests {
         assert!((dot(5, 5) - dot(0, 0)).abs() < 1e-5);
         assert!((dot(3, 10) - dot(103, 110)).abs() < 1e-4);
         assert!((dot(3, 10) - dot(3, 11)).abs() > 1e-3);
+    }
+
+    #[test]
+    fn longrope_divides_by_the_length_of_the_context() {
+        let config = ModelConfig {
+            head_dim: 8,
+            rotary_dim: Some(4),
+            rope_theta: 100.0,
+            rope_scaling: Some(RopeScaling::Longrope {
+                short_factor: vec![1.0, 2.0],
+                long_factor: vec![4.0, 8.0],
+                original_max_position_embeddings: 64,
+                attention_factor: 1.25,
+            }),
+            ..ModelConfig::default()
+        };
+        let ropes = Ropes::new(&config);
+        close(&ropes.global(64).frequencies, &[1.0, 0.05]);
+        close(&ropes.global(65).frequencies, &[0.25, 0.0125]);
+        let (mut cos, mut sin) = ([0.0; 2], [0.0; 2]);
+        ropes.global(64).angles(0, &mut cos, &mut sin);
+        assert_eq!((cos, sin), ([1.25; 2], [0.0; 2]));
+        assert!(ropes.local().is_none());
+    }
+
+    #[test]
+    fn what_is_not_rotated_stays() {
+        let mut x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        rotate(&mut x, 3, &[0.0], &[1.0]);
+        assert_eq!(x, [-2.0, 1.0, 3.0, -5.0, 4.0, 6.0]);
     }
 }

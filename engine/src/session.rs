@@ -31,7 +31,6 @@ pub struct SessionOptions {
 pub struct Session {
     model: Model,
     precision: Precision,
-    capacity: usize,
     cache: Cache,
     buffers: Buffers,
 }
@@ -50,8 +49,7 @@ impl Session {
         Ok(Session {
             model: model.clone(),
             precision: options.precision,
-            capacity,
-            cache: Cache::new(model.config(), options.kv_cache),
+            cache: Cache::new(model.config(), options.kv_cache, capacity),
             buffers: Buffers::default(),
         })
     }
@@ -68,10 +66,10 @@ impl Session {
 
     /// Tokens that the session can hold.
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.cache.capacity()
     }
 
-    /// Bytes of the KV cache.
+    /// Bytes of the KV cache and of the states of recurrent layers.
     pub fn cache_bytes(&self) -> usize {
         self.cache.bytes()
     }
@@ -81,12 +79,18 @@ impl Session {
     /// # Errors
     /// [`Error::ContextFull`] if they do not fit.
     pub fn reserve(&mut self, tokens: usize) -> Result<(), Error> {
-        let position = self.position();
-        if tokens > self.capacity - position {
-            return Err(Error::ContextFull { tokens, position, capacity: self.capacity });
+        let (position, capacity) = (self.position(), self.capacity());
+        if tokens > capacity - position {
+            return Err(Error::ContextFull { tokens, position, capacity });
         }
         self.cache.reserve(position + tokens);
         Ok(())
+    }
+
+    /// Tokens that will be processed again with the next ones. Models with recurrent layers go back to a snapshot of their
+    /// state when a session is cut short or forked, at most 1,024 tokens before the position.
+    pub fn pending(&self) -> usize {
+        self.cache.pending()
     }
 
     /// Forgets all tokens from `position` on.
@@ -136,6 +140,7 @@ impl Session {
         hooks: &mut impl LinearHooks,
     ) -> Result<&mut [f32], Error> {
         self.check(tokens, wanted)?;
+        self.replay(hooks);
         // The last chunk holds all wanted rows.
         let last = ((tokens.len() - 1) / PREFILL_CHUNK * PREFILL_CHUNK).min(tokens.len() - wanted);
         for chunk in tokens[..last].chunks(PREFILL_CHUNK) {
@@ -154,6 +159,7 @@ impl Session {
         mut each: impl FnMut(usize, &mut [f32]),
     ) -> Result<(), Error> {
         self.check(tokens, 0)?;
+        self.replay(&mut ());
         let vocab_size = self.model.config().vocab_size;
         // Logits of 16 tokens at a time: those of a whole chunk would take more memory than the model.
         for (index, chunk) in tokens.chunks(16).enumerate() {
@@ -172,6 +178,7 @@ impl Session {
     /// As [`Session::prefill`].
     pub fn prefill_hidden(&mut self, tokens: &[TokenId], mut each: impl FnMut(&[f32])) -> Result<(), Error> {
         self.check(tokens, 0)?;
+        self.replay(&mut ());
         let hidden_size = self.model.config().hidden_size;
         for chunk in tokens.chunks(PREFILL_CHUNK) {
             let mut spans = [Span { cache: &mut self.cache, tokens: chunk, wanted: chunk.len() }];
@@ -187,7 +194,6 @@ impl Session {
         Session {
             model: self.model.clone(),
             precision: self.precision,
-            capacity: self.capacity,
             cache: self.cache.prefix(positions),
             buffers: Buffers::default(),
         }
@@ -206,6 +212,14 @@ impl Session {
             return Err(Error::Token { token, vocab_size });
         }
         self.reserve(tokens.len())
+    }
+
+    /// Processes the [`pending`](Self::pending) tokens.
+    pub(crate) fn replay(&mut self, hooks: &mut impl LinearHooks) {
+        let tokens = self.cache.replay();
+        for chunk in tokens.chunks(PREFILL_CHUNK) {
+            self.run(chunk, 0, hooks);
+        }
     }
 
     fn run(&mut self, tokens: &[TokenId], wanted: usize, hooks: &mut impl LinearHooks) -> &mut [f32] {

@@ -1,10 +1,14 @@
 //! Small seeded models and hostile templates, for tests on every target.
 
+mod family;
 pub mod templates;
 
+pub use family::Family;
+
 use crate::TokenId;
-use crate::config::{ModelConfig, ModelType};
 use crate::format::{Metadata, Quantization, Section, TensorEncoding, TensorEntry, WriteError, Writer};
+use crate::linear::LinearId;
+use crate::tensors::{FINAL_NORM, Role, tensors};
 use crate::tokenizer::Tokenizer;
 use edgellm_kernels::layout::{Encoding, Layout, Zero};
 use edgellm_kernels::testing::{Random, random_matrix};
@@ -24,8 +28,8 @@ pub fn within(limit: Duration) -> Duration {
 /// The weights of a seeded model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// Family; Qwen2 has biases.
-    pub model_type: ModelType,
+    /// Family.
+    pub family: Family,
     /// Encoding of the layers' matrices.
     pub encoding: Encoding,
     /// Meaning of their codes.
@@ -36,21 +40,26 @@ pub struct Recipe {
     pub tied: bool,
 }
 
-/// One recipe for each format, and both families.
+/// One recipe for each format, and each family.
 pub fn recipes() -> Vec<Recipe> {
-    let recipe = |model_type, encoding, zero, group_size, tied| Recipe {
-        model_type,
-        encoding,
-        zero,
-        group_size,
-        tied,
-    };
+    let recipe =
+        |family, encoding, zero, group_size, tied| Recipe { family, encoding, zero, group_size, tied };
+    let int4 = |family| recipe(family, Encoding::Nibbles, Zero::Affine, 32, true);
     vec![
-        recipe(ModelType::Llama, Encoding::Nibbles, Zero::Affine, 32, true),
-        recipe(ModelType::Llama, Encoding::Planes(2), Zero::Symmetric(1), 1 << 20, true),
-        recipe(ModelType::Llama, Encoding::Planes(3), Zero::Affine, 64, false),
-        recipe(ModelType::Qwen2, Encoding::Bytes, Zero::Symmetric(128), 32, true),
-        recipe(ModelType::Qwen2, Encoding::Planes(2), Zero::Affine, 64, false),
+        int4(Family::Llama),
+        recipe(Family::Llama, Encoding::Planes(2), Zero::Symmetric(1), 1 << 20, true),
+        recipe(Family::Llama, Encoding::Planes(3), Zero::Affine, 64, false),
+        recipe(Family::Qwen2, Encoding::Bytes, Zero::Symmetric(128), 32, true),
+        recipe(Family::Qwen2, Encoding::Planes(2), Zero::Affine, 64, false),
+        recipe(Family::Qwen3, Encoding::Planes(2), Zero::Symmetric(1), 1 << 20, false),
+        int4(Family::Gemma3),
+        int4(Family::Phi3),
+        int4(Family::SmolLm3),
+        int4(Family::Olmo2),
+        int4(Family::Granite),
+        recipe(Family::BitNet, Encoding::Planes(2), Zero::Symmetric(1), 1 << 20, true),
+        int4(Family::Lfm2),
+        int4(Family::Qwen35),
     ]
 }
 
@@ -108,7 +117,7 @@ pub fn byte_tokenizer_with(special_tokens: &[&str]) -> Vec<u8> {
     json.to_string().into_bytes()
 }
 
-/// The bytes of a model file with random weights: 2 layers, hidden 96, 4 heads on 2, vocabulary 256.
+/// The bytes of a model file with random weights: hidden 96, 4 heads on 2, vocabulary 256.
 ///
 /// # Errors
 /// Those of [`Writer`]; none are expected.
@@ -160,64 +169,36 @@ fn model_with(
     vocab_size: usize,
     end: TokenId,
 ) -> Result<Vec<u8>, WriteError> {
-    let config = ModelConfig {
-        model_type: recipe.model_type,
-        hidden_size: 96,
-        intermediate_size: 160,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: 24,
-        vocab_size,
-        max_position_embeddings: if chat_template.is_some() { 2048 } else { 512 },
-        rms_norm_eps: 1e-5,
-        rope_theta: 10000.0,
-        rope_scaling: None,
-        tie_word_embeddings: recipe.tied,
-        attention_bias: recipe.model_type == ModelType::Qwen2,
-        bos_token_id: None,
-        eos_token_ids: vec![end],
-    };
-    let body = |rows, cols| Layout::new(rows, cols, recipe.encoding, recipe.zero, recipe.group_size);
-    let head = |rows, cols| Layout::new(rows, cols, Encoding::Bytes, Zero::Symmetric(128), 32);
-    let mut tensors: Vec<(TensorEntry, Option<Layout>)> = Vec::new();
-    let mut matrix = |name: &str, layout: Result<Layout, _>| {
-        if let Ok(layout) = layout {
-            let shape = [layout.rows(), layout.cols()];
-            tensors.push((Writer::<Cursor<Vec<u8>>>::entry(name, shape, (&layout).into()), Some(layout)));
-        }
-    };
-    matrix("model.embed_tokens.weight", head(vocab_size, 96));
-    if !recipe.tied {
-        matrix("lm_head.weight", head(vocab_size, 96));
-    }
-    for layer in 0..2 {
-        for (name, rows, cols) in [
-            ("self_attn.q_proj", 96, 96),
-            ("self_attn.k_proj", 48, 96),
-            ("self_attn.v_proj", 48, 96),
-            ("self_attn.o_proj", 96, 96),
-            ("mlp.gate_proj", 160, 96),
-            ("mlp.up_proj", 160, 96),
-            ("mlp.down_proj", 96, 160),
-        ] {
-            matrix(&format!("model.layers.{layer}.{name}.weight"), body(rows, cols));
-        }
-    }
-    let mut vector = |name: String, len| {
-        let entry = Writer::<Cursor<Vec<u8>>>::entry(name, [1, len], TensorEncoding::F32);
-        tensors.push((entry, None));
-    };
-    for layer in 0..2 {
-        vector(format!("model.layers.{layer}.input_layernorm.weight"), 96);
-        vector(format!("model.layers.{layer}.post_attention_layernorm.weight"), 96);
-        if recipe.model_type == ModelType::Qwen2 {
-            for (name, len) in [("q", 96), ("k", 48), ("v", 48)] {
-                vector(format!("model.layers.{layer}.self_attn.{name}_proj.bias"), len);
-            }
-        }
-    }
-    vector("model.norm.weight".to_string(), 96);
+    let mut config = recipe.family.config();
+    config.vocab_size = vocab_size;
+    config.max_position_embeddings = if chat_template.is_some() { 2048 } else { 512 };
+    config.tie_word_embeddings = recipe.tied;
+    config.eos_token_ids = vec![end];
+    let mut list = tensors(&config);
+    // Matrices first.
+    list.sort_by_key(|tensor| match tensor.role {
+        Role::Embedding => 0,
+        Role::Linear(LinearId::LmHead) => 1,
+        Role::Linear(_) => 2,
+        Role::Float => 3,
+    });
+    let tensors: Vec<(TensorEntry, Option<Layout>)> = list
+        .into_iter()
+        .map(|tensor| {
+            let [rows, cols] = tensor.shape;
+            let layout = match tensor.role {
+                Role::Embedding | Role::Linear(LinearId::LmHead) => {
+                    Layout::new(rows, cols, Encoding::Bytes, Zero::Symmetric(128), 32).ok()
+                }
+                Role::Linear(_) => {
+                    Layout::new(rows, cols, recipe.encoding, recipe.zero, recipe.group_size).ok()
+                }
+                Role::Float => None,
+            };
+            let encoding = layout.as_ref().map_or(TensorEncoding::F32, TensorEncoding::from);
+            (Writer::<Cursor<Vec<u8>>>::entry(&tensor.name, tensor.shape, encoding), layout)
+        })
+        .collect();
     let metadata = Metadata {
         name: "seeded".to_string(),
         config,
@@ -241,9 +222,13 @@ fn model_with(
         let data = match layout {
             Some(layout) => random_matrix(&layout, &mut random),
             None => {
-                let calm = chat_template.is_some() && entry.name == "model.norm.weight";
+                let calm = chat_template.is_some() && entry.name == FINAL_NORM;
                 let scale = if calm { 0.01 } else { 1.0 };
-                (0..entry.shape[1]).flat_map(|_| (random.float() * scale).to_le_bytes()).collect()
+                // The rates of decay are negative.
+                let value = |x: f32| if entry.name.ends_with(".A") { -x.abs() } else { x * scale };
+                (0..entry.shape[0] * entry.shape[1])
+                    .flat_map(|_| value(random.float()).to_le_bytes())
+                    .collect()
             }
         };
         writer.tensor::<WriteError>(&entry.name, |sink| {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// Bytes that 64 positions of the key-value cache take.
 pub(crate) fn cache_page_bytes(config: &ModelConfig, format: CacheFormat) -> u64 {
-    let heads = (config.num_hidden_layers * config.num_key_value_heads) as u64;
+    let heads = (config.attention_layers() * config.num_key_value_heads) as u64;
     heads * HeadLayout::new(format, config.head_dim).bytes() as u64
 }
 

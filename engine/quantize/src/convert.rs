@@ -4,9 +4,11 @@ use crate::lossless;
 use crate::options::{Format, QuantizeOptions, Target};
 use crate::report::{ErrorSum, Method, Progress, Report, TensorReport};
 use crate::round::{Ternary, affine, symmetric};
-use crate::source::{EMBEDDING, LM_HEAD, Source, SourceTensor};
+use crate::source::{Source, SourceTensor};
 use crate::{QuantizeError, warnings};
 use edgellm::format::{Metadata, Quantization, Section, TensorEncoding, TensorError, WriteError, Writer};
+use edgellm::linear::LinearId;
+use edgellm::tensors::Role;
 use edgellm_kernels::layout::{Layout, STRIP, Zero, f16_to_f32, pack_strip};
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
@@ -21,11 +23,11 @@ enum Plan {
 impl Plan {
     fn new(tensor: &SourceTensor<'_>, options: &QuantizeOptions) -> Result<Plan, QuantizeError> {
         let [rows, cols] = tensor.shape();
-        let is_head = matches!(tensor.name(), EMBEDDING | LM_HEAD);
-        // A matrix of one row would be stored as one; vectors are known by their names.
-        if !is_head && (tensor.name().ends_with(".bias") || tensor.name().contains("norm.weight")) {
-            return Ok(Plan::Float);
-        }
+        let is_head = match tensor.role() {
+            Role::Float => return Ok(Plan::Float),
+            Role::Embedding | Role::Linear(LinearId::LmHead) => true,
+            Role::Linear(_) => false,
+        };
         let (format, group_size) =
             if is_head { (options.head.format(), None) } else { (options.format, options.group_size) };
         let target = format.target();
@@ -168,7 +170,7 @@ impl Conversion<'_> {
         let layout = match plan {
             Plan::Lossless(layout) | Plan::Rounded(layout, _) => layout,
             Plan::Float => {
-                let values = tensor.read_vector()?;
+                let values = tensor.read_floats()?;
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                 sink(&bytes)?;
                 self.advance(tensor, values.len())?;

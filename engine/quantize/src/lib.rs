@@ -28,6 +28,7 @@
 mod convert;
 pub mod dequantize;
 mod error;
+mod family;
 pub mod gguf;
 mod lossless;
 mod mistaken;

@@ -3,19 +3,22 @@
 mod end_tokens;
 mod files;
 mod gguf_config;
-mod gguf_names;
 mod hf_config;
 mod hf_names;
 mod safetensors_file;
 mod template_tokens;
-mod tensor;
+pub(crate) mod tensor;
 
+pub(crate) use gguf_config::Keys;
+pub(crate) use hf_config::{HfConfig, refuse};
 pub use tensor::SourceTensor;
 
 use crate::QuantizeError;
+use crate::family::{Family, Origin, Tensors};
 use crate::gguf::{Gguf, Value};
 use crate::tokenizer;
 use edgellm::config::ModelConfig;
+use edgellm::tensors::{EMBEDDING, tensors};
 use std::collections::{BTreeMap, HashMap};
 use template_tokens::TemplateTokens;
 
@@ -54,9 +57,9 @@ impl<'a> Source<'a> {
     /// [`QuantizeError`] if a part is damaged or missing, or the model is not supported.
     pub fn from_gguf_parts(parts: &[&'a [u8]]) -> Result<Self, QuantizeError> {
         let gguf = Gguf::join(parts.iter().map(|bytes| Gguf::parse(bytes)).collect::<Result<_, _>>()?)?;
-        let model_type = gguf_config::model_type(&gguf)?;
+        let family = gguf_config::family(&gguf)?;
         let table = tokenizer::TokenTable::read(&gguf)?;
-        let config = gguf_config::read(&gguf, &table, model_type)?;
+        let config = gguf_config::read(&gguf, &table, family)?;
         let tokenizer = tokenizer::rebuild(&gguf, &table)?;
         let chat_template = match gguf.get("tokenizer.chat_template") {
             None => None,
@@ -64,10 +67,10 @@ impl<'a> Source<'a> {
         };
         let chat_template = chat_template.filter(|template| !template.trim().is_empty());
         let name = gguf.get("general.name").and_then(Value::as_str).filter(|name| !name.is_empty());
-        let found = gguf_names::tensors(&gguf, &config)?;
+        let found = Tensors::from_gguf(&gguf, family.layer_names)?;
         let tokens = TemplateTokens::from_gguf(&gguf, &table)?;
         let name = name.unwrap_or(UNNAMED).to_string();
-        Self::assemble("GGUF", name, config, tokenizer, chat_template, tokens, found)
+        Self::assemble((Origin::Gguf, family), name, config, tokenizer, chat_template, tokens, found)
     }
 
     /// Reads the files of a Hugging Face directory, by name. Required are `config.json`, `tokenizer.json` and
@@ -80,14 +83,13 @@ impl<'a> Source<'a> {
         let files = files::Files::new(files);
         let tokenizer = files.get("tokenizer.json", files::TOKENIZER_ADVICE)?.to_vec();
         tokenizer::check(&tokenizer)?;
-        let (mut config, name) = hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
-        let found = hf_names::canonical(files.tensors()?);
-        config.attention_bias = found.contains_key("model.layers.0.self_attn.q_proj.bias");
+        let (mut config, family, name) = hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
+        let found = Tensors(hf_names::canonical(files.tensors()?));
         end_tokens::from_files(&files, &tokenizer, &mut config)?;
         let chat_template = files.chat_template()?;
         let tokens = TemplateTokens::from_files(&files, &tokenizer)?;
         let name = name.unwrap_or_else(|| UNNAMED.to_string());
-        Self::assemble("safetensors", name, config, tokenizer, chat_template, tokens, found)
+        Self::assemble((Origin::HuggingFace, family), name, config, tokenizer, chat_template, tokens, found)
     }
 
     /// The tensors in the order of the model file.
@@ -97,19 +99,22 @@ impl<'a> Source<'a> {
 
     /// Checks that `found` holds the tensors of a model of this configuration, and no others.
     fn assemble(
-        format: &str,
+        (origin, family): (Origin, &Family),
         name: String,
         mut config: ModelConfig,
         tokenizer: Vec<u8>,
         chat_template: Option<String>,
         tokens: TemplateTokens,
-        mut found: HashMap<String, SourceTensor<'a>>,
+        mut found: Tensors<'a>,
     ) -> Result<Self, QuantizeError> {
+        (family.arrange)(origin, &config, &mut found)?;
+        let Tensors(mut found) = found;
+        config.attention_bias = found.keys().any(|name| name.ends_with("self_attn.q_proj.bias"));
         tie(&mut config, &mut found);
         config.validate()?;
         let mut types = BTreeMap::new();
-        let mut tensors = Vec::new();
-        for (name, expected) in tensor_shapes(&config) {
+        let mut list = Vec::new();
+        for edgellm::tensors::Tensor { name, shape: expected, role } in tensors(&config) {
             let Some(tensor) = found.remove(&name) else {
                 return Err(QuantizeError::MissingTensor { name });
             };
@@ -117,7 +122,7 @@ impl<'a> Source<'a> {
                 return Err(QuantizeError::Shape { name, expected, actual: tensor.shape() });
             }
             *types.entry(tensor.ggml_type().name()).or_insert(0_usize) += 1;
-            tensors.push(tensor);
+            list.push(tensor.with_role(role));
         }
         // Sorted, so that the same source always gives the same error.
         if let Some(name) = found.into_keys().min() {
@@ -126,15 +131,24 @@ impl<'a> Source<'a> {
         let mut types: Vec<_> = types.into_iter().collect();
         types.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         let types: Vec<_> = types.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let format = if origin == Origin::Gguf { "GGUF" } else { "safetensors" };
         let description = format!("{format}: {}", types.join(", "));
         let TemplateTokens { bos: bos_token, eos: eos_token } = tokens;
-        Ok(Source { name, config, tokenizer, chat_template, bos_token, eos_token, description, tensors })
+        Ok(Source {
+            name,
+            config,
+            tokenizer,
+            chat_template,
+            bos_token,
+            eos_token,
+            description,
+            tensors: list,
+        })
     }
 }
 
 /// The name of a model that has none.
 const UNNAMED: &str = "unnamed";
-pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 pub(crate) const LM_HEAD: &str = "lm_head.weight";
 
 /// Decides from the tensors whether the LM head is the embedding. What the configuration says counts only where they leave
@@ -154,34 +168,6 @@ fn tie<'a>(config: &mut ModelConfig, found: &mut HashMap<String, SourceTensor<'a
         (Some(_), None) => {}
         (None, _) => config.tie_word_embeddings = true,
     }
-}
-
-/// Names and shapes of a model's tensors, in the order in which a forward pass needs them.
-fn tensor_shapes(config: &ModelConfig) -> Vec<(String, [usize; 2])> {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let mut list = vec![(EMBEDDING.to_string(), [config.vocab_size, hidden])];
-    for layer in 0..config.num_hidden_layers {
-        let mut add = |name: &str, shape| list.push((format!("model.layers.{layer}.{name}"), shape));
-        add("input_layernorm.weight", [1, hidden]);
-        for (projection, rows) in
-            [("q_proj", config.q_dim()), ("k_proj", config.kv_dim()), ("v_proj", config.kv_dim())]
-        {
-            add(&format!("self_attn.{projection}.weight"), [rows, hidden]);
-            if config.attention_bias {
-                add(&format!("self_attn.{projection}.bias"), [1, rows]);
-            }
-        }
-        add("self_attn.o_proj.weight", [hidden, config.q_dim()]);
-        add("post_attention_layernorm.weight", [1, hidden]);
-        add("mlp.gate_proj.weight", [inner, hidden]);
-        add("mlp.up_proj.weight", [inner, hidden]);
-        add("mlp.down_proj.weight", [hidden, inner]);
-    }
-    list.push(("model.norm.weight".to_string(), [1, hidden]));
-    if !config.tie_word_embeddings {
-        list.push((LM_HEAD.to_string(), [config.vocab_size, hidden]));
-    }
-    list
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub enum FormatError {
     },
     /// An unsupported version.
     #[error(
-        "the file has format version {found}, but this program reads version {VERSION}: update the program or convert the model again"
+        "the file has format version {found}, but this program reads versions 1 to {VERSION}: update the program or convert the model again"
     )]
     Version {
         /// Version in the file.
@@ -53,6 +53,15 @@ pub enum FormatError {
     /// The metadata is not valid JSON of the expected structure.
     #[error("the metadata cannot be read: {0}")]
     Metadata(#[from] serde_json::Error),
+    /// The configuration has a field that this program does not know.
+    #[error(
+        "the model has the feature {feature:?}, which this program does not know and would compute wrongly without: update the \
+         program"
+    )]
+    Feature {
+        /// The field.
+        feature: String,
+    },
     /// A number of the configuration is impossible.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -153,7 +162,7 @@ impl Header {
         let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap_or_default());
         let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().unwrap_or_default());
         let version = u32_at(8);
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(FormatError::Version { found: version });
         }
         let header =
@@ -242,8 +251,19 @@ impl ModelFile {
             let (what, expected) = ("the metadata".to_string(), header.metadata_crc32);
             return Err(FormatError::Checksum { what, expected, actual });
         }
-        let metadata: Metadata = serde_json::from_slice(json)?;
-        Self::validate(metadata, header)
+        let mut unknown = None;
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let metadata: Metadata = serde_ignored::deserialize(&mut deserializer, |path| {
+            let path = path.to_string();
+            if let Some(feature) = path.strip_prefix("config.") {
+                unknown.get_or_insert_with(|| feature.to_string());
+            }
+        })?;
+        deserializer.end()?;
+        match unknown {
+            Some(feature) => Err(FormatError::Feature { feature }),
+            None => Self::validate(metadata, header),
+        }
     }
 
     fn validate(metadata: Metadata, header: Header) -> Result<Self, FormatError> {

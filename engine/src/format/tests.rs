@@ -1,7 +1,7 @@
 use super::{
     FormatError, Metadata, ModelFile, Quantization, Section, TensorData, TensorEncoding, WriteError, Writer,
 };
-use crate::config::{ModelConfig, ModelType};
+use crate::config::ModelConfig;
 use edgellm_kernels::layout::{Encoding, Layout, Zero, f32_to_f16, pack_strip};
 use std::io::{self, Cursor, Seek, SeekFrom, Write};
 
@@ -12,7 +12,7 @@ fn metadata(tensors: Vec<super::TensorEntry>) -> Metadata {
     Metadata {
         name: "Example".to_string(),
         config: ModelConfig {
-            model_type: ModelType::Llama,
+            model_type: "llama".to_string(),
             hidden_size: 4,
             intermediate_size: 4,
             num_hidden_layers: 1,
@@ -23,11 +23,9 @@ fn metadata(tensors: Vec<super::TensorEntry>) -> Metadata {
             max_position_embeddings: 8,
             rms_norm_eps: 0.5,
             rope_theta: 10_000.0,
-            rope_scaling: None,
             tie_word_embeddings: true,
-            attention_bias: false,
-            bos_token_id: None,
             eos_token_ids: vec![2],
+            ..ModelConfig::default()
         },
         chat_template: None,
         bos_token: None,

@@ -1,9 +1,12 @@
-//! The attention block: rotary positions, the KV cache, and grouped-query attention to it.
+//! Attention: rotary positions, the KV cache, and grouped-query attention to it, or to a window of it.
 
-use super::{Pass, Span, add};
+use super::{Pass, Span, add, norm};
+use crate::config::LayerType;
 use crate::linear::{LinearHooks, LinearId, Projection};
-use crate::model::{Layer, Model};
-use crate::rope::rotate;
+use crate::model::Model;
+use crate::rope::{Rope, rotate};
+use crate::weights::Attention;
+use edgellm_kernels::Gate;
 use edgellm_kernels::attention::Queries;
 use edgellm_kernels::page::CacheFormat;
 
@@ -14,34 +17,64 @@ pub(super) struct AttentionBuffers {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
+    /// (T, q_dim): the gate of the result, where there is one
+    gate: Vec<f32>,
     /// (T, q_dim)
     attended: Vec<f32>,
-    /// (T, head_dim / 2): the rotation of each token's position
-    cos: Vec<f32>,
-    sin: Vec<f32>,
+    /// (T, q_dim): what is normed
+    normed: Vec<f32>,
+    /// Rotations in layers with full attention, and in those with sliding attention where they have their own.
+    global: Angles,
+    local: Angles,
     /// The first row of each span.
     firsts: Vec<usize>,
     /// Partial results of threads that share an attention.
     partials: Vec<f32>,
 }
 
+/// The rotation of each token's position: (T, rotary_dim / 2) cosines and sines.
+#[derive(Debug, Default)]
+struct Angles {
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Angles {
+    fn compute<'a>(&mut self, spans: &[Span<'_>], half: usize, rope: impl Fn(&Span<'_>) -> &'a Rope) {
+        let tokens: usize = spans.iter().map(|span| span.tokens.len()).sum();
+        self.cos.resize(tokens * half, 0.0);
+        self.sin.resize(tokens * half, 0.0);
+        let mut angles = self.cos.chunks_exact_mut(half).zip(self.sin.chunks_exact_mut(half));
+        for span in spans {
+            let positions = (span.cache.len()..).take(span.tokens.len());
+            for (position, (cos, sin)) in positions.zip(angles.by_ref()) {
+                rope(span).angles(position, cos, sin);
+            }
+        }
+    }
+
+    /// Rotates the heads of each row of `x`, (T, width).
+    fn rotate(&self, x: &mut [f32], width: usize, head_dim: usize, half: usize) {
+        let angles = self.cos.chunks_exact(half).zip(self.sin.chunks_exact(half));
+        for (x, (cos, sin)) in x.chunks_exact_mut(width).zip(angles) {
+            rotate(x, head_dim, cos, sin);
+        }
+    }
+}
+
 impl AttentionBuffers {
     /// Computes what all layers of a pass over `spans` share.
     pub(super) fn prepare(&mut self, model: &Model, spans: &[Span<'_>]) {
-        let AttentionBuffers { cos, sin, firsts, .. } = self;
-        firsts.clear();
+        self.firsts.clear();
         let mut tokens = 0;
         for span in spans {
-            firsts.push(tokens);
+            self.firsts.push(tokens);
             tokens += span.tokens.len();
         }
-        let half = model.config().head_dim / 2;
-        cos.resize(tokens * half, 0.0);
-        sin.resize(tokens * half, 0.0);
-        let positions = spans.iter().flat_map(|span| (span.cache.len()..).take(span.tokens.len()));
-        let angles = cos.chunks_exact_mut(half).zip(sin.chunks_exact_mut(half));
-        for (position, (cos, sin)) in positions.zip(angles) {
-            model.rope().angles(position, cos, sin);
+        let (half, ropes) = (model.config().rotary_dim() / 2, model.ropes());
+        self.global.compute(spans, half, |span| ropes.global(span.cache.capacity()));
+        if let Some(rope) = ropes.local() {
+            self.local.compute(spans, half, |_| rope);
         }
     }
 }
@@ -52,54 +85,78 @@ impl<H: LinearHooks> Pass<'_, H> {
     pub(super) fn attention(
         &mut self,
         index: usize,
-        layer: &Layer,
+        weights: &Attention,
         spans: &mut [Span<'_>],
         buffers: &mut AttentionBuffers,
         input: &[f32],
         output: &mut Vec<f32>,
     ) {
-        let config = self.model.config();
+        let (config, compute) = (self.model.config(), self.model.compute());
         let (q_dim, kv_dim, head_dim) = (config.q_dim(), config.kv_dim(), config.head_dim);
-        let AttentionBuffers { q, k, v, attended, cos, sin, firsts, partials } = buffers;
-        let [q_weight, k_weight, v_weight] = layer.qkv;
-        let layers = [
-            (LinearId::new(index, Projection::Q), q_weight),
-            (LinearId::new(index, Projection::K), k_weight),
-            (LinearId::new(index, Projection::V), v_weight),
+        let AttentionBuffers { q, k, v, gate, attended, normed, global, local, firsts, partials } = buffers;
+        let linear = |projection| LinearId::new(index, projection);
+        let [q_weight, k_weight, v_weight] = weights.qkv;
+        let [to_q, to_k, to_v] = [
+            (linear(Projection::Q), q_weight),
+            (linear(Projection::K), k_weight),
+            (linear(Projection::V), v_weight),
         ];
-        self.linear(input, config.hidden_size, layers, [q, k, v]);
-        if let Some(biases) = &layer.qkv_bias {
+        match weights.gate {
+            None => self.linear(input, config.hidden_size, [to_q, to_k, to_v], [q, k, v]),
+            Some(weight) => {
+                let to_gate = (linear(Projection::AttentionGate), weight);
+                self.linear(input, config.hidden_size, [to_q, to_k, to_v, to_gate], [q, k, v, gate]);
+            }
+        }
+        if let Some(biases) = &weights.qkv_bias {
             for (out, bias) in [&mut *q, &mut *k, &mut *v].into_iter().zip(biases) {
                 out.chunks_exact_mut(bias.len()).for_each(|out| add(out, bias));
             }
         }
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let angles = cos.chunks_exact(head_dim / 2).zip(sin.chunks_exact(head_dim / 2));
-        let rows = q.chunks_exact_mut(q_dim).zip(k.chunks_exact_mut(kv_dim));
-        for ((q, k), (cos, sin)) in rows.zip(angles) {
-            rotate(q, cos, sin);
-            q.iter_mut().for_each(|q| *q *= scale);
-            rotate(k, cos, sin);
+        if let Some(norms) = &weights.qk_norm {
+            for (out, weight) in [&mut *q, &mut *k].into_iter().zip(norms) {
+                norm(self.model, out, Some(weight), normed);
+                std::mem::swap(out, normed);
+            }
         }
+        let layer_type = config.layer_type(index);
+        if config.no_rope_layers.binary_search(&index).is_err() {
+            let own = layer_type == LayerType::SlidingAttention && self.model.ropes().local().is_some();
+            let (angles, half) = (if own { &*local } else { &*global }, config.rotary_dim() / 2);
+            angles.rotate(q, q_dim, head_dim, half);
+            angles.rotate(k, kv_dim, head_dim, half);
+        }
+        let scale = config.attention_scale();
+        q.iter_mut().for_each(|q| *q *= scale);
         // On several threads, because writing a key touches as many cache lines as it has elements.
         let (k, v) = (&*k, &*v);
-        self.model.compute().pool().for_each_mut(spans, &|number, span| {
+        compute.pool().for_each_mut(spans, &|number, span| {
             let (start, from) = (span.cache.len(), firsts[number] * kv_dim);
             let rows = k[from..].chunks_exact(kv_dim).zip(v[from..].chunks_exact(kv_dim));
             for (offset, (k, v)) in rows.take(span.tokens.len()).enumerate() {
-                span.cache.write(index, start + offset, k, v);
+                span.cache.write(weights.cache, start + offset, k, v);
             }
         });
-        attended.resize(input.len() / config.hidden_size * q_dim, 0.0);
-        self.attend(index, spans, q, partials, attended);
-        let o = (LinearId::new(index, Projection::O), layer.o_proj);
-        self.linear(attended, q_dim, [o], [output]);
+        attended.resize(q.len(), 0.0);
+        let window = match (layer_type, config.sliding_window) {
+            (LayerType::SlidingAttention, Some(window)) => window,
+            _ => usize::MAX,
+        };
+        self.attend(weights.cache, window, spans, q, partials, attended);
+        if weights.gate.is_some() {
+            compute.kernels().gate_mul(compute.pool(), Gate::Sigmoid, gate, attended);
+            std::mem::swap(gate, attended);
+        }
+        let attended = norm(self.model, attended, weights.sub_norm.as_deref(), normed);
+        self.linear(attended, q_dim, [(linear(Projection::O), weights.o_proj)], [output]);
     }
 
-    /// Attention of every row of `q`, (T, q_dim), to its span's cache up to its own position.
+    /// Attention of every row of `q`, (T, q_dim), to its span's cache up to its own position, or to the last `window`
+    /// positions.
     fn attend(
         &mut self,
-        index: usize,
+        layer: usize,
+        window: usize,
         spans: &[Span<'_>],
         q: &[f32],
         partials: &mut Vec<f32>,
@@ -120,7 +177,7 @@ impl<H: LinearHooks> Pass<'_, H> {
                 match spans.next() {
                     Some(span) if row < span.tokens.len() => {
                         let rows = span.tokens.len() - row;
-                        break span.cache.place(index, span.cache.len() + row + 1, rows);
+                        break span.cache.place(layer, span.cache.len() + row + 1, rows, window);
                     }
                     Some(span) => row -= span.tokens.len(),
                     None => unreachable!("every row belongs to a span"),

@@ -2,7 +2,7 @@
 
 use super::Pass;
 use crate::linear::{LinearHooks, LinearId};
-use crate::model::Weight;
+use crate::weights::Weight;
 use edgellm_kernels::Product;
 use edgellm_kernels::layout::Encoding;
 

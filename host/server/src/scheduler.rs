@@ -26,6 +26,7 @@ use crate::metrics::ModelMetrics;
 use crate::options::Limits;
 use crate::runner::{Runner, RunnerError};
 use edgellm::{Model, SessionOptions};
+use pages::Cost;
 use shared::Shared;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,7 +49,7 @@ pub(crate) enum Refused {
 pub(crate) struct Scheduler {
     shared: Arc<Shared>,
     limits: Limits,
-    page_bytes: u64,
+    cost: Cost,
 }
 
 /// Why a scheduler did not start.
@@ -75,12 +76,12 @@ impl Scheduler {
     ) -> Result<Self, StartError> {
         let shared = Arc::new(Shared::new(limits.queue));
         let worker = worker::Worker::new(model, runner, session, limits, metrics, Arc::clone(&shared))?;
-        let page_bytes = worker.page_bytes;
+        let cost = worker.cost;
         std::thread::Builder::new()
             .name("scheduler".into())
             .spawn(move || worker.run())
             .map_err(StartError::Thread)?;
-        Ok(Scheduler { shared, limits, page_bytes })
+        Ok(Scheduler { shared, limits, cost })
     }
 
     /// Queues the jobs of a request.
@@ -88,7 +89,7 @@ impl Scheduler {
     /// # Errors
     /// [`Refused`] if there is no room.
     pub(crate) fn submit(&self, jobs: Vec<Job>) -> Result<(), Refused> {
-        let needed = jobs.iter().map(Job::pages).max().unwrap_or(0) * self.page_bytes;
+        let needed = self.cost.bytes(jobs.iter().map(Job::pages).max().unwrap_or(0));
         let available = self.limits.kv_memory;
         if needed > available {
             return Err(Refused::TooLarge { needed: needed >> 20, available: available >> 20 });

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::model;
 use crate::output::{self, human_bytes};
 use edgellm::Model;
+use edgellm::config::{LayerType, ModelConfig};
 use edgellm::format::{Metadata, TensorEncoding, TensorEntry};
 use edgellm::text::printable;
 use edgellm_memory::Placement;
@@ -94,9 +95,12 @@ fn describe(path: &Path, model: &Model, weights: &str, tensors: bool) -> String 
     line("parameters", format!("{:.1} million", parameters as f64 / 1e6));
     line("format", format!("{}, head {}, {}", quantization.format, quantization.head, quantization.method));
     line("made from", format!("{} by {}", quantization.source, quantization.tool));
-    line("architecture", format!("{:?}", config.model_type).to_lowercase());
+    line("architecture", config.model_type.clone());
     line("layers", format!("{} of width {}", config.num_hidden_layers, config.hidden_size));
     let (heads, shared) = (config.num_attention_heads, config.num_key_value_heads);
+    if let Some(kinds) = layer_kinds(config) {
+        line("layer types", kinds);
+    }
     line("attention", format!("{heads} heads of {}, {shared} for keys and values", config.head_dim));
     line("feed-forward", config.intermediate_size.to_string());
     line("vocabulary", config.vocab_size.to_string());
@@ -130,4 +134,21 @@ fn describe(path: &Path, model: &Model, weights: &str, tensors: bool) -> String 
         }
     }
     text
+}
+
+/// How many layers there are of each type, `None` if all have full attention.
+fn layer_kinds(config: &ModelConfig) -> Option<String> {
+    let count = |kind| config.layer_types.iter().filter(|&&layer| layer == kind).count();
+    let kinds = [
+        (LayerType::FullAttention, "full attention".to_string()),
+        (
+            LayerType::SlidingAttention,
+            format!("attention to the last {} tokens", config.sliding_window.unwrap_or_default()),
+        ),
+        (LayerType::Conv, "short convolution".to_string()),
+        (LayerType::LinearAttention, "Gated DeltaNet".to_string()),
+    ];
+    let present = kinds.iter().map(|(kind, name)| (count(*kind), name)).filter(|(count, _)| *count > 0);
+    let list: Vec<String> = present.map(|(count, name)| format!("{count} {name}")).collect();
+    (!list.is_empty()).then(|| list.join(", "))
 }

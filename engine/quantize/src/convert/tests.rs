@@ -31,7 +31,7 @@ fn compare(file: &[u8], source: &Source<'_>, near: f32) {
         let (mut expected, mut actual) = (vec![0.0; cols], vec![0.0; cols]);
         match model.data(file, index) {
             TensorData::F32(bytes) => {
-                let expected = tensor.read_vector().unwrap();
+                let expected = tensor.read_floats().unwrap();
                 let stored: Vec<f32> =
                     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
                 assert_eq!(expected, stored, "{}", tensor.name());

@@ -1,17 +1,19 @@
-//! A GGUF file's metadata as a [`ModelConfig`].
+//! A GGUF file's metadata as a [`ModelConfig`]: what all families have in common.
 
 use crate::QuantizeError;
 use crate::dequantize::dequantize;
+use crate::family::{self, Family};
 use crate::gguf::{Gguf, GgufError, Value};
+use crate::source::refuse;
 use crate::tokenizer::TokenTable;
-use edgellm::config::{ModelConfig, ModelType, RopeScaling};
+use edgellm::config::{ModelConfig, RopeScaling};
 
 const ARCHITECTURE: &str = "general.architecture";
 
 /// The metadata keys of one architecture.
-struct Keys<'g, 'a> {
+pub(crate) struct Keys<'g, 'a> {
     gguf: &'g Gguf<'a>,
-    architecture: &'a str,
+    pub(crate) architecture: &'a str,
 }
 
 impl Keys<'_, '_> {
@@ -19,11 +21,11 @@ impl Keys<'_, '_> {
         format!("{}.{name}", self.architecture)
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.gguf.get(&self.key(name)).is_some()
     }
 
-    fn number(&self, name: &str) -> Result<usize, GgufError> {
+    pub(crate) fn number(&self, name: &str) -> Result<usize, GgufError> {
         let key = self.key(name);
         let value = self.gguf.u64(&key)?;
         usize::try_from(value).map_err(|_| GgufError::WrongValue {
@@ -33,12 +35,47 @@ impl Keys<'_, '_> {
         })
     }
 
-    fn number_or(&self, name: &str, default: usize) -> Result<usize, GgufError> {
+    pub(crate) fn number_or(&self, name: &str, default: usize) -> Result<usize, GgufError> {
         if self.has(name) { self.number(name) } else { Ok(default) }
     }
 
-    fn float(&self, name: &str) -> Result<Option<f64>, GgufError> {
+    /// The elements of an array of numbers; a negative one is 0.
+    pub(crate) fn numbers(&self, name: &str) -> Result<Vec<usize>, GgufError> {
+        let number =
+            |value: Value<'_>| value.as_u64().and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
+        Ok(self.gguf.array(&self.key(name))?.iter().map(number).collect())
+    }
+
+    pub(crate) fn float(&self, name: &str) -> Result<Option<f64>, GgufError> {
         if self.has(name) { self.gguf.f64(&self.key(name)).map(Some) } else { Ok(None) }
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, GgufError> {
+        Ok(self.gguf.get(&self.key(name)).and_then(Value::as_bool))
+    }
+
+    pub(crate) fn flags(&self, name: &str) -> Result<Option<Vec<bool>>, GgufError> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let array = self.gguf.array(&self.key(name))?;
+        Ok(Some(array.iter().map(|value| value.as_bool().unwrap_or(false)).collect()))
+    }
+
+    /// Rows of a tensor.
+    pub(crate) fn rows(&self, tensor: &str) -> Option<usize> {
+        self.gguf.tensor(tensor).map(|tensor| tensor.shape[0])
+    }
+
+    /// The elements of a vector, if the file has it.
+    pub(crate) fn floats(&self, tensor: &str) -> Result<Option<Vec<f64>>, QuantizeError> {
+        let Some(tensor) = self.gguf.tensor(tensor) else { return Ok(None) };
+        let mut floats = vec![0.0; tensor.shape[1]];
+        if !dequantize(tensor.ggml_type, tensor.data, &mut floats) {
+            let (expected, actual) = ([1, tensor.shape[1]], tensor.shape);
+            return Err(QuantizeError::Shape { name: tensor.name.to_string(), expected, actual });
+        }
+        Ok(Some(floats.into_iter().map(f64::from).collect()))
     }
 }
 
@@ -46,87 +83,85 @@ impl Keys<'_, '_> {
 ///
 /// # Errors
 /// If the file holds something else, or a family that is not supported.
-pub(super) fn model_type(gguf: &Gguf<'_>) -> Result<ModelType, QuantizeError> {
-    let refuse = |what, found: &str, supported| {
-        Err(QuantizeError::Unsupported { what, found: found.to_string(), supported })
-    };
+pub(super) fn family(gguf: &Gguf<'_>) -> Result<&'static Family, QuantizeError> {
     let kind = gguf.get("general.type").and_then(Value::as_str).unwrap_or("model");
     if kind != "model" {
         return refuse("general.type", kind, "model: give the file of the language model itself");
     }
-    match gguf.string(ARCHITECTURE)? {
-        "llama" => Ok(ModelType::Llama),
-        "qwen2" => Ok(ModelType::Qwen2),
-        other => refuse(ARCHITECTURE, other, "llama, qwen2"),
-    }
+    family::of_gguf(gguf.string(ARCHITECTURE)?)
 }
 
 /// Reads the configuration of a model of this family.
 pub(super) fn read(
     gguf: &Gguf<'_>,
     table: &TokenTable<'_>,
-    model_type: ModelType,
+    family: &Family,
 ) -> Result<ModelConfig, QuantizeError> {
     let architecture = gguf.string(ARCHITECTURE)?;
     let keys = Keys { gguf, architecture };
     let experts = keys.number_or("expert_count", 0)?;
     if experts > 0 {
-        return Err(QuantizeError::Unsupported {
-            what: "expert_count",
-            found: experts.to_string(),
-            supported: "models without experts",
-        });
+        return refuse("expert_count", experts, "models without experts");
     }
     let hidden_size = keys.number("embedding_length")?;
     let num_attention_heads = keys.number("attention.head_count")?;
     let default_head_dim = hidden_size.checked_div(num_attention_heads).unwrap_or(0);
     let head_dim = keys.number_or("attention.key_length", default_head_dim)?;
-    for name in ["attention.value_length", "rope.dimension_count"] {
-        let found = keys.number_or(name, head_dim)?;
-        if found != head_dim {
-            return Err(QuantizeError::Unsupported {
-                what: "attention.value_length or rope.dimension_count",
-                found: format!("{found}, with heads of {head_dim}"),
-                supported: "the width of a head",
-            });
-        }
+    let value_length = keys.number_or("attention.value_length", head_dim)?;
+    if value_length != head_dim {
+        let found = format!("{value_length}, with heads of {head_dim}");
+        return refuse("attention.value_length", found, "the width of a head");
     }
+    let rotary_dim = keys.number_or("rope.dimension_count", head_dim)?;
     let max_position_embeddings = keys.number("context_length")?;
     let vocab_size = gguf.tensor("token_embd.weight").map_or(table.len(), |tensor| tensor.shape[0]);
     let (bos_token_id, eos_token_ids) = table.ends(gguf)?;
-    Ok(ModelConfig {
-        model_type,
+    // Where the number differs from layer to layer, the family decides.
+    let heads = gguf.get(&keys.key("attention.head_count_kv"));
+    let num_key_value_heads = match heads.and_then(Value::as_array) {
+        Some(_) => num_attention_heads,
+        None => keys.number_or("attention.head_count_kv", num_attention_heads)?,
+    };
+    let mut config = ModelConfig {
+        model_type: family.name.to_string(),
         hidden_size,
         intermediate_size: keys.number("feed_forward_length")?,
         num_hidden_layers: keys.number("block_count")?,
         num_attention_heads,
-        num_key_value_heads: keys.number_or("attention.head_count_kv", num_attention_heads)?,
+        num_key_value_heads,
         head_dim,
+        rotary_dim: (rotary_dim != head_dim).then_some(rotary_dim),
         vocab_size,
         max_position_embeddings,
         rms_norm_eps: gguf.f64(&keys.key("attention.layer_norm_rms_epsilon"))? as f32,
         rope_theta: keys.float("rope.freq_base")?.unwrap_or(10_000.0),
-        rope_scaling: rope_scaling(&keys, head_dim, max_position_embeddings)?,
+        rope_scaling: rope_scaling(&keys, rotary_dim, max_position_embeddings)?,
         tie_word_embeddings: gguf.tensor("output.weight").is_none(),
-        attention_bias: gguf.tensor("blk.0.attn_q.bias").is_some(),
         bos_token_id,
         eos_token_ids,
-    })
+        ..ModelConfig::default()
+    };
+    // A bound on what the lists for each layer take; `validate` has the real one.
+    if config.num_hidden_layers > 1 << 16 {
+        config.validate()?;
+    }
+    (family.read_gguf)(&keys, &mut config)?;
+    Ok(config)
 }
 
 fn rope_scaling(
     keys: &Keys<'_, '_>,
-    head_dim: usize,
+    rotary_dim: usize,
     max_position_embeddings: usize,
 ) -> Result<Option<RopeScaling>, QuantizeError> {
-    if let Some(tensor) = keys.gguf.tensor("rope_freqs.weight") {
-        let mut factors = vec![0.0; tensor.shape[1]];
-        if !dequantize(tensor.ggml_type, tensor.data, &mut factors) || factors.len() != head_dim / 2 {
-            let (expected, actual) = ([1, head_dim / 2], tensor.shape);
-            return Err(QuantizeError::Shape { name: tensor.name.to_string(), expected, actual });
+    const DIVISORS: &str = "rope_freqs.weight";
+    if let Some(divisors) = keys.floats(DIVISORS)? {
+        if divisors.len() != rotary_dim / 2 {
+            let (expected, actual) = ([1, rotary_dim / 2], [1, divisors.len()]);
+            return Err(QuantizeError::Shape { name: DIVISORS.to_string(), expected, actual });
         }
         let theta = keys.float("rope.freq_base")?.unwrap_or(10_000.0);
-        return llama3_of(&factors, theta, head_dim);
+        return Ok(scaling_of(divisors, theta, rotary_dim));
     }
     let key = keys.key("rope.scaling.type");
     let kind = if keys.gguf.get(&key).is_some() { keys.gguf.string(&key)? } else { "" };
@@ -142,27 +177,24 @@ fn rope_scaling(
             beta_slow: keys.float("rope.scaling.yarn_beta_slow")?,
             attention_factor: None,
         })),
-        other => Err(QuantizeError::Unsupported {
-            what: "rope.scaling.type",
-            found: other.to_string(),
-            supported: "none, linear, yarn, and Llama 3's rope_freqs.weight",
-        }),
+        // Phi-3's, whose factors are tensors.
+        "longrope" => Ok(None),
+        other => refuse("rope.scaling.type", other, "none, linear, yarn, longrope"),
     }
 }
 
-/// Llama 3's parameters, recovered from the frequency divisors that llama.cpp computes from them.
+/// The scaling that divides the frequencies so: Llama 3's parameters where they give these divisors, else the divisors.
 ///
-/// The file holds only the divisors; all published models use the same bounds, with factors 8 and 32. Anything that does
-/// not match is rejected rather than approximated.
-fn llama3_of(divisors: &[f32], theta: f64, head_dim: usize) -> Result<Option<RopeScaling>, QuantizeError> {
-    let factor = divisors.iter().copied().fold(1.0, f32::max);
-    if factor == 1.0 {
-        return Ok(None);
+/// The file holds only the divisors; published Llama models use the same bounds, with factors 8 and 32.
+fn scaling_of(divisors: Vec<f64>, theta: f64, rotary_dim: usize) -> Option<RopeScaling> {
+    let factor = divisors.iter().copied().fold(1.0, f64::max);
+    if divisors.iter().all(|&divisor| divisor == 1.0) {
+        return None;
     }
-    let (factor, low, high, trained) = (f64::from(factor), 1.0, 4.0, 8192_u32);
+    let (low, high, trained) = (1.0, 4.0, 8192_u32);
     let context = f64::from(trained);
     let matches = divisors.iter().enumerate().all(|(i, &divisor)| {
-        let wavelength = std::f64::consts::TAU * theta.powf(2.0 * i as f64 / head_dim as f64);
+        let wavelength = std::f64::consts::TAU * theta.powf(2.0 * i as f64 / rotary_dim as f64);
         let expected = if wavelength < context / high {
             1.0
         } else if wavelength > context / low {
@@ -171,19 +203,21 @@ fn llama3_of(divisors: &[f32], theta: f64, head_dim: usize) -> Result<Option<Rop
             let smooth = (context / wavelength - low) / (high - low);
             1.0 / ((1.0 - smooth) / factor + smooth)
         };
-        (f64::from(divisor) - expected).abs() <= 1e-3 * expected
+        (divisor - expected).abs() <= 1e-3 * expected
     });
-    if !matches {
-        return Err(QuantizeError::Unsupported {
-            what: "rope_freqs.weight",
-            found: format!("divisors up to {factor}"),
-            supported: "Llama 3's: low_freq_factor 1, high_freq_factor 4, 8192 trained positions",
-        });
-    }
-    Ok(Some(RopeScaling::Llama3 {
-        factor,
-        low_freq_factor: low,
-        high_freq_factor: high,
-        original_max_position_embeddings: trained,
-    }))
+    Some(if matches {
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: low,
+            high_freq_factor: high,
+            original_max_position_embeddings: trained,
+        }
+    } else {
+        RopeScaling::Longrope {
+            short_factor: divisors.clone(),
+            long_factor: divisors,
+            original_max_position_embeddings: trained,
+            attention_factor: 1.0,
+        }
+    })
 }

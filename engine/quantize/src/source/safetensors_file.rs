@@ -51,6 +51,8 @@ impl<'a> Weights<'a> {
             let shape = match *info.shape {
                 [length] => [1, length],
                 [rows, cols] => [rows, cols],
+                // The kernel of a convolution that mixes no channels.
+                [channels, 1, taps] => [channels, taps],
                 _ => return Err(QuantizeError::UnexpectedTensor { name }),
             };
             let (start, end) = info.data_offsets;

@@ -1,23 +1,39 @@
-//! A tensor of the source: slices of its bytes, rows in Hugging Face's order.
+//! A tensor of the source: slices of its bytes, with its rows in Hugging Face's order.
 
 use crate::QuantizeError;
 use crate::dequantize::dequantize;
 use crate::gguf::GgmlType;
+use edgellm::tensors::Role;
+use std::sync::Arc;
 
 /// A tensor of a [`Source`](crate::Source). Its rows are in Hugging Face's order, whatever their order in the file.
 #[derive(Clone, Debug)]
 pub struct SourceTensor<'a> {
     name: String,
+    role: Role,
     shape: [usize; 2],
     ggml_type: GgmlType,
     data: &'a [u8],
     row_bytes: usize,
-    rotary_pairs: Option<usize>,
+    /// Where each row (of a vector: element) is in the file, if not at its own place.
+    places: Option<Arc<[u32]>>,
+    function: Function,
+}
+
+/// What the model's floats are of those in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    /// The same.
+    Same,
+    /// One more: norms stored as the difference from 1.
+    PlusOne,
+    /// -e^x: rates of decay stored as logarithms.
+    MinusExp,
 }
 
 impl<'a> SourceTensor<'a> {
     /// A tensor over `data`; `None` if `data` does not have the length of the shape.
-    pub(super) fn new(
+    pub(crate) fn new(
         name: String,
         shape: [usize; 2],
         ggml_type: GgmlType,
@@ -25,25 +41,47 @@ impl<'a> SourceTensor<'a> {
     ) -> Option<SourceTensor<'a>> {
         let row_bytes = ggml_type.row_bytes(shape[1])?;
         (row_bytes.checked_mul(shape[0])? == data.len()).then_some(())?;
-        Some(SourceTensor { name, shape, ggml_type, data, row_bytes, rotary_pairs: None })
+        let (places, function, role) = (None, Function::Same, Role::Float);
+        Some(SourceTensor { name, role, shape, ggml_type, data, row_bytes, places, function })
     }
 
     /// The same tensor under another name.
-    pub(super) fn renamed(mut self, name: String) -> Self {
+    pub(crate) fn renamed(mut self, name: String) -> Self {
         self.name = name;
         self
     }
 
-    /// Declares that, in the file, each head's `head_dim` rows alternate between the halves that a rotary embedding
-    /// rotates together, as llama.cpp stores q and k of Llama models.
-    pub(super) fn with_rotary_pairs(mut self, head_dim: usize) -> Self {
-        self.rotary_pairs = Some(head_dim);
+    /// The same tensor for a role.
+    pub(crate) fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// The rows (of a vector: elements) at `places`, each below their number.
+    pub(crate) fn with_places(mut self, places: Arc<[u32]>) -> Self {
+        let axis = usize::from(self.shape[0] == 1);
+        self.shape[axis] = places.len();
+        self.places = Some(match &self.places {
+            None => places,
+            Some(before) => places.iter().filter_map(|&place| before.get(place as usize)).copied().collect(),
+        });
+        self
+    }
+
+    /// The vector of these functions of the elements.
+    pub(crate) fn with_function(mut self, function: Function) -> Self {
+        self.function = function;
         self
     }
 
     /// Hugging Face name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it is for.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// (rows, cols); a vector is (1, length).
@@ -57,19 +95,15 @@ impl<'a> SourceTensor<'a> {
     }
 
     /// Whether both have the same stored bytes.
-    pub(super) fn same_as(&self, other: &SourceTensor<'_>) -> bool {
+    pub(crate) fn same_as(&self, other: &SourceTensor<'_>) -> bool {
         self.shape == other.shape && self.ggml_type == other.ggml_type && self.data == other.data
     }
 
     /// The position in the file of row (of a vector: element) `index`.
     fn place(&self, index: usize) -> usize {
-        match self.rotary_pairs {
-            Some(head_dim) if head_dim >= 2 => {
-                let (head, within) = (index / head_dim, index % head_dim);
-                let half = head_dim / 2;
-                head * head_dim + within % half * 2 + within / half
-            }
-            _ => index,
+        match &self.places {
+            Some(places) => places.get(index).map_or(usize::MAX, |&place| place as usize),
+            None => index,
         }
     }
 
@@ -95,13 +129,62 @@ impl<'a> SourceTensor<'a> {
         }
     }
 
-    /// A vector's elements.
+    /// The elements of a tensor of floats, row after row.
     ///
     /// # Errors
     /// [`QuantizeError`] if an element is not finite.
-    pub fn read_vector(&self) -> Result<Vec<f32>, QuantizeError> {
-        let mut stored = vec![0.0; self.shape[1]];
-        self.read_row(0, &mut stored)?;
-        Ok((0..stored.len()).filter_map(|index| stored.get(self.place(index)).copied()).collect())
+    pub fn read_floats(&self) -> Result<Vec<f32>, QuantizeError> {
+        let [rows, cols] = self.shape;
+        let mut floats = if rows == 1 {
+            let mut stored = vec![0.0; self.stored_cols()];
+            self.read_row(0, &mut stored)?;
+            (0..cols).filter_map(|index| stored.get(self.place(index)).copied()).collect()
+        } else {
+            let mut all = vec![0.0; rows * cols];
+            for (row, floats) in all.chunks_exact_mut(cols.max(1)).enumerate() {
+                self.read_row(row, floats)?;
+            }
+            all
+        };
+        let function = |x: f32| match self.function {
+            Function::Same => x,
+            Function::PlusOne => 1.0 + x,
+            Function::MinusExp => -libm::exp(f64::from(x)) as f32,
+        };
+        floats.iter_mut().for_each(|x| *x = function(*x));
+        match floats.iter().find(|value| !value.is_finite()) {
+            None => Ok(floats),
+            Some(&value) => Err(QuantizeError::NotFinite { name: self.name.clone(), row: 0, value }),
+        }
     }
+
+    /// Columns of a stored row.
+    fn stored_cols(&self) -> usize {
+        self.row_bytes / self.ggml_type.block_bytes() * self.ggml_type.block_weights()
+    }
+}
+
+/// Where GGUF files keep the rows of queries and keys of Llama and its like: those of each head alternate between the halves
+/// that a rotary embedding rotates together.
+pub(crate) fn rotary_pairs(rows: usize, head_dim: usize) -> Arc<[u32]> {
+    let half = (head_dim / 2).max(1);
+    (0..rows)
+        .map(|index| {
+            let (head, within) = (index / head_dim.max(1), index % head_dim.max(1));
+            (head * head_dim + within % half * 2 + within / half) as u32
+        })
+        .collect()
+}
+
+/// `count` rows from `start` on.
+pub(crate) fn run(start: usize, count: usize) -> Arc<[u32]> {
+    (start..start + count).map(|row| row as u32).collect()
+}
+
+/// Of every `period` rows the `count` from `start` on.
+pub(crate) fn periodic(rows: usize, period: usize, start: usize, count: usize) -> Arc<[u32]> {
+    (0..rows)
+        .filter(|row| (start..start + count).contains(&(row % period.max(1))))
+        .map(|row| row as u32)
+        .collect()
 }

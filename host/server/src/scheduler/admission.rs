@@ -90,7 +90,7 @@ impl<R: Runner> Worker<R> {
             let sequence = self.running.remove(at);
             self.paused.push(sequence);
         }
-        let needed = self.reserved() + pages * self.page_bytes;
+        let needed = self.reserved() + self.cost.bytes(pages);
         self.kept.shrink(self.limits.prefix_memory.min(self.limits.kv_memory.saturating_sub(needed)));
         match paused {
             Some(number) => self.resume(number),
@@ -119,7 +119,7 @@ impl<R: Runner> Worker<R> {
 
     /// The sequences whose KV caches are dropped so that `client` gets `pages`; `None` if that is not possible now.
     fn to_evict(&self, client: Client, pages: u64) -> Option<Vec<u64>> {
-        let (mut reserved, wanted) = (self.reserved(), pages * self.page_bytes);
+        let (mut reserved, wanted) = (self.reserved(), self.cost.bytes(pages));
         let mut evicted = Vec::new();
         while wanted > 0 && reserved + wanted > self.limits.kv_memory {
             let resident = self.sequences().filter(|s| s.resident && !evicted.contains(&s.number));
@@ -134,7 +134,7 @@ impl<R: Runner> Worker<R> {
             };
             let victim = resident.clone().filter(yields).max_by_key(|s| (holds(s.client), s.number))?;
             evicted.push(victim.number);
-            reserved -= victim.pages * self.page_bytes;
+            reserved -= self.cost.bytes(victim.pages);
         }
         Some(evicted)
     }
@@ -150,7 +150,7 @@ impl<R: Runner> Worker<R> {
     /// Bytes that sequences may come to need.
     pub(super) fn reserved(&self) -> u64 {
         let resident = self.sequences().filter(|sequence| sequence.resident);
-        resident.map(|sequence| sequence.pages).sum::<u64>() * self.page_bytes
+        resident.map(|sequence| self.cost.bytes(sequence.pages)).sum::<u64>()
     }
 
     /// Lets a paused sequence go on.

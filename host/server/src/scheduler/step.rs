@@ -160,9 +160,10 @@ impl<R: Runner> Worker<R> {
                 let _ = events.send(Event::Scored { index: *index, scores: Arc::clone(&scores) });
             }
         }
-        let needed = |choice: &Choice| pages(tokens.len() + choice.max_tokens);
+        let cost = self.cost;
+        let needed = |choice: &Choice| cost.bytes(pages(tokens.len() + choice.max_tokens));
         let places = self.limits.parallel.saturating_sub(self.running.len());
-        let mut memory = self.limits.kv_memory.saturating_sub(self.reserved()) / self.page_bytes;
+        let mut memory = self.limits.kv_memory.saturating_sub(self.reserved());
         let fit = |(at, choice): &(usize, &Choice)| {
             let fits = *at == 0 || (*at < places && needed(choice) <= memory);
             memory = memory.saturating_sub(needed(choice));

@@ -2,6 +2,7 @@
 
 use super::event::Failure;
 use super::job::Job;
+use super::pages::Cost;
 use super::prefix::PrefixCache;
 use super::sequence::{Outcome, Sequence};
 use super::shared::Shared;
@@ -24,7 +25,7 @@ pub(super) struct Worker<R: Runner> {
     pub(super) limits: Limits,
     pub(super) metrics: ModelMetrics,
     pub(super) shared: Arc<Shared>,
-    pub(super) page_bytes: u64,
+    pub(super) cost: Cost,
     /// Sequences that have a place: each step extends them.
     pub(super) running: Vec<Sequence<R::Session>>,
     /// Sequences that gave up their places to other clients.
@@ -51,7 +52,7 @@ impl<R: Runner> Worker<R> {
             limits,
             metrics,
             shared,
-            page_bytes: 0,
+            cost: Cost::default(),
             running: Vec::new(),
             paused: Vec::new(),
             kept: PrefixCache::default(),
@@ -59,8 +60,7 @@ impl<R: Runner> Worker<R> {
             started: 0,
         };
         let mut session = worker.session()?;
-        session.reserve(1)?;
-        worker.page_bytes = session.cache_bytes();
+        worker.cost = Cost::measure(&mut session)?;
         Ok(worker)
     }
 

@@ -2,7 +2,6 @@
 
 use super::wit;
 use edgellm::chat::Message;
-use edgellm::config::ModelType;
 use edgellm::generate::{FinishReason, Token};
 use edgellm::sampler::SamplerOptions;
 use edgellm::{CacheFormat, Precision, SessionOptions};
@@ -45,13 +44,9 @@ pub(super) fn twice() -> wit::Error {
 
 pub(super) fn info(model: &edgellm::Model) -> wit::ModelInfo {
     let (metadata, config) = (model.metadata(), model.config());
-    let model_type = match config.model_type {
-        ModelType::Llama => "llama",
-        ModelType::Qwen2 => "qwen2",
-    };
     wit::ModelInfo {
         name: metadata.name.clone(),
-        model_type: model_type.to_string(),
+        model_type: config.model_type.clone(),
         format: metadata.quantization.format.clone(),
         vocab_size: config.vocab_size as u32,
         max_position_embeddings: config.max_position_embeddings as u32,

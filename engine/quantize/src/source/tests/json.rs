@@ -13,7 +13,7 @@ fn with(changes: &[(&str, &str)]) -> Result<ModelConfig, QuantizeError> {
         assert!(json.contains(from), "{from}");
         json = json.replace(from, to);
     }
-    hf_config::read(json.as_bytes()).map(|(config, _)| config)
+    hf_config::read(json.as_bytes()).map(|(config, ..)| config)
 }
 
 /// The configuration with more fields, after the others.
@@ -72,7 +72,7 @@ fn names_of_the_same_thing_may_occur_together() {
         r#""rope_scaling": {"rope_type": "linear", "factor": 2.0}, "rope_parameters": {"rope_type": "linear", "factor": 2.0}"#,
     ] {
         let config = and(fields).unwrap();
-        assert_eq!((config.rope_scaling, config.rope_theta), (linear, 1e6), "{fields}");
+        assert_eq!((&config.rope_scaling, config.rope_theta), (&linear, 1e6), "{fields}");
     }
     let yarn =
         r#""rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64.0}"#;

@@ -49,7 +49,7 @@ impl Bench {
 
     /// The same with memory for `pages`.
     pub(super) fn with_pages(limits: Limits, pages: u64) -> Self {
-        let page_bytes = Bench::new(limits).worker.page_bytes;
+        let page_bytes = Bench::new(limits).worker.cost.page;
         Bench::new(Limits { kv_memory: pages * page_bytes, ..limits })
     }
 

@@ -1,0 +1,27 @@
+//! BitNet b1.58: norms inside the blocks, and the square of ReLU. llama.cpp's architecture `bitnet` is another model, with
+//! SiLU.
+
+use super::Family;
+use edgellm::config::{HiddenAct, ModelConfig};
+
+fn features(config: &mut ModelConfig) {
+    config.sub_norms = true;
+    config.hidden_act = HiddenAct::Relu2;
+}
+
+pub(super) static FAMILY: Family = Family {
+    name: "bitnet",
+    aliases: &[],
+    class: "BitNetForCausalLM",
+    architectures: &["bitnet-b1.58"],
+    read_hugging_face: |_, config| {
+        features(config);
+        Ok(())
+    },
+    read_gguf: |_, config| {
+        features(config);
+        Ok(())
+    },
+    layer_names: &[("attn_sub_norm", "self_attn.attn_sub_norm"), ("ffn_sub_norm", "mlp.ffn_sub_norm")],
+    arrange: |_, _, _| Ok(()),
+};

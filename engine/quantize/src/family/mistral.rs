@@ -1,0 +1,19 @@
+//! Mistral and Ministral: Llama with sliding windows in the old ones. In GGUF files they are called llama.
+
+use super::Family;
+
+pub(super) static FAMILY: Family = Family {
+    name: "mistral",
+    aliases: &[],
+    class: "MistralForCausalLM",
+    architectures: &[],
+    read_hugging_face: |hf, config| {
+        if hf.sliding_window.is_some() && !hf.has_layer_types() {
+            config.layer_types = hf.each_layer(|_| true);
+        }
+        Ok(())
+    },
+    read_gguf: |_, _| Ok(()),
+    layer_names: &[],
+    arrange: |_, _, _| Ok(()),
+};

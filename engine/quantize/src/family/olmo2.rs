@@ -1,0 +1,29 @@
+//! OLMo 2: norms after the blocks, and of the whole projections of queries and keys.
+
+use super::Family;
+use edgellm::config::{ModelConfig, NormPlacement, QkNorm};
+
+fn features(config: &mut ModelConfig) {
+    config.norm_placement = NormPlacement::Post;
+    config.qk_norm = Some(QkNorm::Projection);
+}
+
+pub(super) static FAMILY: Family = Family {
+    name: "olmo2",
+    aliases: &[],
+    class: "Olmo2ForCausalLM",
+    architectures: &["olmo2"],
+    read_hugging_face: |_, config| {
+        features(config);
+        Ok(())
+    },
+    read_gguf: |_, config| {
+        features(config);
+        Ok(())
+    },
+    layer_names: &[
+        ("post_attention_norm", "post_attention_layernorm"),
+        ("post_ffw_norm", "post_feedforward_layernorm"),
+    ],
+    arrange: |_, _, _| Ok(()),
+};
