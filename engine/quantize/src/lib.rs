@@ -21,6 +21,7 @@
 //!
 //! - [`Source`]: a published model; [`Source::from_gguf`], [`Source::from_files`].
 //! - [`quantize`]: the conversion, 32 rows at a time.
+//! - [`tokenizer_of_gguf`], [`tokenizer_of_files`]: the tokenizer alone.
 //! - [`mistaken_model`]: what a file is that is no model.
 //! - [`gguf`], [`dequantize`]: the parts, usable on their own.
 #![forbid(unsafe_code)]
@@ -48,4 +49,5 @@ pub use mistaken::{Mistaken, mistaken, mistaken_model};
 pub use options::{Format, HeadFormat, QuantizeOptions, RULES_VERSION, UnknownFormat};
 pub use parts::Parts;
 pub use report::{Method, Progress, Report, TensorReport};
-pub use source::{Source, SourceTensor};
+pub use source::{Source, SourceTensor, tokenizer_of_files};
+pub use tokenizer::tokenizer_of_gguf;

@@ -9,6 +9,7 @@ mod safetensors_file;
 mod template_tokens;
 pub(crate) mod tensor;
 
+pub use files::tokenizer_of_files;
 pub(crate) use gguf_config::Keys;
 pub(crate) use hf_config::{HfConfig, refuse};
 pub use tensor::SourceTensor;
@@ -73,16 +74,15 @@ impl<'a> Source<'a> {
         Self::assemble((Origin::Gguf, family), name, config, tokenizer, chat_template, tokens, found)
     }
 
-    /// Reads the files of a Hugging Face directory, by name. Required are `config.json`, `tokenizer.json` and
-    /// `model.safetensors`, or the files into which it was split; `generation_config.json`, `tokenizer_config.json`,
-    /// `special_tokens_map.json` and `chat_template.jinja` are used if present.
+    /// Reads the files of a Hugging Face directory, by name. Required are `config.json`, `tokenizer.json` or
+    /// `tokenizer.model`, and `model.safetensors`, or the files into which it was split; `generation_config.json`,
+    /// `tokenizer_config.json`, `added_tokens.json`, `special_tokens_map.json` and `chat_template.jinja` are used if present.
     ///
     /// # Errors
     /// [`QuantizeError`] if a file is missing or damaged, or the model is not supported.
     pub fn from_files(files: &[(&str, &'a [u8])]) -> Result<Self, QuantizeError> {
         let files = files::Files::new(files);
-        let tokenizer = files.get("tokenizer.json", files::TOKENIZER_ADVICE)?.to_vec();
-        tokenizer::check(&tokenizer)?;
+        let tokenizer = files.tokenizer()?;
         let (mut config, family, name) = hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
         let found = Tensors(hf_names::canonical(files.tensors()?));
         end_tokens::from_files(&files, &tokenizer, &mut config)?;

@@ -2,9 +2,13 @@
 
 mod bpe;
 mod pre_tokenizer;
+mod published;
 mod sentencepiece;
+mod sentencepiece_file;
+mod sentencepiece_model;
 mod table;
 
+pub(crate) use sentencepiece_file::from_model;
 pub(crate) use table::{TokenTable, ends_an_answer};
 
 use crate::QuantizeError;
@@ -12,7 +16,7 @@ use crate::gguf::Gguf;
 use edgellm::tokenizer::{Tokenizer, TokenizerError};
 use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// The parts of `tokenizer.json`, in Hugging Face's order.
 #[derive(Serialize)]
@@ -39,6 +43,14 @@ struct AddedToken<'t> {
     special: bool,
 }
 
+impl<'t> AddedToken<'t> {
+    /// One that is found in the text as it is.
+    fn new(id: usize, content: &'t str, special: bool) -> Self {
+        let (single_word, lstrip, rstrip, normalized) = (false, false, false, false);
+        AddedToken { id, content, single_word, lstrip, rstrip, normalized, special }
+    }
+}
+
 #[derive(Serialize)]
 struct Model<'t> {
     r#type: &'static str,
@@ -60,16 +72,25 @@ fn vocabulary<S: Serializer>(vocab: &[(&str, usize)], serializer: S) -> Result<S
     serializer.collect_map(vocab.iter().map(|(token, id)| (token, id)))
 }
 
+/// The `tokenizer.json` of a GGUF file, which needs no tensors.
+///
+/// # Errors
+/// [`QuantizeError`] if the file is damaged or its tokenizer is not supported.
+pub fn tokenizer_of_gguf(bytes: &[u8]) -> Result<Vec<u8>, QuantizeError> {
+    let gguf = Gguf::parse(bytes)?;
+    rebuild(&gguf, &TokenTable::read(&gguf)?)
+}
+
 /// Writes the `tokenizer.json` of a GGUF file.
 pub(crate) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>, QuantizeError> {
     let json = match gguf.string("tokenizer.ggml.model")? {
         "gpt2" => bpe::rebuild(gguf, table)?,
-        "llama" => sentencepiece::rebuild(gguf, table)?,
+        "llama" | sentencepiece::LISTED => sentencepiece::rebuild(gguf, table)?,
         other => {
             return Err(QuantizeError::Unsupported {
                 what: "tokenizer.ggml.model",
                 found: other.to_string(),
-                supported: "gpt2, llama",
+                supported: "gpt2, llama, gemma4: byte-pair encoding",
             });
         }
     };
@@ -91,19 +112,35 @@ pub(crate) fn check(json: &[u8]) -> Result<(), QuantizeError> {
     Err(QuantizeError::Tokenizer { problem })
 }
 
-/// A post-processor that prepends `begin` to a text, in Hugging Face's form.
-fn begin_template(table: &TokenTable<'_>, begin: u32) -> Value {
-    let content = table.text(begin).unwrap_or_default();
-    let special = serde_json::json!({ "SpecialToken": { "id": content, "type_id": 0 } });
-    let special_second = serde_json::json!({ "SpecialToken": { "id": content, "type_id": 1 } });
-    let first = serde_json::json!({ "Sequence": { "id": "A", "type_id": 0 } });
-    let second = serde_json::json!({ "Sequence": { "id": "B", "type_id": 1 } });
-    serde_json::json!({
+/// A post-processor that puts `begin` before a text and `end` behind it, in Hugging Face's form.
+fn surround_template(begin: Option<(u32, String)>, end: Option<(u32, String)>) -> Value {
+    if begin.is_none() && end.is_none() {
+        return Value::Null;
+    }
+    let around = |name: &str, kind: u32| {
+        let special = |token: &Option<(u32, String)>| {
+            token.as_ref().map(|(_, text)| json!({ "SpecialToken": { "id": text, "type_id": kind } }))
+        };
+        let text = json!({ "Sequence": { "id": name, "type_id": kind } });
+        [special(&begin), Some(text), special(&end)].into_iter().flatten().collect::<Vec<_>>()
+    };
+    let tokens: Map<String, Value> = [&begin, &end]
+        .into_iter()
+        .flatten()
+        .map(|(id, text)| (text.clone(), json!({ "id": text, "ids": [id], "tokens": [text] })))
+        .collect();
+    let pair = [around("A", 0), around("B", 1)].concat();
+    json!({
         "type": "TemplateProcessing",
-        "single": [special, first],
-        "pair": [special, first, special_second, second],
-        "special_tokens": { content: { "id": content, "ids": [begin], "tokens": [content] } },
+        "single": around("A", 0),
+        "pair": pair,
+        "special_tokens": tokens,
     })
+}
+
+/// One that puts the token `begin` before a text.
+fn begin_template(table: &TokenTable<'_>, begin: u32) -> Value {
+    surround_template(Some((begin, table.text(begin).unwrap_or_default().to_string())), None)
 }
 
 #[cfg(test)]

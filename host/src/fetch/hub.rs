@@ -22,14 +22,19 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// Timeout of a silent connection, unless `HF_HUB_DOWNLOAD_TIMEOUT` sets another one in seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Small files that conversion reads, if present.
-const SMALL_FILES: [&str; 6] = [
+const SMALL_FILES: [&str; 7] = [
     "config.json",
     "generation_config.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
+    "added_tokens.json",
     "special_tokens_map.json",
     "chat_template.jinja",
 ];
+/// The tokenizer.
+const TOKENIZER: &str = "tokenizer.json";
+/// What older repositories have instead of it.
+const SENTENCEPIECE: &str = "tokenizer.model";
 /// The index of weights that are split over several files.
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -211,7 +216,9 @@ enum MissingFile {
 
 /// The files that conversion reads, small ones first.
 fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, MissingFile> {
-    let whole = tree.iter().any(|entry| entry.path == "model.safetensors");
+    let has = |path: &str| tree.iter().any(|entry| entry.path == path);
+    let whole = has("model.safetensors");
+    let tokenizer = if has(TOKENIZER) { TOKENIZER } else { SENTENCEPIECE };
     let plain = |path: &str| path.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let shard = |path: &str| path.starts_with("model-") && path.ends_with(".safetensors") && plain(path);
     let mut wanted: Vec<TreeEntry> = tree
@@ -220,11 +227,11 @@ fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, MissingFi
         .filter(|entry| {
             let path = entry.path.as_str();
             let weights = if whole { path == "model.safetensors" } else { path == INDEX || shard(path) };
-            weights || SMALL_FILES.contains(&path)
+            weights || path == tokenizer || SMALL_FILES.contains(&path)
         })
         .collect();
-    for needed in ["config.json", "tokenizer.json"] {
-        if !wanted.iter().any(|entry| entry.path == needed) {
+    for (found, needed) in [("config.json", "config.json"), (tokenizer, TOKENIZER)] {
+        if !wanted.iter().any(|entry| entry.path == found) {
             return Err(MissingFile::Needed(needed));
         }
     }
@@ -269,6 +276,10 @@ mod tests {
         let shards = [&common[..], &["model-1.safetensors", "model-2.safetensors", INDEX]].concat();
         assert_eq!(selected(&shards).unwrap().len(), 5);
         assert!(matches!(selected(&common), Err(MissingFile::Weights)));
+        let older = ["config.json", "added_tokens.json", "tokenizer.model", "model.safetensors"];
+        assert_eq!(selected(&older).unwrap(), older);
+        let both = ["config.json", "tokenizer.model", "tokenizer.json", "model.safetensors"];
+        assert_eq!(selected(&both).unwrap(), ["config.json", "tokenizer.json", "model.safetensors"]);
         let no_tokenizer = selected(&["config.json", "model.safetensors"]);
         assert!(matches!(no_tokenizer, Err(MissingFile::Needed("tokenizer.json"))));
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// First bytes of a GGUF file.
 const GGUF_MAGIC: &[u8] = b"GGUF";
 /// Endings of the files of a Hugging Face directory that conversion reads.
-const FOLDER_FILES: [&str; 3] = [".json", ".safetensors", ".jinja"];
+const FOLDER_FILES: [&str; 4] = [".json", ".model", ".safetensors", ".jinja"];
 /// The file that makes a directory one of Hugging Face's.
 const CONFIG: &str = "config.json";
 

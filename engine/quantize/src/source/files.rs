@@ -3,14 +3,14 @@
 use super::{SourceTensor, safetensors_file};
 use crate::QuantizeError;
 use crate::mistaken::mistaken;
+use crate::tokenizer;
 use edgellm::json;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(super) const CONFIG_ADVICE: &str = "give a folder as downloaded from Hugging Face, or a .gguf file";
-pub(super) const TOKENIZER_ADVICE: &str = "download it too; where a model has only tokenizer.model, convert that with transformers' \
-     AutoTokenizer(...).save_pretrained(...)";
+const TOKENIZER_ADVICE: &str = "download it too, or tokenizer.model where the model has that instead";
 const WEIGHTS_ADVICE: &str =
     "download model.safetensors, or all of its shards; PyTorch .bin files are not read";
 
@@ -73,6 +73,22 @@ impl<'f, 'a> Files<'f, 'a> {
         self.find(name)?.map(|bytes| read_json(name, bytes)).transpose()
     }
 
+    /// The `tokenizer.json`, or what becomes of `tokenizer.model`.
+    pub(super) fn tokenizer(&self) -> Result<Vec<u8>, QuantizeError> {
+        let model = self.find("tokenizer.model")?;
+        let json = match (self.find("tokenizer.json")?, model) {
+            (Some(json), _) => json.to_vec(),
+            (None, Some(model)) => {
+                let config = self.json("tokenizer_config.json")?.unwrap_or_default();
+                let added = self.json("added_tokens.json")?.unwrap_or_default();
+                tokenizer::from_model(model, &config, &added)?
+            }
+            (None, None) => self.get("tokenizer.json", TOKENIZER_ADVICE)?.to_vec(),
+        };
+        tokenizer::check(&json)?;
+        Ok(json)
+    }
+
     /// The tensors of all shards.
     pub(super) fn tensors(&self) -> Result<HashMap<String, SourceTensor<'a>>, QuantizeError> {
         let mut weights = safetensors_file::Weights::default();
@@ -116,6 +132,14 @@ impl<'f, 'a> Files<'f, 'a> {
         };
         Ok(template.filter(|template| !template.trim().is_empty()))
     }
+}
+
+/// The `tokenizer.json` of the files of a Hugging Face directory, of which no others are needed than the tokenizer's.
+///
+/// # Errors
+/// [`QuantizeError`] if there is no tokenizer, or it is damaged or not supported.
+pub fn tokenizer_of_files(files: &[(&str, &[u8])]) -> Result<Vec<u8>, QuantizeError> {
+    Files::new(files).tokenizer()
 }
 
 /// Reads a JSON file.

@@ -10,30 +10,13 @@ pub(super) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>
     let wrong = |problem: String| QuantizeError::Tokenizer { problem };
     let name = table.pre_tokenizer(gguf).ok_or(QuantizeError::NoPreTokenizer)?;
     let splitting = pre_tokenizer::splitting(name)?;
-    let mut merges = Vec::new();
-    for (rank, merge) in gguf.array("tokenizer.ggml.merges")?.iter().enumerate() {
-        let pair = merge.as_str().and_then(|merge| {
-            // The first character is never the separator.
-            let from = merge.chars().next()?.len_utf8();
-            let at = from + merge.get(from..)?.find(' ')?;
-            Some((merge.get(..at)?, merge.get(at + 1..)?))
-        });
-        merges.push(pair.ok_or_else(|| wrong(format!("merge {rank} is {}", merge.describe())))?);
-    }
+    let merges = listed_merges(gguf)?;
     let byte_level =
         json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true });
     let added_tokens = table
         .iter()
         .filter(|(_, text, kind)| matches!(kind, Kind::Control | Kind::UserDefined) && !text.is_empty())
-        .map(|(id, content, kind)| AddedToken {
-            id,
-            content,
-            single_word: false,
-            lstrip: false,
-            rstrip: false,
-            normalized: false,
-            special: kind == Kind::Control,
-        })
+        .map(|(id, content, kind)| AddedToken::new(id, content, kind == Kind::Control))
         .collect();
     let post_processor = match table.begin(gguf)? {
         None => byte_level.clone(),
@@ -73,4 +56,21 @@ pub(super) fn rebuild(gguf: &Gguf<'_>, table: &TokenTable<'_>) -> Result<Vec<u8>
         },
     };
     serde_json::to_vec(&json).map_err(|error| wrong(error.to_string()))
+}
+
+/// The merges that a file lists, best first: two tokens each, with a space between them.
+pub(super) fn listed_merges<'a>(gguf: &Gguf<'a>) -> Result<Vec<(&'a str, &'a str)>, QuantizeError> {
+    let mut merges = Vec::new();
+    for (rank, merge) in gguf.array("tokenizer.ggml.merges")?.iter().enumerate() {
+        let pair = merge.as_str().and_then(|merge| {
+            // The first character is never the separator.
+            let from = merge.chars().next()?.len_utf8();
+            let at = from + merge.get(from..)?.find(' ')?;
+            Some((merge.get(..at)?, merge.get(at + 1..)?))
+        });
+        merges.push(pair.ok_or_else(|| QuantizeError::Tokenizer {
+            problem: format!("merge {rank} is {}", merge.describe()),
+        })?);
+    }
+    Ok(merges)
 }

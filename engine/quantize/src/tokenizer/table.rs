@@ -1,5 +1,6 @@
 //! The tokens of a GGUF file, and which of them begin and end texts.
 
+use super::{published, sentencepiece};
 use crate::QuantizeError;
 use crate::gguf::{Gguf, Value};
 use std::collections::{BTreeSet, HashMap};
@@ -15,6 +16,23 @@ pub(super) enum Kind {
     Byte,
 }
 
+impl Kind {
+    /// The kind of this number, which is that of SentencePiece.
+    pub(super) fn from_number(number: Option<u64>) -> Self {
+        match number {
+            Some(2) => Kind::Unknown,
+            Some(3) => Kind::Control,
+            Some(4) => Kind::UserDefined,
+            Some(5) => Kind::Unused,
+            Some(6) => Kind::Byte,
+            _ => Kind::Normal,
+        }
+    }
+}
+
+/// The longest run of spaces that is a token.
+const SPACES: &str = "▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁";
+
 /// The vocabulary, by id.
 pub(crate) struct TokenTable<'a> {
     tokens: Vec<&'a str>,
@@ -24,7 +42,7 @@ pub(crate) struct TokenTable<'a> {
 
 /// Whether a special token with this text ends an answer or a turn, whatever the model's files say.
 pub(crate) fn ends_an_answer(text: &str) -> bool {
-    const ENDS: [&str; 8] = [
+    const ENDS: [&str; 9] = [
         "<|endoftext|>",
         "<|im_end|>",
         "<|end|>",
@@ -33,6 +51,8 @@ pub(crate) fn ends_an_answer(text: &str) -> bool {
         "<|end_of_text|>",
         "<end_of_turn>",
         "<|end_of_turn|>",
+        // Gemma 4.
+        "<turn|>",
     ];
     ENDS.contains(&text)
 }
@@ -53,18 +73,43 @@ impl<'a> TokenTable<'a> {
                 return Err(QuantizeError::Tokenizer { problem });
             }
             for (kind, value) in kinds.iter_mut().zip(types.iter()) {
-                *kind = match value.as_u64() {
-                    Some(2) => Kind::Unknown,
-                    Some(3) => Kind::Control,
-                    Some(4) => Kind::UserDefined,
-                    Some(5) => Kind::Unused,
-                    Some(6) => Kind::Byte,
-                    _ => Kind::Normal,
-                };
+                *kind = Kind::from_number(value.as_u64());
             }
         }
+        let mut table = Self::new(tokens, kinds);
+        if matches!(
+            gguf.get("tokenizer.ggml.model").and_then(Value::as_str),
+            Some("llama" | sentencepiece::LISTED)
+        ) {
+            table.respell_spaces();
+        }
+        Ok(table)
+    }
+
+    /// A vocabulary whose ids are the places of its tokens.
+    pub(super) fn new(tokens: Vec<&'a str>, kinds: Vec<Kind>) -> Self {
         let ids = tokens.iter().enumerate().map(|(id, &token)| (token, id)).collect();
-        Ok(TokenTable { tokens, kinds, ids })
+        TokenTable { tokens, kinds, ids }
+    }
+
+    /// The first token that was learned; before it are those that the trainer of a SentencePiece model defined.
+    pub(super) fn learned(&self) -> usize {
+        self.kinds.iter().position(|kind| *kind == Kind::Normal).unwrap_or(0)
+    }
+
+    /// Spells runs of spaces as SentencePiece does, which keeps no spaces in its vocabulary. Programs that write GGUF files
+    /// turn them into spaces, which are another token: it would be found before its neighbours are merged.
+    fn respell_spaces(&mut self) {
+        let learned = self.learned();
+        for (id, (token, kind)) in self.tokens.iter_mut().zip(&self.kinds).enumerate().take(learned) {
+            let run = SPACES.get(..token.len() * '\u{2581}'.len_utf8());
+            if let Some(run) =
+                run.filter(|_| *kind == Kind::UserDefined && token.bytes().all(|byte| byte == b' '))
+            {
+                *token = run;
+                self.ids.insert(run, id);
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -87,16 +132,9 @@ impl<'a> TokenTable<'a> {
     /// The name of the pre-tokenizer. Files of early 2024 lack it; then it is that of the published vocabulary which this one
     /// is, and no other: text that is split in another way than in training gives other tokens.
     pub(super) fn pre_tokenizer(&self, gguf: &Gguf<'a>) -> Option<&'a str> {
-        const KNOWN: [(&str, [(u32, &str); 2]); 2] = [
-            ("qwen2", [(151_643, "<|endoftext|>"), (151_644, "<|im_start|>")]),
-            ("llama-bpe", [(128_000, "<|begin_of_text|>"), (128_001, "<|end_of_text|>")]),
-        ];
         match gguf.get("tokenizer.ggml.pre").and_then(Value::as_str) {
             Some(name) if !name.is_empty() => Some(name),
-            _ => KNOWN
-                .iter()
-                .find(|(_, tokens)| tokens.iter().all(|&(id, text)| self.text(id) == Some(text)))
-                .map(|&(name, _)| name),
+            _ => published::pre_tokenizer(self),
         }
     }
 
@@ -131,7 +169,10 @@ impl<'a> TokenTable<'a> {
             Some(add) => add,
             None => {
                 gguf.get("tokenizer.ggml.model").and_then(Value::as_str) == Some("llama")
-                    || matches!(self.pre_tokenizer(gguf), Some("llama-bpe" | "llama3" | "llama-v3"))
+                    || matches!(
+                        self.pre_tokenizer(gguf),
+                        Some("llama-bpe" | "llama3" | "llama-v3" | "tekken" | "lfm2")
+                    )
             }
         };
         if add { self.named(gguf, "tokenizer.ggml.bos_token_id") } else { Ok(None) }

@@ -5,6 +5,8 @@ use crate::testing::{metadata, metadata_without, tiny_gguf};
 use crate::tokenizer::{TokenTable, rebuild};
 use tokenizers::Tokenizer;
 
+mod sentencepiece_file;
+
 fn tokenizer(file: &[u8]) -> Result<Tokenizer, QuantizeError> {
     let gguf = Gguf::parse(file)?;
     let json = rebuild(&gguf, &TokenTable::read(&gguf)?)?;
@@ -57,6 +59,102 @@ fn a_sentencepiece_tokenizer_merges_by_score_and_falls_back_to_bytes() {
     // "th" is merged first; then no merge makes "▁the" of "▁", "th", "e".
     assert_eq!(encoding.get_tokens(), ["<s>", "▁", "th", "e", "▁", "<0xC3>", "<0xA9>"]);
     assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), "the é");
+}
+
+#[test]
+fn runs_of_spaces_that_a_trainer_defined_are_merged_and_not_sought() {
+    // As in Gemma's files: no space before a text, and the runs, spelled with spaces, before all that was learned.
+    let mut tokens: Vec<String> = ["<unk>", "<bos>", "  ", "   ", "\n\n"].map(String::from).to_vec();
+    let mut types = vec![3, 3, 4, 4, 4];
+    let pieces = ["▁t", "▁th", "▁", "t", "h", "\n", "#"];
+    tokens.extend(pieces.map(String::from));
+    types.extend([1; 7]);
+    let mut scores = vec![-1000.0; 5];
+    scores.extend([-0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
+    let file = |scores: &[f32]| {
+        let file = Builder::default().string("tokenizer.ggml.model", "llama");
+        let file = file.strings("tokenizer.ggml.tokens", &tokens).i32s("tokenizer.ggml.token_type", &types);
+        let file = file.f32s("tokenizer.ggml.scores", scores).bool("tokenizer.ggml.add_space_prefix", false);
+        file.u32("tokenizer.ggml.unknown_token_id", 0).u32("tokenizer.ggml.bos_token_id", 1).build()
+    };
+    let rebuilt = tokenizer(&file(&scores)).unwrap();
+    for (text, pieces) in [
+        ("th th", &["t", "h", "▁th"][..]),
+        // Three spaces are one token, and the fourth of five begins the word only if it is alone.
+        ("#   th", &["#", "▁▁▁", "t", "h"]),
+        ("#  th\n\nth", &["#", "▁▁", "t", "h", "\n\n", "t", "h"]),
+        ("# th", &["#", "▁th"]),
+    ] {
+        let encoding = rebuilt.encode(text, true).unwrap();
+        assert_eq!(encoding.get_tokens()[1..], *pieces, "{text:?}");
+        assert_eq!(rebuilt.decode(encoding.get_ids(), true).unwrap(), text);
+    }
+    // Scores that say nothing are no scores.
+    let error = tokenizer(&file(&[-1000.0; 12])).unwrap_err().to_string();
+    assert!(error.contains("same score"), "{error}");
+}
+
+#[test]
+fn listed_merges_do_without_scores() {
+    let tokens = ["<unk>", "▁", "t", "h", "▁t", "th"].map(String::from);
+    let file = Builder::default().string("tokenizer.ggml.model", "gemma4");
+    let file =
+        file.strings("tokenizer.ggml.tokens", &tokens).i32s("tokenizer.ggml.token_type", &[3, 1, 1, 1, 1, 1]);
+    let file = file.strings("tokenizer.ggml.merges", &["▁ t".to_string(), "t h".to_string()]);
+    let tokenizer = tokenizer(&file.u32("tokenizer.ggml.unknown_token_id", 0).build()).unwrap();
+    assert_eq!(tokenizer.encode("th th", true).unwrap().get_tokens(), ["th", "▁t", "h"]);
+}
+
+#[test]
+fn other_kinds_of_tokenizers_are_named() {
+    for kind in ["bert", "t5", "rwkv", "plamo2", "no_vocab"] {
+        let file = Builder::default().string("tokenizer.ggml.model", kind);
+        let error =
+            tokenizer(&file.strings("tokenizer.ggml.tokens", &["a".to_string()]).build()).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(kind) && error.contains("gpt2, llama"), "{error}");
+    }
+}
+
+#[test]
+fn words_are_split_as_the_families_do() {
+    // All bytes as tokens, so that words show in the spaces between encodings: each word is encoded alone.
+    let splits = |pre: &str, text: &str| -> Vec<String> {
+        let splitting = super::pre_tokenizer::splitting(pre).unwrap();
+        let parts = serde_json::json!({
+            "version": "1.0", "added_tokens": [], "normalizer": splitting.normalizer,
+            "pre_tokenizer": splitting.pre_tokenizer, "post_processor": null, "decoder": null,
+            "model": { "type": "BPE", "vocab": {}, "merges": [] },
+        });
+        let tokenizer: Tokenizer = parts.to_string().parse().unwrap();
+        let normalized = match tokenizer.get_normalizer() {
+            Some(normalizer) => {
+                let mut text = tokenizers::NormalizedString::from(text);
+                tokenizers::Normalizer::normalize(normalizer, &mut text).unwrap();
+                text.get().to_string()
+            }
+            None => text.to_string(),
+        };
+        let mut words = tokenizers::PreTokenizedString::from(normalized.as_str());
+        tokenizers::PreTokenizer::pre_tokenize(tokenizer.get_pre_tokenizer().unwrap(), &mut words).unwrap();
+        let offsets = words.get_splits(tokenizers::OffsetReferential::Original, tokenizers::OffsetType::Byte);
+        offsets.into_iter().map(|(_, (from, to), _)| normalized[from..to].to_string()).collect()
+    };
+    let text = "I'M camelCase 12345 e\u{301}/\n";
+    for (pre, words) in [
+        ("gpt-2", &["I", "'", "M", " camelCase", " 12345", " e", "\u{301}/", "\n"][..]),
+        ("mpt", &["I", "'", "M", " camelCase", " 12345", " é", "/", "\n"]),
+        ("refact", &["I", "'", "M", " camelCase", " ", "1", "2", "3", "4", "5", " e", "\u{301}/", "\n"]),
+        ("llama-bpe", &["I", "'M", " camelCase", " ", "123", "45", " e", "\u{301}/\n"]),
+        ("dbrx", &["I", "'M", " camelCase", " ", "123", "45", " e", "\u{301}/\n"]),
+        ("qwen2", &["I", "'M", " camelCase", " ", "1", "2", "3", "4", "5", " é", "/\n"]),
+        ("qwen35", &["I", "'M", " camelCase", " ", "1", "2", "3", "4", "5", " é", "/\n"]),
+        ("gpt-4o", &["I'M", " camel", "Case", " ", "123", "45", " e\u{301}", "/\n"]),
+        ("tekken", &["I", "'M", " camel", "Case", " ", "1", "2", "3", "4", "5", " e\u{301}", "/\n"]),
+        ("deepseek-v3", &["I", "'M", " camelCase", " ", "123", "45", " e\u{301}", "/\n"]),
+    ] {
+        assert_eq!(splits(pre, text), words, "{pre}");
+    }
 }
 
 #[test]
