@@ -1,24 +1,19 @@
 #!/usr/bin/env python3
 """Compares the engine's chat templates with Python's Jinja, byte for byte, on the templates of real models.
 
-They are those that the source distribution of llama-cpp-python carries, some 70, each with its model's licence; pip
-downloads it once, and they are kept in target/reference/chat-templates. `--templates FOLDER` takes others.
+They are those that the source distribution of llama-cpp-python carries, some 70, each with its model's licence;
+sources.py downloads it. `--templates FOLDER` takes others.
 """
 
 import argparse
 import itertools
 import json
 import subprocess
-import sys
-import tarfile
-import tempfile
 from pathlib import Path
 
 from jinja_environment import rendered
+from sources import llama_cpp
 
-ROOT = Path(__file__).resolve().parents[2]
-CACHE = ROOT / "target" / "reference" / "chat-templates"
-PACKAGE = "llama-cpp-python==0.3.36"
 NOW = 1_732_233_600  # 2024-11-22 00:00 UTC
 
 # What Python fails on and the engine does not: its filters give lists, Python's give generators, which are no JSON.
@@ -92,33 +87,12 @@ CONVERSATIONS = {
 }
 
 
-def templates():
-    """The folder of the templates, downloaded if it is not there."""
-    if CACHE.exists():
-        return CACHE
-    CACHE.parent.mkdir(parents=True, exist_ok=True)
-    print("fetching chat templates with pip", file=sys.stderr)
-    with tempfile.TemporaryDirectory(dir=CACHE.parent) as folder:
-        pip = [sys.executable, "-I", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-        subprocess.run([*pip, "--no-binary", PACKAGE.split("==")[0], PACKAGE], check=True)
-        (archive,) = Path(folder).glob("*.tar.gz")
-        found = Path(folder) / "templates"
-        found.mkdir()
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                path = Path(member.name)
-                if path.suffix == ".jinja" and path.parent.parts[-2:] == ("models", "templates"):
-                    (found / path.name).write_bytes(tar.extractfile(member).read())
-        found.rename(CACHE)
-    return CACHE
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--renderer", required=True, help="the engine's example chat_template")
     parser.add_argument("--templates", type=Path, help="a folder of .jinja files")
     args = parser.parse_args()
-    paths = sorted((args.templates or templates()).glob("*.jinja"))
+    paths = sorted((args.templates or llama_cpp() / "templates").glob("*.jinja"))
     cases = []
     for path, (name, conversation), generation in itertools.product(paths, CONVERSATIONS.items(), (True, False)):
         source = path.read_bytes().decode()
