@@ -187,6 +187,46 @@ fn metadata_that_lies_is_refused_by_name() {
     assert!(matches!(set("/tensors/1/crc32", 1.into()), FormatError::Checksum { .. }));
 }
 
+/// What this program would leave out when computing.
+#[test]
+fn features_that_are_not_known_are_refused_by_name() {
+    let with = |field: &'static str, value: serde_json::Value| {
+        with_metadata(|json| {
+            json["quantization"]["source"] = "".into();
+            json["quantization"]["method"] = "".into();
+            let (object, field) = match field.split_once('/') {
+                Some((object, field)) => (&mut json[object], field),
+                None => (&mut *json, field),
+            };
+            object[field] = value.clone();
+        })
+    };
+    match with("config/softcap", 30.into()) {
+        Err(FormatError::Feature { feature }) => assert_eq!(feature, "softcap"),
+        other => panic!("{other:?}"),
+    }
+    for (field, value, name) in [
+        ("config/layer_types", serde_json::json!(["mamba"]), "`mamba`"),
+        ("config/hidden_act", "gelu".into(), "`gelu`"),
+        ("config/qk_norm", "layer".into(), "`layer`"),
+        ("config/rope_scaling", serde_json::json!({"rope_type": "ntk"}), "`ntk`"),
+        ("config/rope_scaling", serde_json::json!({"rope_type": "linear", "factor": 2, "x": 1}), "`x`"),
+    ] {
+        let error = with(field, value).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
+    // What is not computed with may be new.
+    assert!(with("colour", "blue".into()).is_ok());
+}
+
+#[test]
+fn files_of_version_1_are_read() {
+    let mut file = example();
+    assert_eq!(file[8], 2);
+    file[8] = 1;
+    assert_eq!(ModelFile::parse(&file).unwrap().metadata().config.model_type, "llama");
+}
+
 #[test]
 fn headers_that_lie_are_refused() {
     let changed = |at: usize, bytes: &[u8]| {
@@ -195,7 +235,7 @@ fn headers_that_lie_are_refused() {
         ModelFile::parse(&file).map(drop).unwrap_err()
     };
     assert!(matches!(changed(0, b"GGUF"), FormatError::Magic { .. }));
-    assert!(matches!(changed(8, &[2]), FormatError::Version { found: 2 }));
+    assert!(matches!(changed(8, &[3]), FormatError::Version { found: 3 }));
     assert!(matches!(changed(16, &[0xff; 8]), FormatError::MetadataLength { .. }));
     assert!(matches!(changed(24, &[0xff; 8]), FormatError::Length { .. }));
     assert!(matches!(changed(24, &[0; 8]), FormatError::Length { .. }));

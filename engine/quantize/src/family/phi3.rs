@@ -23,11 +23,12 @@ fn read_gguf(keys: &Keys<'_, '_>, config: &mut ModelConfig) -> Result<(), Quanti
     let (short, long) = (keys.floats("rope_factors_short.weight")?, keys.floats("rope_factors_long.weight")?);
     if let (Some(short_factor), Some(long_factor)) = (short, long) {
         let trained = keys.number("rope.scaling.original_context_length")?;
+        let attention_factor = keys.float("rope.scaling.attn_factor")?.unwrap_or(1.0) as f32;
         config.rope_scaling = Some(RopeScaling::Longrope {
             short_factor,
             long_factor,
             original_max_position_embeddings: u32::try_from(trained).unwrap_or(u32::MAX),
-            attention_factor: keys.float("rope.scaling.attn_factor")?.unwrap_or(1.0),
+            attention_factor: f64::from(attention_factor),
         });
     }
     Ok(())
