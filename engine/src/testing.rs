@@ -60,6 +60,16 @@ pub fn recipes() -> Vec<Recipe> {
         recipe(Family::BitNet, Encoding::Planes(2), Zero::Symmetric(1), 1 << 20, true),
         int4(Family::Lfm2),
         int4(Family::Qwen35),
+        recipe(Family::Qwen2, Encoding::Split(5), Zero::Symmetric(16), 32, false),
+        recipe(Family::Llama, Encoding::Split(6), Zero::Symmetric(32), 16, true),
+        recipe(Family::Llama, Encoding::Split(2), Zero::Affine, 16, false),
+        recipe(
+            Family::Llama,
+            Encoding::Table(std::array::from_fn(|i| 16 * i as u8 + i as u8)),
+            Zero::Symmetric(128),
+            32,
+            true,
+        ),
     ]
 }
 

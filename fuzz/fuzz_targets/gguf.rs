@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let Ok(source) = Source::from_gguf(data) else { return };
-    for format in [Format::Int4, Format::Bitnet] {
+    for format in [Format::Auto, Format::Int4, Format::Bitnet] {
         let out = Cursor::new(Vec::new());
         let _ = quantize(&source, &QuantizeOptions::new(format), out, &mut |_| ControlFlow::Continue(()));
     }

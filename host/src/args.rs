@@ -14,7 +14,7 @@ pub(crate) struct ModelArgs {
     /// directory. It is downloaded and converted once, into the cache
     #[arg(long, short, value_name = "NAME|PATH")]
     pub(crate) model: String,
-    /// Format to convert the model to, unless it is a .tmac2.bin file [default: int4]
+    /// Format to convert the model to, unless it is a .tmac2.bin file [default: auto]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub(crate) format: Option<Format>,
 }
@@ -172,5 +172,5 @@ pub(crate) fn format_parser() -> impl TypedValueParser<Value = Format> {
 
 /// Parses the format of embedding and LM head.
 pub(crate) fn head_parser() -> impl TypedValueParser<Value = HeadFormat> {
-    PossibleValuesParser::new(["int8", "int4"]).try_map(|name| name.parse())
+    PossibleValuesParser::new(HeadFormat::ALL.map(HeadFormat::name)).try_map(|name| name.parse())
 }

@@ -3,8 +3,8 @@
 //! ```text
 //! <cache>/models/NAME/source/                 the download, complete and verified
 //! <cache>/models/NAME/partial/                an incomplete download
-//! <cache>/models/NAME/NAME-v2-int4.tmac2.bin  a model file converted from it, by version 2 of the rules
-//! <cache>/files/STEM-PATH-STATE-int4.tmac2.bin
+//! <cache>/models/NAME/NAME-v3-auto.tmac2.bin  a model file converted from it, by version 3 of the rules
+//! <cache>/files/STEM-PATH-STATE-auto.tmac2.bin
 //!                                             a model file converted from a file elsewhere (model/key.rs)
 //! <cache>/plugin/                             machine code of components
 //! <cache>/locks/                              one file per model, locked by the process that changes it

@@ -21,7 +21,7 @@ Examples:
   edgellm generate --model smollm2-135m-instruct --prompt \"Why is the sky blue?\"
   edgellm chat --model smollm2-135m-instruct
   edgellm serve --model smollm2-135m-instruct
-  edgellm quantize --input model.gguf --format int4 --output model.tmac2.bin
+  edgellm quantize --input model.gguf --output model.tmac2.bin
   edgellm list
 
 The first use of a model downloads and converts it, into the cache directory that `edgellm doctor` shows and

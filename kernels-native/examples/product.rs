@@ -10,8 +10,11 @@ use edgellm_kernels::{Activations, Pool, Product, reference};
 use std::hint::black_box;
 
 /// The formats of files: encoding, meaning of the codes and group size.
-const FORMATS: [(&str, Encoding, Zero, usize); 5] = [
+const FORMATS: [(&str, Encoding, Zero, usize); 8] = [
     ("int8", Encoding::Bytes, Zero::Symmetric(128), 32),
+    ("6-bit", Encoding::Split(6), Zero::Symmetric(32), 16),
+    ("5-bit", Encoding::Split(5), Zero::Symmetric(16), 32),
+    ("2-bit", Encoding::Split(2), Zero::Affine, 16),
     ("int4", Encoding::Nibbles, Zero::Affine, 32),
     ("int3", Encoding::Planes(3), Zero::Affine, 32),
     ("int2", Encoding::Planes(2), Zero::Affine, 32),

@@ -69,7 +69,7 @@ export interface ModelInfo {
   fileBytes: number;
   /** How the weights were quantized. */
   quantization: {
-    /** Format of the layers: `int8`, `int4`, `int3`, `int2` or `bitnet`. */
+    /** Format of the layers: `auto`, `int8`, `int4`, `int3`, `int2` or `bitnet`. */
     format: string;
     /** Size of a quantization group; 0 for one group per row. */
     groupSize: number;
@@ -292,13 +292,13 @@ export class Session {
   close(): void;
 }
 
-export type Format = 'int8' | 'int4' | 'int3' | 'int2' | 'bitnet';
+export type Format = 'auto' | 'int8' | 'int4' | 'int3' | 'int2' | 'bitnet';
 
 export interface QuantizeOptions {
-  /** Format of the layers; default `int4`, which is lossless for Q4_0 and Q4_1. */
+  /** Format of the layers; default `auto`, which keeps the codes of quantized sources and rounds floats to 4 bits. */
   format?: Format;
-  /** Format of embedding and LM head; default `int8`. */
-  head?: 'int8' | 'int4';
+  /** Format of embedding and LM head; default `auto`: with format `auto` as in the source, else `int8`. */
+  head?: 'auto' | 'int8' | 'int4';
   /** Size of a quantization group: a multiple of 32, or 0 for one group per row; the default depends on the format. */
   groupSize?: number;
   /** Called with the bytes read (stage `read`), then with the weights converted (stage `convert`). */

@@ -23,8 +23,8 @@ impl OptionsJson {
     fn read(json: &str) -> Result<QuantizeOptions, Failure> {
         let given: OptionsJson = options::parse(json)?;
         let unknown = |error: edgellm_quantize::UnknownFormat| Failure::invalid(error.to_string());
-        let format = given.format.as_deref().map_or(Ok(Format::Int4), str::parse).map_err(unknown)?;
-        let head = given.head.as_deref().map_or(Ok(HeadFormat::Int8), str::parse).map_err(unknown)?;
+        let format = given.format.as_deref().map_or(Ok(Format::Auto), str::parse).map_err(unknown)?;
+        let head = given.head.as_deref().map_or(Ok(HeadFormat::default()), str::parse).map_err(unknown)?;
         Ok(QuantizeOptions {
             format,
             head,

@@ -43,7 +43,12 @@ const CASES: [Case; 12] = [
 fn formats() -> Vec<(&'static str, Encoding, Zero, usize)> {
     vec![
         ("int8", Encoding::Bytes, Zero::Symmetric(128), 32),
+        ("6-bit", Encoding::Split(6), Zero::Symmetric(32), 16),
+        ("5-bit", Encoding::Split(5), Zero::Symmetric(16), 32),
         ("int4", Encoding::Nibbles, Zero::Affine, 32),
+        ("table", Encoding::Table(std::array::from_fn(|i| 17 * i as u8)), Zero::Symmetric(128), 32),
+        ("3-bit", Encoding::Split(3), Zero::Symmetric(4), 16),
+        ("2-bit", Encoding::Split(2), Zero::Affine, 16),
         ("int4-lookup", Encoding::Planes(4), Zero::Affine, 32),
         ("int3", Encoding::Planes(3), Zero::Affine, 64),
         ("int2", Encoding::Planes(2), Zero::Affine, 64),

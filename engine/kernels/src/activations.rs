@@ -43,6 +43,7 @@ pub struct Activations {
 struct Digits {
     values: Vec<i8>,
     sums: Vec<i32>,
+    half_sums: Vec<i32>,
     tables: Vec<u8>,
 }
 
@@ -50,12 +51,18 @@ impl Digits {
     fn resize(&mut self, padded_values: usize, tables: bool) {
         self.values.resize(padded_values, 0);
         self.sums.resize(padded_values / BLOCK, 0);
+        self.half_sums.resize(padded_values / BLOCK, 0);
         self.tables.resize(if tables { padded_values / BLOCK * TABLE_BYTES } else { 0 }, 0);
     }
 
     fn target(&mut self) -> TargetDigits {
         let tables = if self.tables.is_empty() { std::ptr::null_mut() } else { self.tables.as_mut_ptr() };
-        TargetDigits { values: self.values.as_mut_ptr(), sums: self.sums.as_mut_ptr(), tables }
+        TargetDigits {
+            values: self.values.as_mut_ptr(),
+            sums: self.sums.as_mut_ptr(),
+            half_sums: self.half_sums.as_mut_ptr(),
+            tables,
+        }
     }
 
     /// From block `block` on.
@@ -65,6 +72,7 @@ impl Digits {
         Digit {
             values: &self.values[block * BLOCK..],
             sums: &self.sums[block..],
+            half_sums: &self.half_sums[block..],
             tables: &self.tables[tables..],
         }
     }

@@ -36,7 +36,7 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     type Floats: Copy;
     /// Four activations, the same in every lane.
     type Quad: Copy;
-    /// Sums of up to 8 calls of [`Isa::small_dot`], one a lane.
+    /// Sums of up to 8 calls of [`Isa::small_dot`], 4 if codes are 32 or more, one a lane.
     type SmallSum: Copy;
     /// Sums of up to 8 calls of [`Isa::byte_dot`], one a lane.
     type ByteSum: Copy;
@@ -64,6 +64,9 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     /// Appends a bit to each byte: `2 * bytes + 1` where `flags & mask` is not zero, else `2 * bytes`. Each byte of
     /// `mask` has one bit set.
     fn append_bit(self, bytes: Self::Bytes, flags: Self::Bytes, mask: Self::Bytes) -> Self::Bytes;
+    /// Adds a field to codes that have none there: bits `from..from + width` of each byte of `field` as bits
+    /// `to..to + width` of a code. The numbers are constants where this is called, and `to + width <= 8`.
+    fn insert(self, codes: Self::Bytes, field: Self::Bytes, from: u32, to: u32, width: u32) -> Self::Bytes;
     /// The low nibble of each byte.
     fn low_nibbles(self, bytes: Self::Bytes) -> Self::Bytes;
     /// The high nibble of each byte.
@@ -76,7 +79,10 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     unsafe fn quad(self, from: *const i8) -> Self::Quad;
     /// An empty sum.
     fn small_zero(self) -> Self::SmallSum;
-    /// Adds to each lane the dot product of its 4 codes, all below 16, with the 4 activations.
+    /// Adds to each lane the dot product of its 4 codes, all below 64, with the 4 activations.
+    ///
+    /// Sums of 16 bits suffice: since any subset of 4 activations sums to at most 127, so does any pair, and 8 * 31 * 127
+    /// and 4 * 63 * 127 are below 2^15.
     fn small_dot(self, sum: Self::SmallSum, codes: Self::Bytes, quad: Self::Quad) -> Self::SmallSum;
     /// [`Isa::small_dot`] of the low nibbles to `low` and of the high nibbles to `high`.
     #[inline(always)]

@@ -125,7 +125,10 @@ impl Kernels {
                     // `quantize` has arranged the activations in tiles under the same condition.
                     unsafe {
                         match self.tiles {
-                            Some(tiles) if tokens >= TILE_FROM => tiles.matmul(job),
+                            // Matrix instructions sum over whole blocks.
+                            Some(tiles) if tokens >= TILE_FROM && !matrix.layout().halves() => {
+                                tiles.matmul(job)
+                            }
                             _ => self.set.matmul(job),
                         }
                     };

@@ -8,7 +8,7 @@
 //! strip:  group 0 | group 1 | ...
 //! group:  scale  32 x f16 (64 bytes), one for each row
 //!         min    32 x f16 (64 bytes), only if affine
-//!         block 0 | block 1 | ... | block (group_size / 32 - 1)
+//!         block 0 | block 1 | ... | block (group_size / 32 - 1), or half a block if the group size is 16
 //! block:  32 rows x 32 cols of codes, bits * 128 bytes, in tiles of 4 cols (one LUT group)
 //! ```
 //!
@@ -22,6 +22,12 @@
 //!   from odd bytes, which leaves the rows in order.
 //! - [`Encoding::Nibbles`] (4 bits, for dot products): 8 tiles of 64 bytes; byte 4i+j of tile g holds col
 //!   4g+j of row i in its low and of row 16+i in its high nibble, i = 0..16, j = 0..4.
+//! - [`Encoding::Table`] (indexes of 4 bits, for dot products): as nibbles; a code is the table's entry.
+//! - [`Encoding::Split`] (2, 3, 5 or 6 bits, for dot products): two halves of 16 columns, `bits * 64` bytes each. The bits of
+//!   a code are split into fields of 4, 2 and 1 bits, as many as add up to its bits, the widest from the lowest bits. A half
+//!   holds field after field, the widest first, `width * 64` bytes each. Its codes form 8 runs of 64: run 2g + h has the 4
+//!   columns of the half's LUT group g (0..4) in rows 16h + i, its byte 4i+j column j of row 16h + i. A field packs the
+//!   bits of 8 / width runs into each 64 bytes, the first run in the lowest bits.
 //! - [`Encoding::Bytes`] (8 bits, for dot products): 8 tiles of 128 bytes; byte 4r+j of tile g holds col
 //!   4g+j of row r.
 //!
@@ -33,7 +39,8 @@ mod pack;
 mod shape;
 
 pub use crate::half::{f16_to_f32, f32_to_f16};
-pub use codes::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, LUT_GROUP, STRIP};
+pub(crate) use codes::fields;
+pub use codes::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, GROUPS_PER_HALF, HALF, LUT_GROUP, STRIP};
 pub use matrix::Matrix;
 pub use pack::pack_strip;
 pub use shape::{Layout, LayoutError, MAX_DIM, Zero};

@@ -3,8 +3,10 @@
 //! The order of the floating-point operations is the same everywhere (law 2): for each row, group after group,
 //! `inner = s_0 * i_0 + s_1 * i_1 + ...` over the group's blocks (s the activations' scale, i the exact integer
 //! sum), then `y = y + scale * inner`, or `y = y + (scale * inner + min * sum)` if affine, with `sum` the
-//! group's activations summed block after block. Products of many tokens compute exactly the same.
+//! group's activations summed block after block; where a group is half a block, with that half's integer sum and
+//! activations. Products of many tokens compute exactly the same.
 
+mod halves;
 mod job;
 mod many;
 mod memory;
@@ -16,9 +18,10 @@ mod unpack;
 use crate::blocks::Blocks;
 use crate::isa::Job;
 use crate::layout::Encoding;
+use halves::multiply_halves;
 use many::ManyTokens;
 use strip::OneStrip;
-use sums::{Bytes, Lookup, Nibbles};
+use sums::{Bytes, Lookup, Nibbles, Split, Table};
 
 pub(crate) use job::MatmulJob;
 pub(crate) use memory::fetch_ahead;
@@ -34,9 +37,13 @@ impl<I: Blocks> Job<I> for MatmulJob<'_> {
         let layout = *self.matrix.layout();
         let tokens = self.activations.tokens();
         for strip in self.strips.clone() {
+            if layout.halves() {
+                multiply_halves(isa, &self, strip);
+                continue;
+            }
             if tokens >= UNPACK_TOKENS {
                 match layout.encoding() {
-                    Encoding::Bytes => isa.enter(ManyTokens::<false>(&self, strip)),
+                    Encoding::Bytes | Encoding::Table(_) => isa.enter(ManyTokens::<false>(&self, strip)),
                     _ => isa.enter(ManyTokens::<true>(&self, strip)),
                 }
                 continue;
@@ -47,6 +54,8 @@ impl<I: Blocks> Job<I> for MatmulJob<'_> {
                 let rows = match layout.encoding() {
                     Encoding::Nibbles => one.rows::<I, Nibbles>(isa),
                     Encoding::Bytes => one.rows::<I, Bytes>(isa),
+                    Encoding::Table(_) => one.rows::<I, Table>(isa),
+                    Encoding::Split(_) => one.rows::<I, Split<5>>(isa), // others have groups of half a block
                     Encoding::Planes(1) => one.rows::<I, Lookup<1>>(isa),
                     Encoding::Planes(2) => one.rows::<I, Lookup<2>>(isa),
                     Encoding::Planes(3) => one.rows::<I, Lookup<3>>(isa),

@@ -48,6 +48,11 @@ unsafe impl Isa for Portable {
     }
 
     #[inline(always)]
+    fn insert(self, codes: [u8; 16], field: [u8; 16], from: u32, to: u32, width: u32) -> [u8; 16] {
+        std::array::from_fn(|i| codes[i] | (field[i] >> from & ((1 << width) - 1)) << to)
+    }
+
+    #[inline(always)]
     fn low_nibbles(self, bytes: [u8; 16]) -> [u8; 16] {
         bytes.map(|byte| byte & 15)
     }

@@ -13,12 +13,14 @@ pub fn matmul(matrix: &Matrix<'_>, activations: &Activations) -> Vec<f32> {
             let mut total = 0.0f32;
             for group in 0..layout.groups() {
                 let (mut inner, mut offset) = (None, None);
-                let first = group * layout.blocks_per_group();
-                let end = layout.blocks().min(first + layout.blocks_per_group());
-                let (_, scale, min) = matrix.code(row, first * BLOCK);
-                for block in first..end {
-                    let mut sum = 0i32;
-                    for col in block * BLOCK..layout.cols().min((block + 1) * BLOCK) {
+                let first = group * layout.group_size();
+                let end = layout.cols().min(first + layout.group_size());
+                let (_, scale, min) = matrix.code(row, first);
+                // A run is a block, or half a block where that is a group.
+                for run in (first..end).step_by(BLOCK) {
+                    let block = run / BLOCK;
+                    let (mut sum, mut total) = (0i32, 0i32);
+                    for col in run..end.min(run + BLOCK) {
                         let code = i32::from(matrix.code(row, col).0);
                         let zero = match layout.zero() {
                             Zero::Symmetric(zero) => i32::from(zero),
@@ -30,10 +32,11 @@ pub fn matmul(matrix: &Matrix<'_>, activations: &Activations) -> Vec<f32> {
                             false => value,
                         };
                         sum += (code - zero) * value;
+                        total += value;
                     }
                     let scaled = token.scales[block] * sum as f32;
                     inner = Some(inner.map_or(scaled, |inner: f32| inner + scaled));
-                    let scaled = token.scaled_sums[block];
+                    let scaled = token.scales[block] * total as f32;
                     offset = Some(offset.map_or(scaled, |offset: f32| offset + scaled));
                 }
                 let mut sum = scale * inner.unwrap_or(0.0);

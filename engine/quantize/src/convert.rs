@@ -1,6 +1,6 @@
 //! The conversion: strip by strip, so that no whole tensor is ever held as floats.
 
-use crate::lossless;
+use crate::codes::{Codes, keep};
 use crate::options::{Format, QuantizeOptions, Target};
 use crate::report::{ErrorSum, Method, Progress, Report, TensorReport};
 use crate::round::{Ternary, affine, symmetric};
@@ -9,14 +9,14 @@ use crate::{QuantizeError, warnings};
 use edgellm::format::{Metadata, Quantization, Section, TensorEncoding, TensorError, WriteError, Writer};
 use edgellm::linear::LinearId;
 use edgellm::tensors::Role;
-use edgellm_kernels::layout::{Layout, STRIP, Zero, f16_to_f32, pack_strip};
+use edgellm_kernels::layout::{BLOCK, Encoding, Layout, STRIP, Zero, f16_to_f32, pack_strip};
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
 /// How one tensor is to be stored.
 enum Plan {
     Float,
-    Lossless(Layout),
+    Kept(Layout, Codes),
     Rounded(Layout, Target),
 }
 
@@ -28,45 +28,60 @@ impl Plan {
             Role::Embedding | Role::Linear(LinearId::LmHead) => true,
             Role::Linear(_) => false,
         };
-        let (format, group_size) =
-            if is_head { (options.head.format(), None) } else { (options.format, options.group_size) };
-        let target = format.target();
-        if let Some(zero) = lossless::zero(tensor.ggml_type(), target.encoding)
-            && group_size.is_none_or(|size| size == lossless::BLOCK)
-        {
-            return layout(rows, cols, target, zero, lossless::BLOCK).map(Plan::Lossless);
+        let (format, group_size) = match is_head {
+            true => (options.head.format(options.format), None),
+            false => (options.format, options.group_size),
+        };
+        if let Some(codes) = kept(tensor, format, group_size) {
+            let layout = layout(rows, cols, codes.encoding, codes.zero, codes.group_size)?;
+            return Ok(Plan::Kept(layout, codes));
         }
+        // Floats of the head that need not be kept.
+        let format = if is_head && format == Format::Auto { Format::Int8 } else { format };
+        let target = format.target();
         let group_size = group_size.unwrap_or(format.default_group_size());
-        let layout = layout(rows, cols, target, target.zero, group_size)?;
+        let layout = layout(rows, cols, target.encoding, target.zero, group_size)?;
         Ok(Plan::Rounded(layout, target))
     }
 
     fn encoding(&self) -> TensorEncoding {
         match self {
             Plan::Float => TensorEncoding::F32,
-            Plan::Lossless(layout) | Plan::Rounded(layout, _) => layout.into(),
+            Plan::Kept(layout, _) | Plan::Rounded(layout, _) => layout.into(),
         }
     }
 
     fn method(&self) -> Method {
         match self {
             Plan::Float => Method::Float,
-            Plan::Lossless(_) => Method::Lossless,
+            Plan::Kept(_, Codes { exact: true, .. }) => Method::Lossless,
+            Plan::Kept(..) => Method::Codes,
             Plan::Rounded(..) => Method::Rounded,
         }
+    }
+}
+
+/// The codes that a format keeps of a tensor, if any: all, or those that are of the format already.
+fn kept(tensor: &SourceTensor<'_>, format: Format, group_size: Option<usize>) -> Option<Codes> {
+    let codes = Codes::of(tensor.ggml_type())?;
+    let fits = group_size.is_none_or(|size| size == codes.group_size);
+    match format {
+        Format::Auto => Some(codes),
+        Format::Int4 if fits && codes.encoding == Encoding::Nibbles => Some(codes),
+        Format::Int8 if fits => codes.as_bytes(),
+        _ => None,
     }
 }
 
 fn layout(
     rows: usize,
     cols: usize,
-    target: Target,
+    encoding: Encoding,
     zero: Zero,
     group_size: usize,
 ) -> Result<Layout, QuantizeError> {
-    let group_size = if group_size == 0 { cols.next_multiple_of(lossless::BLOCK) } else { group_size };
-    Layout::new(rows, cols, target.encoding, zero, group_size)
-        .map_err(|source| QuantizeError::GroupSize { source })
+    let group_size = if group_size == 0 { cols.next_multiple_of(BLOCK) } else { group_size };
+    Layout::new(rows, cols, encoding, zero, group_size).map_err(|source| QuantizeError::GroupSize { source })
 }
 
 /// Converts a model and writes it to `out`, an empty file.
@@ -99,7 +114,7 @@ pub fn quantize<W: Write + Seek>(
         quantization: Quantization {
             format: options.format.name().to_string(),
             group_size: options.group_size.unwrap_or(options.format.default_group_size()),
-            head: options.head.format().name().to_string(),
+            head: options.head.format(options.format).name().to_string(),
             method: describe_methods(&plans, options.format),
             source: source.description.clone(),
             tool: options.tool.clone(),
@@ -142,10 +157,16 @@ pub fn quantize<W: Write + Seek>(
 fn describe_methods(plans: &[Plan], format: Format) -> String {
     let count = |method| plans.iter().filter(|plan| plan.method() == method).count();
     let rounded = if format == Format::Bitnet { "least-squares ternary" } else { "rtn" };
-    match (count(Method::Lossless), count(Method::Rounded)) {
-        (_, 0) => "lossless".to_string(),
-        (0, _) => rounded.to_string(),
-        (lossless, others) => format!("{lossless} matrices lossless, {others} {rounded}"),
+    let counts = [
+        (count(Method::Lossless), "lossless"),
+        (count(Method::Codes), "with the source's codes"),
+        (count(Method::Rounded), rounded),
+    ];
+    let used: Vec<_> = counts.into_iter().filter(|(count, _)| *count > 0).collect();
+    match used[..] {
+        [] => "lossless".to_string(),
+        [(_, method)] => method.to_string(),
+        _ => used.iter().map(|(count, method)| format!("{count} {method}")).collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -168,7 +189,7 @@ impl Conversion<'_> {
         sink: Sink<'_>,
     ) -> Result<Option<TensorError>, QuantizeError> {
         let layout = match plan {
-            Plan::Lossless(layout) | Plan::Rounded(layout, _) => layout,
+            Plan::Kept(layout, _) | Plan::Rounded(layout, _) => layout,
             Plan::Float => {
                 let values = tensor.read_floats()?;
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -189,7 +210,7 @@ impl Conversion<'_> {
             let count = STRIP.min(rows - first);
             let min_groups = if affine { groups } else { 0 };
             for r in 0..count {
-                // Finite, or the row is rejected, as is a lossless block with such a scale.
+                // Finite, or the row is rejected, as are kept scales that are not.
                 tensor.read_row(first + r, &mut row_values)?;
                 let codes = &mut codes[r * cols..][..cols];
                 let scales = &mut scales[r * groups..][..groups];
@@ -199,8 +220,13 @@ impl Conversion<'_> {
                         self.round_row(layout, target.max_code, &row_values, codes, scales, mins);
                     }
                     _ => {
-                        let row = tensor.row(first + r);
-                        lossless::copy_row(tensor.ggml_type(), layout.encoding(), row, codes, scales, mins);
+                        let (ggml_type, row) = (tensor.ggml_type(), first + r);
+                        keep(ggml_type, tensor.row(row), layout.zero(), codes, scales, mins).map_err(
+                            |value| {
+                                let name = tensor.name().to_string();
+                                QuantizeError::ScaleRange { name, row, value }
+                            },
+                        )?;
                     }
                 }
                 add_errors(&mut sum, layout, &row_values, codes, scales, mins);

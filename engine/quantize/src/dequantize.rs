@@ -1,12 +1,12 @@
-//! Every source type to f32, row by row.
-//!
-//! Written from the definition of the formats; the tests compare with the reference implementation, the Python
-//! package `gguf`, bit for bit.
+//! Every source type to f32, row by row. The tests compare with the reference implementation, the Python package `gguf`,
+//! bit for bit.
 
-mod k_blocks;
-mod small_blocks;
-
+use crate::codes::{Codes, half, unpack};
 use crate::gguf::GgmlType;
+use edgellm_kernels::layout::Zero;
+
+/// Weights of the longest block, and its scales.
+const LONGEST: (usize, usize) = (256, 16);
 
 /// Dequantizes `bytes`, whole blocks of type `ggml_type`.
 ///
@@ -16,45 +16,37 @@ pub fn dequantize(ggml_type: GgmlType, bytes: &[u8], out: &mut [f32]) -> bool {
     if ggml_type.row_bytes(out.len()) != Some(bytes.len()) {
         return false;
     }
-    match ggml_type {
-        GgmlType::F32 => blocks(bytes, out, |x: &[u8; 4], [y]: &mut [f32; 1]| *y = f32::from_le_bytes(*x)),
-        GgmlType::F16 => blocks(bytes, out, |x: &[u8; 2], [y]: &mut [f32; 1]| *y = half(*x)),
-        GgmlType::BF16 => blocks(bytes, out, |&[a, b]: &[u8; 2], [y]: &mut [f32; 1]| {
-            *y = f32::from_le_bytes([0, 0, a, b]);
-        }),
-        GgmlType::Q4_0 => blocks(bytes, out, small_blocks::q4_0),
-        GgmlType::Q4_1 => blocks(bytes, out, small_blocks::q4_1),
-        GgmlType::Q5_0 => blocks(bytes, out, small_blocks::q5_0),
-        GgmlType::Q5_1 => blocks(bytes, out, small_blocks::q5_1),
-        GgmlType::Q8_0 => blocks(bytes, out, small_blocks::q8_0),
-        GgmlType::Q2_K => blocks(bytes, out, k_blocks::q2),
-        GgmlType::Q3_K => blocks(bytes, out, k_blocks::q3),
-        GgmlType::Q4_K => blocks(bytes, out, k_blocks::q4),
-        GgmlType::Q5_K => blocks(bytes, out, k_blocks::q5),
-        GgmlType::Q6_K => blocks(bytes, out, k_blocks::q6),
+    match (ggml_type, Codes::of(ggml_type)) {
+        (_, Some(codes)) => coded(ggml_type, codes, bytes, out),
+        (GgmlType::F16, _) => floats(bytes, out, half),
+        (GgmlType::BF16, _) => floats(bytes, out, |[a, b]| f32::from_le_bytes([0, 0, a, b])),
+        _ => floats(bytes, out, f32::from_le_bytes),
     }
     true
 }
 
-fn blocks<const BYTES: usize, const WEIGHTS: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    block: impl Fn(&[u8; BYTES], &mut [f32; WEIGHTS]),
-) {
-    for (from, to) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-        block(from, to);
+fn floats<const BYTES: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; BYTES]) -> f32) {
+    for (y, x) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *y = value(*x);
     }
 }
 
-/// A little-endian half-precision float; infinities and NaN pass through for the caller to reject.
-pub(crate) fn half(bytes: [u8; 2]) -> f32 {
-    let bits = u16::from_le_bytes(bytes);
-    if bits & 0x7c00 == 0x7c00 {
-        let nan = if bits & 0x3ff == 0 { 0 } else { 1 << 22 };
-        return f32::from_bits(u32::from(bits & 0x8000) << 16 | 0x7f80_0000 | nan);
+fn coded(ggml_type: GgmlType, Codes { zero, group_size, .. }: Codes, bytes: &[u8], out: &mut [f32]) {
+    let weights = ggml_type.block_weights();
+    let (mut codes, mut scales, mut mins) = ([0; LONGEST.0], [0.0; LONGEST.1], [0.0; LONGEST.1]);
+    for (block, out) in bytes.chunks_exact(ggml_type.block_bytes()).zip(out.chunks_exact_mut(weights)) {
+        unpack(ggml_type, block, &mut codes, &mut scales, &mut mins);
+        let groups = out.chunks_mut(group_size).zip(codes.chunks(group_size));
+        for ((out, codes), (&scale, &min)) in groups.zip(scales.iter().zip(&mins)) {
+            for (y, &code) in out.iter_mut().zip(codes) {
+                *y = match zero {
+                    Zero::Symmetric(zero) => scale * (f32::from(code) - f32::from(zero)),
+                    Zero::Affine => scale * f32::from(code) + min,
+                };
+            }
+        }
     }
-    edgellm_kernels::layout::f16_to_f32(bits)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -118,6 +118,19 @@ pub enum QuantizeError {
         /// The weight.
         value: f32,
     },
+    /// A kept scale or minimum does not fit half precision.
+    #[error(
+        "tensor {name}, row {row}: a scale is {value}, and half precision ends at 65504: the source is damaged, or made for \
+         other software"
+    )]
+    ScaleRange {
+        /// Hugging Face name.
+        name: String,
+        /// Row.
+        row: usize,
+        /// The scale or minimum.
+        value: f32,
+    },
     /// The tokenizer cannot be rebuilt, or the engine cannot run it.
     #[error("the model's tokenizer cannot be used: {problem}; choose another file or another model")]
     Tokenizer {

@@ -10,7 +10,7 @@
 //! let gguf = std::fs::read("model.gguf")?;
 //! let source = Source::from_gguf(&gguf)?;
 //! let out = std::fs::File::create("model.tmac2.bin")?;
-//! let options = QuantizeOptions::new(Format::Int4);
+//! let options = QuantizeOptions::new(Format::Auto);
 //! let report = quantize(&source, &options, out, &mut |progress| {
 //!     println!("{} of {} weights: {}", progress.done, progress.total, progress.tensor);
 //!     ControlFlow::Continue(())
@@ -26,12 +26,12 @@
 //! - [`gguf`], [`dequantize`]: the parts, usable on their own.
 #![forbid(unsafe_code)]
 
+mod codes;
 mod convert;
 pub mod dequantize;
 mod error;
 mod family;
 pub mod gguf;
-mod lossless;
 mod mistaken;
 mod options;
 mod parts;

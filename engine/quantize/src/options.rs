@@ -7,6 +7,8 @@ use std::str::FromStr;
 /// Format of the layers' weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
+    /// Quantized tensors as they are in the source: the same codes, and scales in half precision. Floats as [`Format::Int4`].
+    Auto,
     /// 8 bits, symmetric.
     Int8,
     /// 4 bits with scale and minimum; lossless from Q4_0 and Q4_1.
@@ -20,12 +22,14 @@ pub enum Format {
 }
 
 impl Format {
-    /// All formats, finest first.
-    pub const ALL: [Format; 5] = [Format::Int8, Format::Int4, Format::Int3, Format::Int2, Format::Bitnet];
+    /// All formats, the default first, then the finest.
+    pub const ALL: [Format; 6] =
+        [Format::Auto, Format::Int8, Format::Int4, Format::Int3, Format::Int2, Format::Bitnet];
 
     /// Name as on the command line and in the file.
     pub const fn name(self) -> &'static str {
         match self {
+            Format::Auto => "auto",
             Format::Int8 => "int8",
             Format::Int4 => "int4",
             Format::Int3 => "int3",
@@ -37,16 +41,18 @@ impl Format {
     /// Columns of a quantization group by default; 0 for one scale per row.
     pub const fn default_group_size(self) -> usize {
         match self {
-            Format::Int8 | Format::Int4 | Format::Int3 | Format::Int2 => 32,
+            Format::Auto | Format::Int8 | Format::Int4 | Format::Int3 | Format::Int2 => 32,
             Format::Bitnet => 0,
         }
     }
 
-    /// How codes are stored and what weights they represent.
+    /// How codes that are chosen here are stored and what weights they represent.
     pub(crate) const fn target(self) -> Target {
         match self {
             Format::Int8 => Target { encoding: Encoding::Bytes, zero: Zero::Symmetric(128), max_code: 255 },
-            Format::Int4 => Target { encoding: Encoding::Nibbles, zero: Zero::Affine, max_code: 15 },
+            Format::Auto | Format::Int4 => {
+                Target { encoding: Encoding::Nibbles, zero: Zero::Affine, max_code: 15 }
+            }
             Format::Int3 => Target { encoding: Encoding::Planes(3), zero: Zero::Affine, max_code: 7 },
             Format::Int2 => Target { encoding: Encoding::Planes(2), zero: Zero::Affine, max_code: 3 },
             Format::Bitnet => Target { encoding: Encoding::Planes(2), zero: Zero::Symmetric(1), max_code: 2 },
@@ -84,7 +90,7 @@ impl FromStr for Format {
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
         Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| UnknownFormat {
             found: name.to_string(),
-            expected: "int8, int4, int3, int2, bitnet",
+            expected: "auto, int8, int4, int3, int2, bitnet",
         })
     }
 }
@@ -92,26 +98,41 @@ impl FromStr for Format {
 /// Format of the embedding and the LM head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HeadFormat {
-    /// 8 bits, symmetric.
+    /// With [`Format::Auto`], as in the source, and floats as int8; with other formats, int8.
     #[default]
+    Auto,
+    /// 8 bits, symmetric.
     Int8,
     /// 4 bits with scale and minimum.
     Int4,
 }
 
 impl HeadFormat {
-    /// The same as a [`Format`].
-    pub const fn format(self) -> Format {
+    /// All of them, the default first.
+    pub const ALL: [HeadFormat; 3] = [HeadFormat::Auto, HeadFormat::Int8, HeadFormat::Int4];
+
+    /// Name as on the command line.
+    pub const fn name(self) -> &'static str {
         match self {
-            HeadFormat::Int8 => Format::Int8,
-            HeadFormat::Int4 => Format::Int4,
+            HeadFormat::Auto => "auto",
+            HeadFormat::Int8 => "int8",
+            HeadFormat::Int4 => "int4",
+        }
+    }
+
+    /// What it is where the layers have format `layers`.
+    pub const fn format(self, layers: Format) -> Format {
+        match (self, layers) {
+            (HeadFormat::Auto, Format::Auto) => Format::Auto,
+            (HeadFormat::Auto | HeadFormat::Int8, _) => Format::Int8,
+            (HeadFormat::Int4, _) => Format::Int4,
         }
     }
 }
 
 impl fmt::Display for HeadFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.format().fmt(f)
+        f.write_str(self.name())
     }
 }
 
@@ -119,16 +140,16 @@ impl FromStr for HeadFormat {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        [HeadFormat::Int8, HeadFormat::Int4]
+        HeadFormat::ALL
             .into_iter()
-            .find(|head| head.format().name() == name)
-            .ok_or_else(|| UnknownFormat { found: name.to_string(), expected: "int8, int4" })
+            .find(|head| head.name() == name)
+            .ok_or_else(|| UnknownFormat { found: name.to_string(), expected: "auto, int8, int4" })
     }
 }
 
 /// Version of the conversion's rules: it goes up when the same source and options give another model file. A cache of model
 /// files keeps it with each, and converts again what was converted by other rules.
-pub const RULES_VERSION: u32 = 2;
+pub const RULES_VERSION: u32 = 3;
 
 /// How to convert a model.
 #[derive(Clone, Debug)]
@@ -138,7 +159,8 @@ pub struct QuantizeOptions {
     /// Format of embedding and LM head.
     pub head: HeadFormat,
     /// Columns of a quantization group in the layers, a multiple of 32, or 0 for one scale per row; `None` for the
-    /// format's default. Lossless conversion needs `None` or 32.
+    /// format's default. [`Format::Auto`] keeps the source's groups, and uses this for what it rounds; other formats keep
+    /// codes only if this is `None` or the size of the source's groups.
     pub group_size: Option<usize>,
     /// Name of the program that writes the file, for its metadata.
     pub tool: String,

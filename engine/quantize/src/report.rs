@@ -18,6 +18,8 @@ pub struct Progress<'a> {
 pub enum Method {
     /// Lossless: codes, scales and minimums are the source's.
     Lossless,
+    /// The codes are the source's; scales and minimums are rounded to half precision.
+    Codes,
     /// Rounded to nearest, with the scale and minimum that minimize the squared error.
     Rounded,
     /// Kept as 32-bit floats.
@@ -29,6 +31,7 @@ impl Method {
     pub const fn name(self) -> &'static str {
         match self {
             Method::Lossless => "lossless",
+            Method::Codes => "codes",
             Method::Rounded => "rtn",
             Method::Float => "f32",
         }
@@ -70,6 +73,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// How many tensors were converted this way.
+    pub fn count(&self, method: Method) -> usize {
+        self.tensors.iter().filter(|tensor| tensor.method == method).count()
+    }
+
     /// Bits per weight, of the whole file.
     pub fn bits_per_weight(&self) -> f64 {
         self.bytes as f64 * 8.0 / self.weights.max(1) as f64

@@ -8,7 +8,7 @@ use crate::source::Source;
 /// The quality to expect, in words.
 pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
-    let rounded = report.tensors.iter().any(|tensor| tensor.method == Method::Rounded);
+    let rounded = report.count(Method::Rounded) > 0;
     let percent = 100.0 * report.error.relative;
     match options.format {
         Format::Bitnet if rounded => warnings.push(format!(
@@ -38,19 +38,26 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
         all += 1;
         coarse += usize::from(matches!(
             tensor.ggml_type(),
-            GgmlType::Q2_K | GgmlType::Q3_K | GgmlType::Q4_0 | GgmlType::Q4_1 | GgmlType::Q4_K
+            GgmlType::Q2_K
+                | GgmlType::Q3_K
+                | GgmlType::Q4_0
+                | GgmlType::Q4_1
+                | GgmlType::Q4_K
+                | GgmlType::IQ4_NL
+                | GgmlType::IQ4_XS
+                | GgmlType::MXFP4
         ));
     }
     let description = &source.description;
     if options.format == Format::Int8 && 2 * coarse > all {
         warnings.push(format!(
             "the source has at most 4 bits per weight already ({description}): int8 makes the file larger, not \
-             better; int4 is enough"
+             better; auto keeps it as it is"
         ));
     } else if coarse > 0 && rounded && options.format != Format::Int8 {
         warnings.push(format!(
             "the source is quantized already ({description}), and the errors of both roundings add up: \
-             convert from the original checkpoint if you can"
+             convert with --format auto, which keeps the source's codes, or from the original checkpoint"
         ));
     }
     warnings

@@ -33,7 +33,7 @@ pub struct Metadata {
 /// The recipe of the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
-    /// `int8`, `int4`, `int3`, `int2` or `bitnet`.
+    /// `auto`, `int8`, `int4`, `int3`, `int2` or `bitnet`.
     pub format: String,
     /// Columns that share a scale; 0 for one scale per row.
     pub group_size: usize,
@@ -110,6 +110,26 @@ pub enum TensorEncoding {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zero: Option<u8>,
     },
+    /// Codes of 2, 3, 5 or 6 bits for dot products, [`Encoding::Split`].
+    Split {
+        /// Bits of a code.
+        bits: u8,
+        /// Columns that share a scale.
+        group_size: usize,
+        /// Code of weight 0; absent if affine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zero: Option<u8>,
+    },
+    /// 4-bit indexes of codes for dot products, [`Encoding::Table`].
+    Table {
+        /// The codes.
+        codes: [u8; 16],
+        /// Columns that share a scale.
+        group_size: usize,
+        /// Code of weight 0; absent if affine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zero: Option<u8>,
+    },
     /// 8-bit codes for dot products, [`Encoding::Bytes`].
     Bytes {
         /// Columns that share a scale.
@@ -130,6 +150,8 @@ impl From<&Layout> for TensorEncoding {
         match layout.encoding() {
             Encoding::Planes(bits) => TensorEncoding::Planes { bits, group_size, zero },
             Encoding::Nibbles => TensorEncoding::Nibbles { group_size, zero },
+            Encoding::Split(bits) => TensorEncoding::Split { bits, group_size, zero },
+            Encoding::Table(codes) => TensorEncoding::Table { codes, group_size, zero },
             Encoding::Bytes => TensorEncoding::Bytes { group_size, zero },
         }
     }
@@ -145,6 +167,8 @@ impl TensorEncoding {
             TensorEncoding::F32 => return Ok(None),
             TensorEncoding::Planes { bits, group_size, zero } => (Encoding::Planes(bits), group_size, zero),
             TensorEncoding::Nibbles { group_size, zero } => (Encoding::Nibbles, group_size, zero),
+            TensorEncoding::Split { bits, group_size, zero } => (Encoding::Split(bits), group_size, zero),
+            TensorEncoding::Table { codes, group_size, zero } => (Encoding::Table(codes), group_size, zero),
             TensorEncoding::Bytes { group_size, zero } => (Encoding::Bytes, group_size, zero),
         };
         let zero = zero.map_or(Zero::Affine, Zero::Symmetric);

@@ -75,6 +75,12 @@ pub(crate) fn encoding_name(encoding: TensorEncoding) -> String {
             format!("{bits} bit-planes, {}", scales(group_size, zero))
         }
         TensorEncoding::Nibbles { group_size, zero } => format!("4-bit codes, {}", scales(group_size, zero)),
+        TensorEncoding::Split { bits, group_size, zero } => {
+            format!("{bits}-bit codes, {}", scales(group_size, zero))
+        }
+        TensorEncoding::Table { group_size, zero, .. } => {
+            format!("4-bit codes of a table, {}", scales(group_size, zero))
+        }
         TensorEncoding::Bytes { group_size, zero } => format!("8-bit codes, {}", scales(group_size, zero)),
     }
 }

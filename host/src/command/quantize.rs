@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
 use crate::{model, progress};
 use edgellm::text::printable;
-use edgellm_quantize::{Format, HeadFormat, QuantizeOptions, Report};
+use edgellm_quantize::{Format, HeadFormat, Method, QuantizeOptions, Report};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -16,27 +16,28 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  edgellm quantize --input model.gguf --format int4 --output model-int4.tmac2.bin
+  edgellm quantize --input model.gguf --output model.tmac2.bin
   edgellm quantize --input ./SmolLM2-360M --format int8 --head int8 --output smollm2-360m.tmac2.bin
 
-int8 and int4 are close to the source; Q4_0 and Q4_1 sources convert to int4 without loss. int3 and int2 lose
-much quality on small models, and bitnet (ternary) needs weights that were trained for it. The report lists
-the quantization error of each tensor, as `edgellm info --tensors` does later.")]
+auto keeps the codes of a quantized GGUF file, and rounds float weights to int4 and their embedding and LM head to
+int8. int8 and int4 are close to the source. int3 and int2 lose much quality on small models, and bitnet (ternary)
+needs weights that were trained for it. The report lists the quantization error of each tensor, as
+`edgellm info --tensors` does later.")]
 pub(crate) struct Args {
     /// A .gguf file, or a directory with config.json, tokenizer.json and *.safetensors
     #[arg(long, short, value_name = "PATH")]
     input: PathBuf,
     /// Format of the layers' weights
-    #[arg(long, short, value_name = "FORMAT", value_parser = format_parser())]
+    #[arg(long, short, value_name = "FORMAT", default_value = "auto", value_parser = format_parser())]
     format: Format,
     /// File to write; it appears when it is complete
     #[arg(long, short, value_name = "PATH")]
     output: PathBuf,
-    /// Size of quantization groups: a multiple of 32, or 0 for a whole row [default: that of the format]
+    /// Size of the quantization groups of what is rounded: a multiple of 32, or 0 for a whole row [default: 32; bitnet: 0]
     #[arg(long, value_name = "N")]
     group_size: Option<usize>,
-    /// Format of the embedding and the LM head
-    #[arg(long, value_name = "FORMAT", default_value = "int8", value_parser = head_parser())]
+    /// Format of the embedding and the LM head; auto: int8, or with --format auto as in the source
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = head_parser())]
     head: HeadFormat,
     /// Print the report as a JSON object
     #[arg(long)]
@@ -86,6 +87,13 @@ impl Args {
             "\n{}: {size}, {bits:.2} bits a weight, relative error of all weights {:.6}",
             self.output.display(),
             report.error.relative
+        );
+        let [lossless, codes, rounded] =
+            [Method::Lossless, Method::Codes, Method::Rounded].map(|method| report.count(method));
+        let _ = writeln!(
+            text,
+            "{lossless} matrices kept without loss, {codes} with the source's codes and its scales in half precision, \
+             {rounded} rounded anew"
         );
         text
     }

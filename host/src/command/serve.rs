@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// this name, or by its file name without the ending
     #[arg(long, short, value_name = "NAME|PATH", required = true)]
     model: Vec<String>,
-    /// Format to convert models to, unless they are .tmac2.bin files [default: int4]
+    /// Format to convert models to, unless they are .tmac2.bin files [default: auto]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     format: Option<Format>,
     /// Models in memory at the same time; the least recently used one makes room [default: all]

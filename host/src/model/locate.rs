@@ -21,7 +21,7 @@ pub(crate) enum Located {
 }
 
 /// Finds `model`, a name of the catalogue or a path, and downloads it if necessary. A source is to be converted to
-/// `format` (int4 if not given), unless the cache has the result already.
+/// `format` (auto if not given), unless the cache has the result already.
 ///
 /// # Errors
 /// If there is no such model, or it cannot be downloaded.
@@ -76,7 +76,7 @@ fn source(path: &Path, options: QuantizeOptions, cache: &Cache) -> Result<Locate
 }
 
 fn options(format: Option<Format>) -> QuantizeOptions {
-    let mut options = QuantizeOptions::new(format.unwrap_or(Format::Int4));
+    let mut options = QuantizeOptions::new(format.unwrap_or(Format::Auto));
     options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
     options
 }

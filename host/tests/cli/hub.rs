@@ -364,15 +364,15 @@ fn a_name_is_downloaded_and_converted_on_first_use() {
     assert_eq!(ids(&first), ids(&second));
     generate(&["--format", "int8"]);
     assert_eq!(server.requests().len(), requests, "another format is converted from the same download");
-    let int = |bits: u8| format!("{NAME}-v{RULES_VERSION}-int{bits}.tmac2.bin");
-    let made = [int(4), int(8), "source".to_string()];
+    let file = |format: &str| format!("{NAME}-v{RULES_VERSION}-{format}.tmac2.bin");
+    let made = [file("auto"), file("int8"), "source".to_string()];
     assert_eq!(names(&model_folder(&place)), made);
     // A model file of another version is converted again.
-    fs::write(model_folder(&place).join(int(4)), "TMAC2BIN of old").unwrap();
+    fs::write(model_folder(&place).join(file("auto")), "TMAC2BIN of old").unwrap();
     assert_eq!(ids(&generate(&[])), ids(&first));
     // So is what was converted by other rules, which then goes.
-    let old = model_folder(&place).join(format!("{NAME}-int4.tmac2.bin"));
-    fs::rename(model_folder(&place).join(int(4)), old).unwrap();
+    let old = model_folder(&place).join(format!("{NAME}-auto.tmac2.bin"));
+    fs::rename(model_folder(&place).join(file("auto")), old).unwrap();
     let again = generate(&[]);
     assert!(again.stderr.contains("converting") && !again.stderr.contains("downloading"), "{again:#?}");
     assert_eq!(names(&model_folder(&place)), made);

@@ -61,7 +61,7 @@ fn in_the_cache() {
     run(&place, &["info", "--model", "model"]).failed_in_one_line(&[".lock", "named pipe"]);
     fs::remove_file(&lock).unwrap();
     pipe(&file);
-    run(&place, &["info", "--model", "model"]).failed_with(&["int4.tmac2.bin", "named pipe"]);
+    run(&place, &["info", "--model", "model"]).failed_with(&["auto.tmac2.bin", "named pipe"]);
     run(&place, &["list"]).succeeded();
     // Half a download, a whole one, and its list.
     for (folder, name) in [("partial", "config.json.part"), ("source", WEIGHTS), ("source", "checksums.txt")]

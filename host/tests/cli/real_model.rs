@@ -169,7 +169,7 @@ fn list_info_and_tokenize() {
     let rows: Vec<&Value> = list.as_array().unwrap().iter().filter(|row| row["name"] == NAME).collect();
     assert_eq!(rows[0]["format"], "gguf");
     assert_eq!(rows[0]["bytes"], 98_362_432);
-    assert!(rows.iter().any(|row| row["format"] == "int4"), "{list}");
+    assert!(rows.iter().any(|row| row["format"] == "auto"), "{list}");
     for row in rows {
         assert!(Path::new(row["path"].as_str().unwrap()).is_file());
     }
@@ -179,7 +179,7 @@ fn list_info_and_tokenize() {
     let info = json(&on_model(&["info", "--model", NAME, "--json"]).succeeded());
     assert_eq!(info["name"], NAME);
     assert_eq!(info["config"]["num_hidden_layers"], 30);
-    assert_eq!(info["quantization"]["format"], "int4");
+    assert_eq!(info["quantization"]["format"], "auto");
     assert_eq!(info["parameters"], 134_515_008);
 
     let ids = on_model(&["tokenize", "--model", NAME, "--text", "a <|im_end|>", "--json"]).succeeded().stdout;

@@ -85,6 +85,21 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        fn insert(
+            self,
+            codes: uint8x16_t,
+            field: uint8x16_t,
+            from: u32,
+            to: u32,
+            width: u32,
+        ) -> uint8x16_t {
+            neon!({
+                let moved = vshlq_u8(field, vdupq_n_s8(to as i8 - from as i8)); // right, if negative
+                vorrq_u8(codes, vandq_u8(moved, vdupq_n_u8((((1u32 << width) - 1) << to) as u8)))
+            })
+        }
+
+        #[inline(always)]
         fn low_nibbles(self, bytes: uint8x16_t) -> uint8x16_t {
             neon!(vandq_u8(bytes, vdupq_n_u8(15)))
         }
@@ -234,7 +249,7 @@ macro_rules! shared {
 
 // SAFETY: loads and stores are of 16 bytes, of 8 for halves, of 4 for a quad or signed bytes, of 32 for low bytes.
 unsafe impl Isa for Neon {
-    /// 16-bit products of bytes 0 to 7 and of bytes 8 to 15: 8 of codes below 16 stay below 8 * 15 * 127.
+    /// 16-bit products of bytes 0 to 7 and of bytes 8 to 15, see [`Isa::small_dot`].
     type SmallSum = [int16x8_t; 2];
     /// 32-bit sums of pairs of bytes 0 to 7 and of bytes 8 to 15.
     type ByteSum = [int32x4_t; 2];
@@ -262,7 +277,7 @@ unsafe impl Isa for Neon {
     #[inline(always)]
     fn small_total(self, [first, last]: [int16x8_t; 2], start: i32) -> int32x4_t {
         neon!({
-            // Sums of pairs stay below 2 * 8 * 15 * 127 < 2^15.
+            // Sums of pairs fit 16 bits as well: each pair is one of a group of activations.
             let pairs = instruction!("addp {0:v}.8h, {1:v}.8h, {2:v}.8h", int16x8_t, first, last);
             vpadalq_s16(vdupq_n_s32(start), pairs)
         })

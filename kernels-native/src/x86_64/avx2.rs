@@ -31,7 +31,7 @@ unsafe impl Isa for Avx2 {
     type Ints = __m256i;
     type Floats = __m256;
     type Quad = __m256i;
-    /// 16-bit sums of pairs: 8 products of codes below 16 stay below 8 * 15 * 127 * 2 = 30480.
+    /// 16-bit sums of pairs, see [`Isa::small_dot`].
     type SmallSum = __m256i;
     type ByteSum = __m256i;
     /// The sums of bytes added as 16-bit lanes, and those of their high bytes alone: the low bytes' sums are the first minus
@@ -68,6 +68,20 @@ unsafe impl Isa for Avx2 {
         avx2!({
             let common = _mm256_cmpeq_epi8(_mm256_and_si256(flags, mask), mask);
             _mm256_sub_epi8(_mm256_add_epi8(bytes, bytes), common)
+        })
+    }
+
+    #[inline(always)]
+    fn insert(self, codes: __m256i, field: __m256i, from: u32, to: u32, width: u32) -> __m256i {
+        // What crosses from one byte of a lane to the other is masked. With constant counts these are shifts by immediates.
+        avx2!({
+            let moved = if to >= from {
+                _mm256_sll_epi16(field, _mm_cvtsi32_si128((to - from) as i32))
+            } else {
+                _mm256_srl_epi16(field, _mm_cvtsi32_si128((from - to) as i32))
+            };
+            let mask = _mm256_set1_epi8((((1u32 << width) - 1) << to) as i8);
+            _mm256_or_si256(codes, _mm256_and_si256(moved, mask))
         })
     }
 

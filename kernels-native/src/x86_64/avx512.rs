@@ -82,6 +82,20 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        fn insert(self, codes: __m512i, field: __m512i, from: u32, to: u32, width: u32) -> __m512i {
+            // As in AVX2; codes | (moved & mask) is one operation.
+            avx512!({
+                let moved = if to >= from {
+                    _mm512_sll_epi16(field, _mm_cvtsi32_si128((to - from) as i32))
+                } else {
+                    _mm512_srl_epi16(field, _mm_cvtsi32_si128((from - to) as i32))
+                };
+                let mask = _mm512_set1_epi8((((1u32 << width) - 1) << to) as i8);
+                _mm512_ternarylogic_epi32::<0xf8>(codes, moved, mask)
+            })
+        }
+
+        #[inline(always)]
         fn low_nibbles(self, bytes: __m512i) -> __m512i {
             avx512!(_mm512_and_si512(bytes, _mm512_set1_epi8(15)))
         }

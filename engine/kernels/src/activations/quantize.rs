@@ -3,7 +3,7 @@
 
 use super::tables::{TABLE_BYTES, build_tables};
 use crate::isa::Isa;
-use crate::layout::BLOCK;
+use crate::layout::{BLOCK, HALF};
 
 /// Where quantized activations are written, shared by the threads that do it. The pointers are to the vectors of an
 /// `Activations`: for each block of each token 32 values, a sum, tables, a flag and scales.
@@ -25,6 +25,7 @@ unsafe impl Sync for Target {}
 pub(crate) struct TargetDigits {
     pub(crate) values: *mut i8,
     pub(crate) sums: *mut i32,
+    pub(crate) half_sums: *mut i32,
     /// Null where no tables are wanted.
     pub(crate) tables: *mut u8,
 }
@@ -36,7 +37,7 @@ impl TargetDigits {
     /// There is room for block `block`, and no other thread accesses it.
     #[inline(always)]
     unsafe fn write<I: Isa>(self, isa: I, block: usize, rounded: &[I::Floats; 8]) -> i32 {
-        // SAFETY: block `block` is 32 values, a sum and, unless the pointer is null, `TABLE_BYTES` of tables.
+        // SAFETY: block `block` is 32 values, two sums and, unless the pointer is null, `TABLE_BYTES` of tables.
         unsafe {
             let values = self.values.add(block * BLOCK);
             isa.store_low_bytes(values, rounded);
@@ -48,6 +49,8 @@ impl TargetDigits {
             let total = parts(isa, isa.sum_parts(total)).iter().sum::<f32>() + ROUND;
             let sum = total.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
             *self.sums.add(block) = sum;
+            let first = &*values.cast::<[i8; HALF]>();
+            *self.half_sums.add(block) = first.iter().map(|&value| i32::from(value)).sum();
             if !self.tables.is_null() {
                 let values = &*values.cast::<[i8; BLOCK]>();
                 build_tables(values, &mut *self.tables.add(block * TABLE_BYTES).cast::<[u8; TABLE_BYTES]>());

@@ -1,12 +1,12 @@
 //! The activations of one block, as dot products take them.
 
 use super::token::Token;
-use crate::layout::{BLOCK, Layout, Zero};
+use crate::layout::{BLOCK, HALF, Layout, Zero};
 
-/// The activations of a block of a token.
+/// The activations of a block of a token, or of half a block.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockValues {
-    /// 32 values of the coarse and of the fine digit; the fine one is only read if the block is refined.
+    /// 32 values, or 16, of the coarse and of the fine digit; the fine one is only read if the block is refined.
     pub digits: [*const i8; 2],
     /// What the sums over each digit start with.
     pub starts: [i32; 2],
@@ -29,6 +29,23 @@ impl BlockValues {
             BlockValues {
                 digits: [coarse, fine].map(|digit| digit.values.as_ptr().add(block * BLOCK)),
                 starts: [coarse, fine].map(|digit| start(layout, offset, *digit.sums.get_unchecked(block))),
+                refined: *token.refined.get_unchecked(block),
+            }
+        }
+    }
+
+    /// Half `half` (0 or 1) of block `block` of a token.
+    ///
+    /// # Safety
+    /// The token has the block.
+    #[inline(always)]
+    pub(crate) unsafe fn half(layout: &Layout, block: usize, half: usize, token: Token<'_>) -> Self {
+        let Token { coarse, fine, .. } = token;
+        // SAFETY: a token has 32 values, sums and a flag for each of its blocks.
+        unsafe {
+            BlockValues {
+                digits: [coarse, fine].map(|digit| digit.values.as_ptr().add(block * BLOCK + half * HALF)),
+                starts: [coarse, fine].map(|digit| start(layout, 0, digit.half_sum(block, half))),
                 refined: *token.refined.get_unchecked(block),
             }
         }

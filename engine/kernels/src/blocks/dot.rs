@@ -42,7 +42,31 @@ pub(super) unsafe fn byte_sums<I: Isa>(isa: I, codes: *const u8, values: BlockVa
     }
 }
 
-/// The sums of 32 rows over an unpacked block of codes below 16.
+/// The sums of 32 rows over a block of nibbles that stand for the codes of a table.
+///
+/// # Safety
+/// 512 bytes are readable at `codes`, and 32 at each digit of `values`.
+#[inline(always)]
+pub(super) unsafe fn table_sums<I: Isa>(
+    isa: I,
+    table: &[u8; 16],
+    codes: *const u8,
+    values: BlockValues,
+) -> [I::Ints; 8] {
+    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
+    // SAFETY: 16 bytes of the table; 512 of codes by this function's contract, 32 at each digit too.
+    unsafe {
+        let table = isa.load_repeated(table.as_ptr());
+        let mut rows = table_digit(isa, table, codes, coarse, coarse_start);
+        if refined {
+            let fine = table_digit(isa, table, codes, fine, fine_start);
+            refine(isa, &mut rows, fine);
+        }
+        rows
+    }
+}
+
+/// The sums of 32 rows over an unpacked block of codes below 32.
 ///
 /// # Safety
 /// 1024 bytes are readable at `codes`, and 32 at each digit of `values`.
@@ -86,7 +110,7 @@ pub(super) unsafe fn unpacked_sums<I: Isa, const SMALL: bool>(
 
 /// Joins the sums of both digits.
 #[inline(always)]
-fn refine<I: Isa>(isa: I, rows: &mut [I::Ints; 8], fine: [I::Ints; 8]) {
+pub(super) fn refine<I: Isa>(isa: I, rows: &mut [I::Ints; 8], fine: [I::Ints; 8]) {
     for (row, fine) in rows.iter_mut().zip(fine).take(128 / I::WIDTH) {
         *row = isa.refine(*row, fine);
     }
@@ -112,6 +136,41 @@ unsafe fn nibble_digit<I: Isa>(isa: I, codes: *const u8, values: *const i8, star
     for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
         rows[t] = isa.small_total(low, start);
         rows[registers + t] = isa.small_total(high, start);
+    }
+    rows
+}
+
+/// # Safety
+/// 512 bytes of nibbles are readable at `codes`, 32 at `values`.
+#[inline(always)]
+unsafe fn table_digit<I: Isa>(
+    isa: I,
+    table: I::Bytes,
+    codes: *const u8,
+    values: *const i8,
+    start: i32,
+) -> [I::Ints; 8] {
+    let registers = 64 / I::WIDTH;
+    let mut sums = [[isa.byte_zero(); 2]; 4];
+    for group in (0..GROUPS_PER_BLOCK).step_by(2) {
+        // SAFETY: group <= 6, so the pair of quads ends at value 32; t < 64 / WIDTH, so the pair of loads ends at byte
+        // 6 * 64 + 64 + 64 = 512.
+        unsafe {
+            let quads = quad_pair(isa, values.add(group * LUT_GROUP));
+            for (t, [low, high]) in sums.iter_mut().enumerate().take(registers) {
+                let at = codes.add(group * 64 + t * I::WIDTH);
+                let (a, b) = (isa.load(at), isa.load(at.add(64)));
+                let lows = [isa.lookup(table, isa.low_nibbles(a)), isa.lookup(table, isa.low_nibbles(b))];
+                let highs = [isa.lookup(table, isa.high_nibbles(a)), isa.lookup(table, isa.high_nibbles(b))];
+                *low = isa.byte_dot_pair(*low, lows, quads);
+                *high = isa.byte_dot_pair(*high, highs, quads);
+            }
+        }
+    }
+    let mut rows = [isa.byte_total(sums[0][0], start); 8];
+    for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
+        rows[t] = isa.byte_total(low, start);
+        rows[registers + t] = isa.byte_total(high, start);
     }
     rows
 }
@@ -192,7 +251,7 @@ unsafe fn unpacked_digit<I: Isa, const SMALL: bool>(
     }
 }
 
-/// The sums of one register's rows over an unpacked block. `SMALL`: the codes are below 16.
+/// The sums of one register's rows over an unpacked block. `SMALL`: the codes are below 32.
 ///
 /// # Safety
 /// 32 bytes are readable at `values`.

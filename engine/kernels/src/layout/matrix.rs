@@ -1,6 +1,6 @@
 //! A packed matrix.
 
-use super::codes::{BLOCK, STRIP, get};
+use super::codes::{STRIP, get};
 use super::shape::{Layout, LayoutError, Zero};
 use crate::half::f16_to_f32;
 use std::fmt;
@@ -53,10 +53,7 @@ impl<'a> Matrix<'a> {
     /// The first strip with a scale or minimum that is infinite or NaN, if there is one. Kernels assume finite scales:
     /// instruction sets differ in how they convert others.
     pub fn strip_not_finite(&self) -> Option<usize> {
-        let (scale_bytes, group) = (
-            self.layout.scale_bytes(),
-            self.layout.scale_bytes() + self.layout.blocks_per_group() * self.layout.encoding().block_bytes(),
-        );
+        let (scale_bytes, group) = (self.layout.scale_bytes(), self.layout.group_bytes());
         (0..self.layout.strips()).find(|&strip| {
             self.strip(strip).chunks(group).any(|group| {
                 // A loop without an early exit, because that vectorises: scales are up to a fifth of a file.
@@ -74,10 +71,11 @@ impl<'a> Matrix<'a> {
         assert!(row < self.layout.rows() && col < self.layout.cols());
         let strip = self.strip(row / STRIP);
         let r = row % STRIP;
-        let (scales, codes) = self.layout.offsets(col / BLOCK);
+        let within = col % self.layout.unit();
+        let (scales, codes) = self.layout.offsets(col - within);
         let half = |offset: usize| f16_to_f32(u16::from_le_bytes([strip[offset], strip[offset + 1]]));
         let min = if self.layout.zero() == Zero::Affine { half(scales + 2 * STRIP + 2 * r) } else { 0.0 };
-        (get(self.layout.encoding(), &strip[codes..], r, col % BLOCK), half(scales + 2 * r), min)
+        (get(self.layout.encoding(), &strip[codes..], r, within), half(scales + 2 * r), min)
     }
 
     /// Writes row `row` as floats: the embedding lookup.
@@ -88,11 +86,12 @@ impl<'a> Matrix<'a> {
         let encoding = self.layout.encoding();
         assert!(row < self.layout.rows() && out.len() == self.layout.cols());
         let (strip, r) = (self.strip(row / STRIP), row % STRIP);
-        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-            let (scales, codes) = self.layout.offsets(block);
+        let unit = self.layout.unit();
+        for (index, out) in out.chunks_mut(unit).enumerate() {
+            let (scales, codes) = self.layout.offsets(index * unit);
             let half = |offset: usize| f16_to_f32(u16::from_le_bytes([strip[offset], strip[offset + 1]]));
             let scale = half(scales + 2 * r);
-            let codes = &strip[codes..][..encoding.block_bytes()];
+            let codes = &strip[codes..][..self.layout.unit_bytes()];
             match self.layout.zero() {
                 Zero::Symmetric(zero) => {
                     for (c, out) in out.iter_mut().enumerate() {

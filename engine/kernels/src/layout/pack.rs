@@ -1,6 +1,6 @@
 //! Packing codes into strips.
 
-use super::codes::{BLOCK, STRIP, put};
+use super::codes::{STRIP, put};
 use super::shape::{Layout, Zero};
 
 /// Packs one strip.
@@ -25,7 +25,7 @@ pub fn pack_strip(layout: &Layout, codes: &[u8], scales: &[u16], mins: &[u16], o
     assert_eq!(out.len(), layout.strip_bytes());
     out.fill(0);
     for group in 0..groups {
-        let (offset, _) = layout.offsets(group * layout.blocks_per_group());
+        let (offset, _) = layout.offsets(group * layout.group_size());
         for r in 0..rows {
             out[offset + 2 * r..][..2].copy_from_slice(&scales[r * groups + group].to_le_bytes());
             if affine {
@@ -34,12 +34,13 @@ pub fn pack_strip(layout: &Layout, codes: &[u8], scales: &[u16], mins: &[u16], o
             }
         }
     }
-    for block in 0..layout.blocks() {
-        let (_, offset) = layout.offsets(block);
-        let bytes = &mut out[offset..offset + layout.encoding().block_bytes()];
+    let unit = layout.unit();
+    for first in (0..cols).step_by(unit) {
+        let (_, offset) = layout.offsets(first);
+        let bytes = &mut out[offset..offset + layout.unit_bytes()];
         for r in 0..rows {
-            for c in 0..BLOCK.min(cols - block * BLOCK) {
-                put(layout.encoding(), bytes, r, c, codes[r * cols + block * BLOCK + c]);
+            for c in 0..unit.min(cols - first) {
+                put(layout.encoding(), bytes, r, c, codes[r * cols + first + c]);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The shape and encoding of a packed matrix, and the offsets of its parts.
 
-use super::codes::{BLOCK, Encoding, STRIP};
+use super::codes::{BLOCK, Encoding, HALF, STRIP};
 use std::fmt;
 
 /// Largest number of rows or columns of a matrix. Keeps every size computation far from overflow.
@@ -25,10 +25,12 @@ pub enum LayoutError {
         /// Number of columns given.
         cols: usize,
     },
-    /// The group size is not a positive multiple of 32.
+    /// The group size is not a positive multiple of 32, or, for split codes of 2, 3 or 6 bits, not 16.
     GroupSize(usize),
     /// [`Encoding::Planes`] with a number of bits outside 1..=4.
     Bits(u8),
+    /// [`Encoding::Split`] with another number of bits than 2, 3, 5 or 6.
+    SplitBits(u8),
     /// The data does not have the length that the layout takes.
     Length {
         /// Bytes that the layout takes.
@@ -45,9 +47,16 @@ impl fmt::Display for LayoutError {
                 write!(f, "a matrix of {rows} x {cols} is outside 1..={MAX_DIM} rows and columns")
             }
             LayoutError::GroupSize(size) => {
-                write!(f, "group size {size} is not a positive multiple of {BLOCK}")
+                write!(
+                    f,
+                    "group size {size} is not a positive multiple of {BLOCK}, or, for codes of 2, 3 or 6 bits in fields, \
+                     not {HALF}"
+                )
             }
             LayoutError::Bits(bits) => write!(f, "{bits} bit-planes, but only 1 to 4 are possible"),
+            LayoutError::SplitBits(bits) => {
+                write!(f, "codes of {bits} bits in fields, but only 2, 3, 5 and 6 are possible")
+            }
             LayoutError::Length { expected, actual } => {
                 write!(f, "{actual} bytes of data where the layout takes {expected}")
             }
@@ -69,7 +78,7 @@ pub struct Layout {
 
 impl Layout {
     /// A layout for `rows` x `cols` codes. `group_size` is a multiple of 32; if it is at least the number of columns,
-    /// each row has a single scale.
+    /// each row has a single scale. Split codes of 2, 3 or 6 bits have groups of 16.
     ///
     /// # Errors
     /// [`LayoutError`] if a number is out of range.
@@ -83,13 +92,19 @@ impl Layout {
         if !(1..=MAX_DIM).contains(&rows) || !(1..=MAX_DIM).contains(&cols) {
             return Err(LayoutError::Dimension { rows, cols });
         }
-        if group_size == 0 || !group_size.is_multiple_of(BLOCK) {
-            return Err(LayoutError::GroupSize(group_size));
+        match encoding {
+            Encoding::Planes(bits) if !(1..=4).contains(&bits) => return Err(LayoutError::Bits(bits)),
+            Encoding::Split(bits) if !matches!(bits, 2 | 3 | 5 | 6) => {
+                return Err(LayoutError::SplitBits(bits));
+            }
+            _ => {}
         }
-        if let Encoding::Planes(bits) = encoding
-            && !(1..=4).contains(&bits)
-        {
-            return Err(LayoutError::Bits(bits));
+        let fits = match encoding {
+            Encoding::Split(2 | 3 | 6) => group_size == HALF,
+            _ => group_size > 0 && group_size.is_multiple_of(BLOCK),
+        };
+        if !fits {
+            return Err(LayoutError::GroupSize(group_size));
         }
         let group_size = group_size.min(cols.next_multiple_of(BLOCK));
         Ok(Layout { rows, cols, encoding, zero, group_size })
@@ -140,9 +155,29 @@ impl Layout {
         self.cols.div_ceil(self.group_size)
     }
 
-    /// Blocks of a full group.
+    /// Whether a quantization group is half a block.
+    pub const fn halves(&self) -> bool {
+        self.group_size < BLOCK
+    }
+
+    /// Columns whose codes lie together: those of a block, or of half a block where that is a group.
+    pub(crate) const fn unit(&self) -> usize {
+        if self.halves() { HALF } else { BLOCK }
+    }
+
+    /// Bytes of the codes of a [unit](Layout::unit).
+    pub(crate) const fn unit_bytes(&self) -> usize {
+        self.encoding.block_bytes() / (BLOCK / self.unit())
+    }
+
+    /// Blocks of a full group; 0 if a group is half a block.
     pub const fn blocks_per_group(&self) -> usize {
         self.group_size / BLOCK
+    }
+
+    /// Bytes of a full group: its scales and codes.
+    pub(crate) const fn group_bytes(&self) -> usize {
+        self.scale_bytes() + self.group_size / self.unit() * self.unit_bytes()
     }
 
     /// Bytes of a group's scales (and minimums) in a strip.
@@ -155,7 +190,7 @@ impl Layout {
 
     /// Bytes of a strip.
     pub const fn strip_bytes(&self) -> usize {
-        self.groups() * self.scale_bytes() + self.blocks() * self.encoding.block_bytes()
+        self.groups() * self.scale_bytes() + self.cols.div_ceil(self.unit()) * self.unit_bytes()
     }
 
     /// Bytes of the whole matrix. Cannot overflow, see [`MAX_DIM`].
@@ -164,11 +199,11 @@ impl Layout {
         self.strips().saturating_mul(self.strip_bytes())
     }
 
-    /// Offsets in a strip: of the scales of the group that block `block` belongs to, and of the block's codes.
-    pub(crate) const fn offsets(&self, block: usize) -> (usize, usize) {
-        let group = block / self.blocks_per_group();
-        let scales = group * (self.scale_bytes() + self.blocks_per_group() * self.encoding.block_bytes());
-        let in_group = block % self.blocks_per_group();
-        (scales, scales + self.scale_bytes() + in_group * self.encoding.block_bytes())
+    /// Offsets in a strip: of the scales of the group that column `col`, the first of a [unit](Layout::unit), belongs to,
+    /// and of the unit's codes.
+    pub(crate) const fn offsets(&self, col: usize) -> (usize, usize) {
+        let scales = col / self.group_size * self.group_bytes();
+        let before = col % self.group_size / self.unit();
+        (scales, scales + self.scale_bytes() + before * self.unit_bytes())
     }
 }

@@ -12,7 +12,7 @@ use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, STRIP, Zer
 /// Tokens of a tile, whose sums stay in the first-level cache.
 const TILE: usize = 64;
 
-/// One strip of a product. `SMALL`: the codes are below 16.
+/// One strip of a product. `SMALL`: the codes are below 32.
 pub(super) struct ManyTokens<'j, 'a, const SMALL: bool>(pub(super) &'j MatmulJob<'a>, pub(super) usize);
 
 impl<I: Blocks, const SMALL: bool> Job<I> for ManyTokens<'_, '_, SMALL> {

@@ -2,7 +2,7 @@
 
 use crate::activations::{BlockValues, Digit, TABLE_BIAS, TABLE_BYTES, Token};
 use crate::blocks::Blocks;
-use crate::layout::{GROUPS_PER_BLOCK, Layout, Zero};
+use crate::layout::{Encoding, GROUPS_PER_BLOCK, Layout, Zero};
 
 /// How the sums of a block are computed.
 pub(super) trait BlockSums<I: Blocks> {
@@ -29,6 +29,41 @@ impl<I: Blocks> BlockSums<I> for Nibbles {
     ) -> [I::Ints; 8] {
         // SAFETY: a block of nibbles is 512 bytes; the token has the block, so its values are there.
         unsafe { isa.nibble_block(codes, BlockValues::new(layout, 0, block, token)) }
+    }
+}
+
+/// Split codes of `BITS` bits, by dot products.
+pub(super) struct Split<const BITS: usize>;
+
+impl<I: Blocks, const BITS: usize> BlockSums<I> for Split<BITS> {
+    #[inline(always)]
+    unsafe fn sums(
+        isa: I,
+        layout: &Layout,
+        codes: *const u8,
+        block: usize,
+        token: Token<'_>,
+    ) -> [I::Ints; 8] {
+        // SAFETY: a block is `BITS * 128` bytes; the token has the block, so its values are there.
+        unsafe { isa.split_block::<BITS>(codes, BlockValues::new(layout, 0, block, token)) }
+    }
+}
+
+/// Nibbles that stand for codes of a table, by dot products.
+pub(super) struct Table;
+
+impl<I: Blocks> BlockSums<I> for Table {
+    #[inline(always)]
+    unsafe fn sums(
+        isa: I,
+        layout: &Layout,
+        codes: *const u8,
+        block: usize,
+        token: Token<'_>,
+    ) -> [I::Ints; 8] {
+        let Encoding::Table(table) = layout.encoding() else { unreachable!("a layout without a table") };
+        // SAFETY: a block of nibbles is 512 bytes; the token has the block, so its values are there.
+        unsafe { isa.table_block(&table, codes, BlockValues::new(layout, I::BYTE_OFFSET, block, token)) }
     }
 }
 

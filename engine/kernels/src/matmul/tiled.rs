@@ -7,7 +7,7 @@ use super::memory::fetch_ahead;
 use super::unpack::unpack_block;
 use crate::activations::{TILED_TOKENS, Tile};
 use crate::isa::{Isa, Job};
-use crate::layout::{BLOCK_WEIGHTS, STRIP, Zero};
+use crate::layout::{BLOCK, BLOCK_WEIGHTS, STRIP, Zero};
 use crate::tiles::{TILE_TOKENS, Tiles};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -135,7 +135,7 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
     unsafe fn step(&self, strip: usize, first: usize, block: usize) -> Step {
         let layout = self.0.matrix.layout();
         let index = first / TILED_TOKENS * layout.blocks() + block;
-        let (scales, codes) = layout.offsets(block);
+        let (scales, codes) = layout.offsets(block * BLOCK);
         let strip = self.0.matrix.strip(strip).as_ptr();
         let per_group = if SINGLE { 1 } else { layout.blocks_per_group() };
         let before = block % per_group;

@@ -1,7 +1,7 @@
-//! Unpacking a block once for many tokens, to 8 tiles of 32 rows x 4 codes, a byte each.
+//! Unpacking a block, or half a block, once for many tokens: to tiles of 32 rows x 4 codes, a byte each.
 
 use crate::isa::Isa;
-use crate::layout::{BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK};
+use crate::layout::{BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, fields};
 
 /// The byte of a bit-plane's tile that holds each of rows 0 to 15, four times each.
 const ROW_BYTES: [u8; 64] = {
@@ -50,6 +50,31 @@ pub(crate) fn unpack_block<I: Isa>(
                 }
             }
         }
+        Encoding::Split(bits) => {
+            let bits = usize::from(bits);
+            for (codes, out) in
+                codes.chunks_exact(64 * bits).zip(out.as_chunks_mut::<{ BLOCK_WEIGHTS / 2 }>().0)
+            {
+                unpack_half(bits, codes, zero, out);
+            }
+        }
+        Encoding::Table(table) => {
+            assert_eq!(codes.len(), encoding.block_bytes());
+            // SAFETY: the table has 16 bytes; tile `group`, of 64 bytes, is within the block, whose length is asserted above;
+            // the stores end at byte 128 * group + 128 <= 1024 of `out`.
+            unsafe {
+                let table = isa.load_repeated(table.as_ptr());
+                for group in 0..GROUPS_PER_BLOCK {
+                    for at in (0..64).step_by(I::WIDTH) {
+                        let packed = isa.load(codes.as_ptr().add(64 * group + at));
+                        let out = out.as_mut_ptr().add(128 * group + at);
+                        isa.store(out, isa.lookup(table, isa.low_nibbles(packed)));
+                        isa.store(out.add(64), isa.lookup(table, isa.high_nibbles(packed)));
+                    }
+                }
+            }
+            subtract(zero, out);
+        }
         Encoding::Planes(bits) => {
             let bits = bits as usize;
             assert_eq!(codes.len(), encoding.block_bytes());
@@ -74,8 +99,30 @@ pub(crate) fn unpack_block<I: Isa>(
                     }
                 }
             }
-            if zero > 0 {
-                out.iter_mut().for_each(|code| *code = code.wrapping_sub(zero));
+            subtract(zero, out);
+        }
+    }
+}
+
+#[inline(always)]
+fn subtract(zero: u8, out: &mut [u8; BLOCK_WEIGHTS]) {
+    if zero > 0 {
+        out.iter_mut().for_each(|code| *code = code.wrapping_sub(zero));
+    }
+}
+
+/// Unpacks half a block of split codes of `bits` bits, and subtracts `zero` from each, wrapping.
+#[inline(always)]
+pub(crate) fn unpack_half(bits: usize, codes: &[u8], zero: u8, out: &mut [u8; BLOCK_WEIGHTS / 2]) {
+    assert_eq!(codes.len(), 64 * bits);
+    for (run, out) in out.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+        out.fill(0u8.wrapping_sub(zero));
+        for (width, below) in fields(bits) {
+            let (field, _) = codes[64 * (below + run * width / 8)..].split_at(64);
+            let (from, mask) = (run * width % 8, (1u8 << width) - 1);
+            for (code, &byte) in out.iter_mut().zip(field) {
+                // Fields do not overlap, so their sum is the code.
+                *code = code.wrapping_add((byte >> from & mask) << below);
             }
         }
     }

@@ -111,7 +111,7 @@ unsafe fn nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
 unsafe fn narrow_nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
     // SAFETY: group < 8 and t < 4, so loads end at byte 512 and at value 32 at most.
     unsafe {
-        // 16-bit sums of pairs, below 8 * 15 * 127 * 2 = 30480.
+        // 16-bit sums of pairs, see [`Isa::small_dot`].
         let mut sums = [[i16x8_splat(0); 4]; 2];
         let mask = u8x16_splat(15);
         // Two in each iteration: an engine that checks a deadline in each iteration, as wasmtime does, spills the sums for
@@ -177,7 +177,7 @@ unsafe fn unpacked(codes: &[v128; GROUPS_PER_BLOCK], values: BlockValues) -> v12
     sum
 }
 
-/// Sums of 32 rows over an unpacked block of codes below 16, digit by digit.
+/// Sums of 32 rows over an unpacked block of codes below 32, digit by digit.
 ///
 /// # Safety
 /// As for [`Blocks::small_block`].

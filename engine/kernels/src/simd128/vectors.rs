@@ -27,7 +27,7 @@ unsafe impl Isa for Simd128 {
     type Ints = v128;
     type Floats = v128;
     type Quad = Quad;
-    /// Relaxed: 16-bit sums of pairs, below 8 * 15 * 127 * 2 = 30480. Else 32-bit sums.
+    /// Relaxed: 16-bit sums of pairs, see [`Isa::small_dot`]. Else 32-bit sums.
     type SmallSum = v128;
     type ByteSum = v128;
     /// 16-bit sums of both bytes and of the high byte, as in AVX2.
@@ -61,6 +61,13 @@ unsafe impl Isa for Simd128 {
     fn append_bit(self, bytes: v128, flags: v128, mask: v128) -> v128 {
         // Masks have one bit, so "in common" is "equal after and"; the comparison's -1 is subtracted.
         i8x16_sub(i8x16_add(bytes, bytes), i8x16_eq(v128_and(flags, mask), mask))
+    }
+
+    #[inline(always)]
+    fn insert(self, codes: v128, field: v128, from: u32, to: u32, width: u32) -> v128 {
+        // What crosses from one byte of a lane to the other is masked.
+        let moved = if to >= from { u16x8_shl(field, to - from) } else { u16x8_shr(field, from - to) };
+        v128_or(codes, v128_and(moved, u8x16_splat(((1u32 << width) - 1 << to) as u8)))
     }
 
     #[inline(always)]

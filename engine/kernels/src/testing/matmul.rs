@@ -8,6 +8,9 @@ use crate::pool::Pool;
 use crate::random::Random;
 use crate::reference;
 
+/// 16 codes up to the largest.
+const TABLE: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 0, 141, 153, 166, 181, 197, 217, 255];
+
 /// All encodings that files use, and numbers of bit-planes that only tests use.
 pub fn encodings() -> Vec<(Encoding, Zero)> {
     vec![
@@ -18,6 +21,14 @@ pub fn encodings() -> Vec<(Encoding, Zero)> {
         (Encoding::Planes(4), Zero::Symmetric(8)),
         (Encoding::Nibbles, Zero::Symmetric(8)),
         (Encoding::Nibbles, Zero::Affine),
+        (Encoding::Split(2), Zero::Affine),
+        (Encoding::Split(3), Zero::Symmetric(4)),
+        (Encoding::Split(5), Zero::Symmetric(16)),
+        (Encoding::Split(5), Zero::Affine),
+        (Encoding::Split(6), Zero::Symmetric(32)),
+        (Encoding::Split(6), Zero::Affine),
+        (Encoding::Table(TABLE), Zero::Symmetric(128)),
+        (Encoding::Table(TABLE), Zero::Affine),
         (Encoding::Bytes, Zero::Symmetric(128)),
         (Encoding::Bytes, Zero::Affine),
     ]
@@ -50,7 +61,7 @@ pub fn check_matmul(kernels: Kernels, pool: &Pool) -> usize {
         for (rows, cols) in
             [(1, 1), (31, 32), (32, 33), (33, 31), (64, 96), (65, 128), (97, 64), (40, 300), (128, 576)]
         {
-            for group_size in [32, 64, 1 << 20] {
+            for group_size in [16, 32, 64, 1 << 20] {
                 let Ok(layout) = Layout::new(rows, cols, encoding, zero, group_size) else { continue };
                 let data = random_matrix(&layout, &mut random);
                 let Ok(matrix) = Matrix::new(layout, &data) else { continue };
@@ -105,6 +116,9 @@ pub fn check_activations(kernels: Kernels) {
                     let sum: i32 =
                         digit.values[32 * block..][..32].iter().map(|&value| i32::from(value)).sum();
                     assert_eq!(sum, digit.sums[block]);
+                    let sum: i32 =
+                        digit.values[32 * block..][..16].iter().map(|&value| i32::from(value)).sum();
+                    assert_eq!(sum, digit.half_sums[block]);
                 }
                 // Refined: one unit, where the fine digit is clamped. Else half a unit.
                 let (unit, bound) = (token.scales[block], if refined { 1.01 } else { 0.51 });

@@ -1,9 +1,11 @@
+use crate::codes::Codes;
 use crate::gguf::GgmlType;
 use crate::report::Method;
 use crate::testing::{CONFIG_JSON, shard, tiny_gguf, tiny_tensors};
 use crate::{Format, HeadFormat, QuantizeError, QuantizeOptions, RULES_VERSION, Source, quantize};
 use edgellm::Model;
-use edgellm::format::{Metadata, ModelFile, TensorData};
+use edgellm::format::{Metadata, ModelFile, TensorData, TensorEncoding};
+use edgellm_kernels::layout::Layout;
 use safetensors::Dtype;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -75,6 +77,43 @@ fn four_bit_and_eight_bit_blocks_are_copied_without_loss() {
 }
 
 #[test]
+fn auto_keeps_what_is_quantized_and_rounds_floats() {
+    let blocks =
+        [GgmlType::Q4_0, GgmlType::Q4_1, GgmlType::Q5_0, GgmlType::Q5_1, GgmlType::Q8_0, GgmlType::IQ4_NL];
+    for (layer, embedding) in blocks.into_iter().zip(blocks.into_iter().rev()) {
+        let gguf = tiny_gguf(layer, embedding);
+        let source = Source::from_gguf(&gguf).unwrap();
+        let (file, report) = convert(&source, &QuantizeOptions::new(Format::Auto));
+        compare(&file, &source, 0.0);
+        assert_eq!((report.count(Method::Lossless), report.count(Method::Rounded)), (8, 0), "{layer}");
+        let model = ModelFile::parse(&file).unwrap();
+        let quantization = &model.metadata().quantization;
+        assert_eq!((quantization.format.as_str(), quantization.head.as_str()), ("auto", "auto"));
+        for tensor in &report.tensors {
+            let is_embedding = tensor.name.contains("embed");
+            let codes = Codes::of(if is_embedding { embedding } else { layer }).unwrap();
+            let [rows, cols] = tensor.shape;
+            if tensor.method == Method::Lossless {
+                let layout = Layout::new(rows, cols, codes.encoding, codes.zero, 32).unwrap();
+                assert_eq!(tensor.encoding, TensorEncoding::from(&layout), "{}", tensor.name);
+            }
+        }
+        assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+        Model::from_bytes(file).unwrap();
+    }
+    // Another head, if the user wants one.
+    let gguf = tiny_gguf(GgmlType::Q5_0, GgmlType::F32);
+    let source = Source::from_gguf(&gguf).unwrap();
+    let options = QuantizeOptions { head: HeadFormat::Int4, ..QuantizeOptions::new(Format::Auto) };
+    let encodings = |options: &QuantizeOptions| convert(&source, options).1.tensors;
+    let is_head = |tensor: &&crate::TensorReport| tensor.name.contains("embed");
+    let head = encodings(&options).iter().find(is_head).unwrap().encoding;
+    assert_eq!(head, TensorEncoding::Nibbles { group_size: 32, zero: None });
+    let head = encodings(&QuantizeOptions::new(Format::Auto)).iter().find(is_head).unwrap().encoding;
+    assert_eq!(head, TensorEncoding::Bytes { group_size: 32, zero: Some(128) });
+}
+
+#[test]
 fn codes_scales_and_minimums_are_the_sources_own() {
     let gguf = tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0);
     let source = Source::from_gguf(&gguf).unwrap();
@@ -87,7 +126,7 @@ fn codes_scales_and_minimums_are_the_sources_own() {
         for (block, bytes) in tensor.row(row).chunks_exact(20).enumerate() {
             for j in 0..32 {
                 let code = if j < 16 { bytes[4 + j] & 15 } else { bytes[4 + j - 16] >> 4 };
-                let half = |at: usize| crate::dequantize::half([bytes[at], bytes[at + 1]]);
+                let half = |at: usize| crate::codes::half([bytes[at], bytes[at + 1]]);
                 assert_eq!(matrix.code(row, 32 * block + j), (code, half(0), half(2)));
             }
         }
@@ -106,6 +145,7 @@ fn every_format_rounds_every_source_type_about_as_well_as_its_bits_allow() {
     let source = Source::from_files(&files).unwrap();
     // The weights are uniform in -1..1; 2^bits even steps would leave a relative error of 2^-bits.
     let cases = [
+        (Format::Auto, 0.0625, 0.25),
         (Format::Int8, 0.005, 0.02),
         (Format::Int4, 0.0625, 0.25),
         (Format::Int3, 0.125, 0.5),
@@ -120,7 +160,8 @@ fn every_format_rounds_every_source_type_about_as_well_as_its_bits_allow() {
             compare(&file, &source, near);
             let error = report.error;
             assert!(error.relative > 0.0 && error.relative < relative, "{format} {group_size:?} {error:?}");
-            assert_eq!(report.warnings.is_empty(), format == Format::Int8, "{:?}", report.warnings);
+            let few = matches!(format, Format::Auto | Format::Int8);
+            assert_eq!(report.warnings.is_empty(), few, "{:?}", report.warnings);
         }
     }
     let (first, _) = convert(&source, &QuantizeOptions::new(Format::Int4));
@@ -160,8 +201,10 @@ fn the_version_of_the_rules_goes_up_when_they_change() {
         ("model.safetensors", &weights),
     ];
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for source in [&from_gguf, &Source::from_files(&files).unwrap()] {
-        let (file, _) = convert(source, &QuantizeOptions::new(Format::Int4));
+    let from_files = Source::from_files(&files).unwrap();
+    let cases = [(&from_gguf, Format::Int4), (&from_files, Format::Int4), (&from_gguf, Format::Auto)];
+    for (source, format) in cases {
+        let (file, _) = convert(source, &QuantizeOptions::new(format));
         let model = ModelFile::parse(&file).unwrap();
         let tokenizer = sorted(&serde_json::from_slice(model.tokenizer(&file)).unwrap());
         let Metadata { name, config, chat_template, bos_token, eos_token, tensors, .. } = model.metadata();
@@ -173,7 +216,7 @@ fn the_version_of_the_rules_goes_up_when_they_change() {
     }
     assert_eq!(
         (RULES_VERSION, hash),
-        (2, 0x23d3_7d8f_fa4a_08b2),
+        (3, 0x23d3_7d8f_fa4a_08b2),
         "the conversion gives another file: raise RULES_VERSION once between two releases, and write {hash:#018x} here"
     );
 }

@@ -1,4 +1,5 @@
-use super::{dequantize, half};
+use super::dequantize;
+use crate::codes::half;
 use crate::gguf::GgmlType;
 use std::collections::HashSet;
 
@@ -15,20 +16,27 @@ fn number(bytes: &mut &[u8]) -> u32 {
     u32::from_le_bytes(split(bytes, 4).try_into().unwrap())
 }
 
-#[test]
-fn every_type_gives_the_floats_of_an_independent_implementation() {
-    let mut bytes = FIXTURE;
-    let mut seen = HashSet::new();
+/// For each type its blocks and their weights.
+pub(crate) fn fixture() -> Vec<(GgmlType, &'static [u8], Vec<f32>)> {
+    let (mut bytes, mut cases) = (FIXTURE, Vec::new());
     while !bytes.is_empty() {
         let ggml_type = GgmlType::from_number(number(&mut bytes)).unwrap();
         let (length, count) = (number(&mut bytes) as usize, number(&mut bytes) as usize);
         let blocks = split(&mut bytes, length);
-        let expected = split(&mut bytes, 4 * count);
-        let mut actual = vec![f32::NAN; count];
+        let weights = split(&mut bytes, 4 * count).as_chunks::<4>().0;
+        cases.push((ggml_type, blocks, weights.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()));
+    }
+    cases
+}
+
+#[test]
+fn every_type_gives_the_floats_of_an_independent_implementation() {
+    let mut seen = HashSet::new();
+    for (ggml_type, blocks, expected) in fixture() {
+        let mut actual = vec![f32::NAN; expected.len()];
         assert!(dequantize(ggml_type, blocks, &mut actual), "{ggml_type}");
-        for (i, (actual, expected)) in actual.iter().zip(expected.as_chunks::<4>().0).enumerate() {
-            let expected = f32::from_le_bytes(*expected);
-            assert_eq!(*actual, expected, "{ggml_type}, weight {i}");
+        for (i, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
+            assert_eq!(actual, expected, "{ggml_type}, weight {i}");
         }
         seen.insert(ggml_type);
     }

@@ -32,14 +32,20 @@ pub enum GgmlType {
     Q5_K,
     /// 256 codes of 6 bits in 16 groups.
     Q6_K,
+    /// 32 indexes of 4 bits into a table, scale.
+    IQ4_NL,
+    /// 256 indexes of 4 bits into a table, in 8 groups.
+    IQ4_XS,
+    /// 32 floats of 4 bits, a power of two as scale.
+    MXFP4,
 }
 
 /// The supported types, for messages.
 pub(super) const SUPPORTED: &str =
-    "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K and Q6_K";
+    "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS and MXFP4";
 
 /// Number in the file, type, name, weights per block, bytes per block.
-const TABLE: [(u32, GgmlType, &str, usize, usize); 13] = [
+const TABLE: [(u32, GgmlType, &str, usize, usize); 16] = [
     (0, GgmlType::F32, "F32", 1, 4),
     (1, GgmlType::F16, "F16", 1, 2),
     (2, GgmlType::Q4_0, "Q4_0", 32, 18),
@@ -52,21 +58,22 @@ const TABLE: [(u32, GgmlType, &str, usize, usize); 13] = [
     (12, GgmlType::Q4_K, "Q4_K", 256, 144),
     (13, GgmlType::Q5_K, "Q5_K", 256, 176),
     (14, GgmlType::Q6_K, "Q6_K", 256, 210),
+    (20, GgmlType::IQ4_NL, "IQ4_NL", 32, 18),
+    (23, GgmlType::IQ4_XS, "IQ4_XS", 256, 136),
     (30, GgmlType::BF16, "BF16", 1, 2),
+    (39, GgmlType::MXFP4, "MXFP4", 32, 17),
 ];
 
 /// Names of types that exist but are not supported, for messages.
-const OTHERS: [(u32, &str); 18] = [
+const OTHERS: [(u32, &str); 19] = [
     (9, "Q8_1"),
     (15, "Q8_K"),
     (16, "IQ2_XXS"),
     (17, "IQ2_XS"),
     (18, "IQ3_XXS"),
     (19, "IQ1_S"),
-    (20, "IQ4_NL"),
     (21, "IQ3_S"),
     (22, "IQ2_S"),
-    (23, "IQ4_XS"),
     (24, "I8"),
     (25, "I16"),
     (26, "I32"),
@@ -75,6 +82,9 @@ const OTHERS: [(u32, &str); 18] = [
     (29, "IQ1_M"),
     (34, "TQ1_0"),
     (35, "TQ2_0"),
+    (36, "I2_S"),
+    (40, "NVFP4"),
+    (41, "Q1_0"),
 ];
 
 /// The name of type `number`, or the number itself.

@@ -30,7 +30,7 @@ pub(super) struct MeasureArgs {
     // Optional for the sake of `compare`; the parser requires it otherwise.
     #[arg(long, short, value_name = "NAME|PATH", required = true)]
     model: Option<String>,
-    /// Format to convert the model to, unless it is a .tmac2.bin file [default: int4]
+    /// Format to convert the model to, unless it is a .tmac2.bin file [default: auto]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     format: Option<Format>,
     /// EdgeLLM's targets to measure: native, plugin, browser, or NAME=COMMAND for a worker of your own that must give

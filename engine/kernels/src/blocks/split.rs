@@ -1,0 +1,154 @@
+//! Sums over split codes: fields are joined to codes of a byte, which dot-product instructions multiply.
+//!
+//! No closures here: the code in a closure is compiled without the instruction set's features.
+
+use super::dot::refine;
+use crate::activations::BlockValues;
+use crate::isa::Isa;
+use crate::layout::{GROUPS_PER_HALF, HALF, LUT_GROUP};
+
+/// The sums of 32 rows over a block of codes of `BITS` bits, 5 at most.
+///
+/// # Safety
+/// `BITS * 128` bytes are readable at `codes`, and 32 at each digit of `values`.
+#[inline(always)]
+pub(super) unsafe fn split_sums<I: Isa, const BITS: usize>(
+    isa: I,
+    codes: *const u8,
+    values: BlockValues,
+) -> [I::Ints; 8] {
+    const { assert!(BITS <= 5, "a block's sums would not fit 16 bits") };
+    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
+    // SAFETY: two halves of codes and of each digit's values, by this function's contract.
+    unsafe {
+        let mut rows = digit::<I, BITS, 2>(isa, codes, coarse, coarse_start);
+        if refined {
+            let fine = digit::<I, BITS, 2>(isa, codes, fine, fine_start);
+            refine(isa, &mut rows, fine);
+        }
+        rows
+    }
+}
+
+/// The sums of 32 rows over half a block of codes of `BITS` bits.
+///
+/// # Safety
+/// `BITS * 64` bytes are readable at `codes`, and 16 at each digit of `values`.
+#[inline(always)]
+pub(super) unsafe fn half_sums<I: Isa, const BITS: usize>(
+    isa: I,
+    codes: *const u8,
+    values: BlockValues,
+) -> [I::Ints; 8] {
+    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
+    // SAFETY: a half of codes and of each digit's values, by this function's contract.
+    unsafe {
+        let mut rows = digit::<I, BITS, 1>(isa, codes, coarse, coarse_start);
+        if refined {
+            let fine = digit::<I, BITS, 1>(isa, codes, fine, fine_start);
+            refine(isa, &mut rows, fine);
+        }
+        rows
+    }
+}
+
+/// The sums of the rows of one register over half an unpacked block.
+///
+/// # Safety
+/// 16 bytes are readable at each digit of `values`.
+#[inline(always)]
+pub(super) unsafe fn unpacked_half_sums<I: Isa>(
+    isa: I,
+    codes: &[I::Bytes; GROUPS_PER_HALF],
+    values: BlockValues,
+) -> I::Ints {
+    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
+    // SAFETY: 16 bytes at each digit by this function's contract.
+    unsafe {
+        let sum = unpacked_digit(isa, codes, coarse, coarse_start);
+        if refined { isa.refine(sum, unpacked_digit(isa, codes, fine, fine_start)) } else { sum }
+    }
+}
+
+/// # Safety
+/// 16 bytes are readable at `values`.
+#[inline(always)]
+unsafe fn unpacked_digit<I: Isa>(
+    isa: I,
+    codes: &[I::Bytes; GROUPS_PER_HALF],
+    values: *const i8,
+    start: i32,
+) -> I::Ints {
+    let mut sum = isa.small_zero();
+    for (group, &codes) in codes.iter().enumerate() {
+        // SAFETY: the last of the 4 groups ends at value 16.
+        sum = isa.small_dot(sum, codes, unsafe { isa.quad(values.add(group * LUT_GROUP)) });
+    }
+    isa.small_total(sum, start)
+}
+
+/// The sums over one digit of `HALVES` halves of a block.
+///
+/// # Safety
+/// `HALVES * BITS * 64` bytes are readable at `codes`, `HALVES * 16` at `values`.
+#[inline(always)]
+unsafe fn digit<I: Isa, const BITS: usize, const HALVES: usize>(
+    isa: I,
+    codes: *const u8,
+    values: *const i8,
+    start: i32,
+) -> [I::Ints; 8] {
+    let registers = 64 / I::WIDTH;
+    let mut sums = [[isa.small_zero(); 2]; 4];
+    for half in 0..HALVES {
+        for group in 0..GROUPS_PER_HALF {
+            // SAFETY: the last group of the last half ends at value HALVES * 16; t < 64 / WIDTH.
+            unsafe {
+                let quad = isa.quad(values.add(half * HALF + group * LUT_GROUP));
+                for (t, [low, high]) in sums.iter_mut().enumerate().take(registers) {
+                    let [a, b] = join::<I, BITS>(isa, codes.add(half * BITS * 64 + t * I::WIDTH), group);
+                    *low = isa.small_dot(*low, a, quad);
+                    *high = isa.small_dot(*high, b, quad);
+                }
+            }
+        }
+    }
+    let mut rows = [isa.small_total(sums[0][0], start); 8];
+    for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
+        rows[t] = isa.small_total(low, start);
+        rows[registers + t] = isa.small_total(high, start);
+    }
+    rows
+}
+
+/// The codes of LUT group `group` of half a block, in one register of rows and in that of the rows 16 further on.
+///
+/// # Safety
+/// `codes` is the half's first byte plus the register's index, below 64 / WIDTH, times WIDTH; `group` is below 4.
+#[inline(always)]
+unsafe fn join<I: Isa, const BITS: usize>(isa: I, codes: *const u8, group: usize) -> [I::Bytes; 2] {
+    // SAFETY: a field of w bits takes 64 * w bytes; group <= 3, so each load is within its field.
+    unsafe {
+        let mut joined = if BITS & 4 != 0 {
+            let field = isa.load(codes.add(64 * group));
+            [isa.low_nibbles(field), isa.high_nibbles(field)]
+        } else {
+            [isa.load([0; 64].as_ptr()); 2]
+        };
+        if BITS & 2 != 0 {
+            let below = BITS & 4;
+            let field = isa.load(codes.add(64 * (below + group / 2)));
+            let (from, to) = (4 * (group as u32 % 2), below as u32);
+            joined =
+                [isa.insert(joined[0], field, from, to, 2), isa.insert(joined[1], field, from + 2, to, 2)];
+        }
+        if BITS & 1 != 0 {
+            let below = BITS & 6;
+            let field = isa.load(codes.add(64 * below));
+            let (from, to) = (2 * group as u32, below as u32);
+            joined =
+                [isa.insert(joined[0], field, from, to, 1), isa.insert(joined[1], field, from + 1, to, 1)];
+        }
+        joined
+    }
+}
