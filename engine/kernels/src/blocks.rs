@@ -50,7 +50,7 @@ pub unsafe trait Blocks: Isa {
     #[inline(always)]
     unsafe fn split_block<const BITS: usize>(self, codes: *const u8, values: BlockValues) -> [Self::Ints; 8] {
         // SAFETY: `split_sums` has the same contract.
-        unsafe { split::split_sums::<Self, BITS>(self, codes, values) }
+        unsafe { split::split_sums::<Self, BITS, 2>(self, codes, values) }
     }
     /// [`Blocks::split_block`] of half a block, whose codes may have 6 bits.
     ///
@@ -58,8 +58,8 @@ pub unsafe trait Blocks: Isa {
     /// `BITS * 64` bytes are readable at `codes`, and 16 at each digit of `values`.
     #[inline(always)]
     unsafe fn split_half<const BITS: usize>(self, codes: *const u8, values: BlockValues) -> [Self::Ints; 8] {
-        // SAFETY: `half_sums` has the same contract.
-        unsafe { split::half_sums::<Self, BITS>(self, codes, values) }
+        // SAFETY: `split_sums` has the same contract.
+        unsafe { split::split_sums::<Self, BITS, 1>(self, codes, values) }
     }
     /// [`Blocks::nibble_block`] of the codes that nibbles stand for in a table, plus [`Isa::BYTE_OFFSET`] each.
     ///

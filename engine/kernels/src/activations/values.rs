@@ -23,12 +23,17 @@ impl BlockValues {
     /// The token has the block.
     #[inline(always)]
     pub(crate) unsafe fn new(layout: &Layout, offset: i32, block: usize, token: Token<'_>) -> Self {
+        // No closures: they are compiled without the instruction set's features.
         let Token { coarse, fine, .. } = token;
+        let at = block * BLOCK;
         // SAFETY: a token has 32 values, a sum and a flag for each of its blocks.
         unsafe {
             BlockValues {
-                digits: [coarse, fine].map(|digit| digit.values.as_ptr().add(block * BLOCK)),
-                starts: [coarse, fine].map(|digit| start(layout, offset, *digit.sums.get_unchecked(block))),
+                digits: [coarse.values.as_ptr().add(at), fine.values.as_ptr().add(at)],
+                starts: [
+                    start(layout, offset, *coarse.sums.get_unchecked(block)),
+                    start(layout, offset, *fine.sums.get_unchecked(block)),
+                ],
                 refined: *token.refined.get_unchecked(block),
             }
         }
@@ -41,11 +46,15 @@ impl BlockValues {
     #[inline(always)]
     pub(crate) unsafe fn half(layout: &Layout, block: usize, half: usize, token: Token<'_>) -> Self {
         let Token { coarse, fine, .. } = token;
+        let at = block * BLOCK + half * HALF;
         // SAFETY: a token has 32 values, sums and a flag for each of its blocks.
         unsafe {
             BlockValues {
-                digits: [coarse, fine].map(|digit| digit.values.as_ptr().add(block * BLOCK + half * HALF)),
-                starts: [coarse, fine].map(|digit| start(layout, 0, digit.half_sum(block, half))),
+                digits: [coarse.values.as_ptr().add(at), fine.values.as_ptr().add(at)],
+                starts: [
+                    start(layout, 0, coarse.half_sum(block, half)),
+                    start(layout, 0, fine.half_sum(block, half)),
+                ],
                 refined: *token.refined.get_unchecked(block),
             }
         }

@@ -7,48 +7,29 @@ use crate::activations::BlockValues;
 use crate::isa::Isa;
 use crate::layout::{GROUPS_PER_HALF, HALF, LUT_GROUP};
 
-/// The sums of 32 rows over a block of codes of `BITS` bits, 5 at most.
+/// The sums of 32 rows over `HALVES` halves of a block of codes of `BITS` bits.
 ///
 /// # Safety
-/// `BITS * 128` bytes are readable at `codes`, and 32 at each digit of `values`.
+/// `HALVES * BITS * 64` bytes are readable at `codes`, and `HALVES * 16` at each digit of `values`.
 #[inline(always)]
-pub(super) unsafe fn split_sums<I: Isa, const BITS: usize>(
+pub(super) unsafe fn split_sums<I: Isa, const BITS: usize, const HALVES: usize>(
     isa: I,
     codes: *const u8,
     values: BlockValues,
 ) -> [I::Ints; 8] {
-    const { assert!(BITS <= 5, "a block's sums would not fit 16 bits") };
-    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
-    // SAFETY: two halves of codes and of each digit's values, by this function's contract.
+    const { assert!(HALVES == 1 || BITS <= 5, "the sums would not fit 16 bits") };
+    let BlockValues { digits, starts, refined } = values;
+    // Both digits at once, so that fields are joined once: LLVM would keep the codes of the first for the second, in memory.
+    // SAFETY: as much is readable by this function's contract.
     unsafe {
-        let mut rows = digit::<I, BITS, 2>(isa, codes, coarse, coarse_start);
         if refined {
-            let fine = digit::<I, BITS, 2>(isa, codes, fine, fine_start);
+            let [mut rows, fine] = digit_sums::<I, BITS, HALVES, 2>(isa, codes, digits, starts);
             refine(isa, &mut rows, fine);
+            rows
+        } else {
+            let [rows] = digit_sums::<I, BITS, HALVES, 1>(isa, codes, [digits[0]], [starts[0]]);
+            rows
         }
-        rows
-    }
-}
-
-/// The sums of 32 rows over half a block of codes of `BITS` bits.
-///
-/// # Safety
-/// `BITS * 64` bytes are readable at `codes`, and 16 at each digit of `values`.
-#[inline(always)]
-pub(super) unsafe fn half_sums<I: Isa, const BITS: usize>(
-    isa: I,
-    codes: *const u8,
-    values: BlockValues,
-) -> [I::Ints; 8] {
-    let BlockValues { digits: [coarse, fine], starts: [coarse_start, fine_start], refined } = values;
-    // SAFETY: a half of codes and of each digit's values, by this function's contract.
-    unsafe {
-        let mut rows = digit::<I, BITS, 1>(isa, codes, coarse, coarse_start);
-        if refined {
-            let fine = digit::<I, BITS, 1>(isa, codes, fine, fine_start);
-            refine(isa, &mut rows, fine);
-        }
-        rows
     }
 }
 
@@ -87,36 +68,45 @@ unsafe fn unpacked_digit<I: Isa>(
     isa.small_total(sum, start)
 }
 
-/// The sums over one digit of `HALVES` halves of a block.
+/// The sums over each of some digits.
 ///
 /// # Safety
-/// `HALVES * BITS * 64` bytes are readable at `codes`, `HALVES * 16` at `values`.
+/// `HALVES * BITS * 64` bytes are readable at `codes`, `HALVES * 16` at each digit.
 #[inline(always)]
-unsafe fn digit<I: Isa, const BITS: usize, const HALVES: usize>(
+unsafe fn digit_sums<I: Isa, const BITS: usize, const HALVES: usize, const DIGITS: usize>(
     isa: I,
     codes: *const u8,
-    values: *const i8,
-    start: i32,
-) -> [I::Ints; 8] {
+    digits: [*const i8; DIGITS],
+    starts: [i32; DIGITS],
+) -> [[I::Ints; 8]; DIGITS] {
     let registers = 64 / I::WIDTH;
-    let mut sums = [[isa.small_zero(); 2]; 4];
+    let mut sums = [[[isa.small_zero(); 2]; 4]; DIGITS];
     for half in 0..HALVES {
         for group in 0..GROUPS_PER_HALF {
             // SAFETY: the last group of the last half ends at value HALVES * 16; t < 64 / WIDTH.
             unsafe {
-                let quad = isa.quad(values.add(half * HALF + group * LUT_GROUP));
-                for (t, [low, high]) in sums.iter_mut().enumerate().take(registers) {
-                    let [a, b] = join::<I, BITS>(isa, codes.add(half * BITS * 64 + t * I::WIDTH), group);
-                    *low = isa.small_dot(*low, a, quad);
-                    *high = isa.small_dot(*high, b, quad);
+                let at = half * HALF + group * LUT_GROUP;
+                let mut quads = [isa.quad(digits[0].add(at)); DIGITS];
+                for (quad, digit) in quads.iter_mut().zip(digits).skip(1) {
+                    *quad = isa.quad(digit.add(at));
+                }
+                for t in 0..registers {
+                    let [low, high] = join::<I, BITS>(isa, codes.add(half * BITS * 64 + t * I::WIDTH), group);
+                    for (sums, quad) in sums.iter_mut().zip(quads) {
+                        let [first, second] = &mut sums[t];
+                        *first = isa.small_dot(*first, low, quad);
+                        *second = isa.small_dot(*second, high, quad);
+                    }
                 }
             }
         }
     }
-    let mut rows = [isa.small_total(sums[0][0], start); 8];
-    for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
-        rows[t] = isa.small_total(low, start);
-        rows[registers + t] = isa.small_total(high, start);
+    let mut rows = [[isa.small_total(sums[0][0][0], starts[0]); 8]; DIGITS];
+    for ((rows, sums), start) in rows.iter_mut().zip(sums).zip(starts) {
+        for (t, [low, high]) in sums.into_iter().enumerate().take(registers) {
+            rows[t] = isa.small_total(low, start);
+            rows[registers + t] = isa.small_total(high, start);
+        }
     }
     rows
 }
