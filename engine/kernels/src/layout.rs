@@ -37,6 +37,8 @@ mod codes;
 mod matrix;
 mod pack;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub use crate::half::{f16_to_f32, f32_to_f16};
 pub(crate) use codes::fields;
