@@ -207,17 +207,18 @@ mod tests {
     #[tokio::test]
     async fn one_network_leaves_room_for_others() {
         let connections = Connections::new(8, false);
+        let eldest = connections.admit(address(9)).unwrap();
         let own: Vec<_> = (0..10).map(|_| connections.admit(address(1)).unwrap()).collect();
         // Six may stay: the first four made room.
         for (index, place) in own.iter().enumerate() {
             assert!(!place.spare);
             assert_eq!(left(place).await, index < 4, "{index}");
         }
-        let others: Vec<_> = (2..4).map(|host| connections.admit(address(host)).unwrap()).collect();
-        assert!(others.iter().all(|place| !place.spare));
-        // The network that has most makes room for yet another.
+        let other = connections.admit(address(2)).unwrap();
+        assert!(!other.spare);
+        // The network that has most makes room for yet another, not whoever has waited longest.
         assert!(!connections.admit(address(4)).unwrap().spare);
-        assert!(left(&own[4]).await && !left(&others[0]).await && !left(&others[1]).await);
+        assert!(left(&own[4]).await && !left(&other).await && !left(&eldest).await);
     }
 
     #[tokio::test]
@@ -244,14 +245,40 @@ mod tests {
         assert!(connections.table().places.is_empty());
     }
 
+    #[tokio::test]
+    async fn the_last_answer_counts_not_the_age() {
+        let connections = Connections::new(4, false);
+        let own: Vec<_> = (0..3).map(|_| connections.admit(address(1)).unwrap()).collect();
+        std::thread::sleep(Duration::from_millis(5));
+        // The oldest has just had an answer.
+        drop(own[0].activity.begin());
+        own[0].activity.flushed();
+        assert!(!connections.admit(address(1)).unwrap().spare);
+        assert!(left(&own[1]).await && !left(&own[0]).await && !left(&own[2]).await);
+    }
+
+    #[test]
+    fn addresses_of_a_subnet_share() {
+        let connections = Connections::new(4, false);
+        let admit = |address: &str| connections.admit(address.parse().unwrap()).unwrap();
+        let own: Vec<_> = (0..3).map(|host| admit(&format!("2001:db8:0:1::{host}"))).collect();
+        let busy: Vec<_> = own.iter().map(|place| place.activity.begin()).collect();
+        assert!(admit("2001:db8:0:1:ffff::1").spare);
+        assert!(!admit("2001:db8:0:2::1").spare);
+        drop(busy);
+    }
+
     #[test]
     fn behind_a_proxy_all_come_from_one_address() {
         let connections = Connections::new(4, true);
-        let places: Vec<_> = (0..4).map(|_| connections.admit(address(1)).unwrap()).collect();
-        let busy: Vec<_> = places.iter().map(|place| place.activity.begin()).collect();
-        assert!(places.iter().all(|place| !place.spare));
+        let at_work = |_: usize| {
+            let place = connections.admit(address(1)).unwrap();
+            assert!(!place.spare);
+            (place.activity.begin(), place)
+        };
+        let all: Vec<_> = (0..4).map(at_work).collect();
         assert!(connections.admit(address(1)).unwrap().spare);
-        drop(busy);
+        drop(all);
     }
 
     #[test]

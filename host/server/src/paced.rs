@@ -144,12 +144,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn slow_answers_may_take_their_time() {
-        let (ours, mut theirs) = tokio::io::duplex(64);
+        // The last byte of each token waits for the reader, for a moment.
+        let (ours, mut theirs) = tokio::io::duplex(4);
         let mut stream = Paced::new(ours, LIMIT, |_| {});
         for _ in 0..1000 {
-            stream.write_all(b"token").await.unwrap();
+            let mut token = [0; 5];
+            let (written, read) = tokio::join!(stream.write_all(b"token"), theirs.read_exact(&mut token));
+            written.and(read).unwrap();
             stream.flush().await.unwrap();
-            theirs.read_exact(&mut [0; 5]).await.unwrap();
             sleep(Duration::from_secs(60)).await;
         }
     }

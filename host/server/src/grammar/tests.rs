@@ -191,51 +191,91 @@ fn what_a_few_bytes_stand_for_counts() {
     let many = |count: usize| {
         (0..count).map(|at| (format!("p{at}"), json!({"type": "null"}))).collect::<serde_json::Map<_, _>>()
     };
-    for (name, schema) in [
-        ("doubling by siblings", chain(30, |to| both(with_sibling(to)))),
-        ("doubling by allOf", chain(30, |to| json!({"allOf": [both(to.clone()), both(to)]}))),
-        ("squares by siblings", chain(240, |to| text(with_sibling(to)))),
-        ("products of choices", choices(40)),
+    let list = |from: usize| json!({"enum": (from..from + 30_000).collect::<Vec<_>>()});
+    let deep = |levels: usize| {
+        (0..levels).fold(json!({"type": "integer"}), |inner, _| json!({"type": "array", "items": inner}))
+    };
+    for (name, limit, schema) in [
+        ("doubling by siblings", "parts", chain(30, |to| both(with_sibling(to)))),
+        ("doubling by allOf", "steps", chain(30, |to| json!({"allOf": [both(to.clone()), both(to)]}))),
+        ("squares by siblings", "parts", chain(240, |to| text(with_sibling(to)))),
+        ("products of choices", "steps", choices(40)),
         (
             "many patterns at once",
+            "one text must match",
             json!({"allOf": (0..50).map(|at| json!({"pattern": format!("a{{{at}}}b[a-z]*")})).collect::<Vec<_>>()}),
         ),
         (
             "optional properties, counted",
+            "optional properties",
             json!({"type": "object", "properties": many(300), "minProperties": 1, "additionalProperties": false}),
         ),
-        ("properties", json!({"type": "object", "properties": many(1001)})),
-        ("long pattern", text(json!({"type": "string", "pattern": "[^ab]*".repeat(16_000)}))),
-        ("name by a long pattern", json!({"patternProperties": {"[^ab]*".repeat(16_000): {}}})),
+        ("properties", "properties of an object", json!({"type": "object", "properties": many(1001)})),
+        (
+            "long pattern",
+            "bytes in a pattern",
+            text(json!({"type": "string", "pattern": "[^ab]*".repeat(16_000)})),
+        ),
+        (
+            "name by a long pattern",
+            "bytes in a pattern",
+            json!({"patternProperties": {"[^ab]*".repeat(16_000): {}}}),
+        ),
         (
             "many patterns",
+            "parts",
             json!({"properties": (0..60).map(|at| (at.to_string(), json!({"pattern": "[^ab]*".repeat(160)}))).collect::<serde_json::Map<_, _>>()}),
         ),
-        ("multipleOf", text(json!({"type": "integer", "multipleOf": 99_999_989}))),
+        ("multipleOf", "in multipleOf", text(json!({"type": "integer", "multipleOf": 99_999_989}))),
         (
             "multiples of several",
+            "common multiple",
             json!({"type": "integer", "allOf": [{"multipleOf": 9973}, {"multipleOf": 9967}]}),
         ),
-        ("multipleOf of many places", json!({"type": "number", "multipleOf": 1e-7})),
+        ("multipleOf of many places", "decimal places", json!({"type": "number", "multipleOf": 1e-7})),
         (
             "many multiples",
+            "parts",
             json!({"properties": (0..10).map(|at| (at.to_string(), json!({"type": "integer", "multipleOf": 9900 + at}))).collect::<serde_json::Map<_, _>>()}),
         ),
-        ("counts", text(json!({"type": "string", "maxLength": u64::MAX}))),
-        ("digits", json!({"type": "number", "maximum": 1e300})),
-        ("enum", json!({"enum": (0..100_000).collect::<Vec<_>>()})),
+        (
+            "formats",
+            "parts",
+            json!({"prefixItems": vec![json!({"properties": (0..900).map(|at| (at.to_string(), json!({"format": "date"}))).collect::<serde_json::Map<_, _>>()}); 3]}),
+        ),
+        (
+            "definitions together",
+            "parts",
+            json!({"properties": {"a": {"$ref": "#/$defs/a"}, "b": {"$ref": "#/$defs/b"}, "c": {"$ref": "#/$defs/c"}},
+                   "$defs": {"a": list(0), "b": list(1), "c": list(2)}}),
+        ),
+        (
+            "deep lists that match together",
+            "levels of schemas that must match",
+            json!({"allOf": [deep(200), deep(200)]}),
+        ),
+        ("counts", "in minLength", text(json!({"type": "string", "maxLength": u64::MAX}))),
+        ("digits", "digits", json!({"type": "number", "maximum": 1e300})),
+        ("enum", "parts", json!({"enum": (0..100_000).collect::<Vec<_>>()})),
         (
             "enum of long texts",
+            "parts",
             json!({"enum": (0..100).map(|at| at.to_string().repeat(50_000)).collect::<Vec<_>>()}),
         ),
         (
             "patterned names",
+            "steps",
             json!({"patternProperties": (0..40).map(|at| (format!("^{at}x"), json!({}))).collect::<serde_json::Map<_, _>>()}),
         ),
     ] {
         let error = compile(&schema).unwrap_err();
-        assert!(matches!(error, GrammarError::TooLarge { .. }), "{name}: {error}");
+        let expected = matches!(error, GrammarError::TooLarge { what, .. } if what.contains(limit));
+        assert!(expected, "{name}: {error}");
     }
+    // All schemas of a request together.
+    let tools = (0..3).map(|at| tool(&format!("f{at}"), list(at))).collect();
+    let error = grammars().constraint(&Shape { tools, ..Shape::default() }).unwrap_err();
+    assert!(matches!(error, GrammarError::TooLarge { what, .. } if what.contains("parts")), "{error}");
     // References to oneself beside other keywords, and those that lead out of the schema or nowhere.
     let own = json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a", "minimum": 1}}});
     for schema in [

@@ -80,6 +80,11 @@ fn one_client_has_half_of_the_slots_at_most() {
     turns.end(1);
     assert_eq!(turns.next().map(|(id, ..)| id), Some(3));
     assert!(turns.next().is_none());
+    // Any machine has a slot for others.
+    let rules = Rules::new(10, LONG);
+    let (mut turns, _) = self::turns(rules, &[1; 8]);
+    let started = std::iter::from_fn(|| turns.next()).count();
+    assert!(started < rules.slots && rules.slots <= 4, "{started} of {}", rules.slots);
 }
 
 #[test]
@@ -90,6 +95,9 @@ fn a_full_queue_keeps_room_for_those_who_have_less() {
     // The second client's requests take the places of the first one's newest, until both have as many.
     assert_eq!(entered, [Ok(1), Ok(2), Ok(3), Ok(4), full, Ok(5), Ok(6), full]);
     assert_eq!(order(turns), [1, 5, 2, 6]);
+    // With one more, the second would have what the first has now: nobody gains.
+    let (_, entered) = self::turns(rules(1, 2), &[1, 1, 2, 2]);
+    assert_eq!(entered[3], Err(Unprepared::QueueFull { waiting: 3 }));
 }
 
 #[tokio::test]
@@ -163,14 +171,57 @@ async fn time_is_limited() {
     assert_eq!(late, Ok(Err(Unprepared::Timeout)));
     assert_eq!(metrics.preparations_given_up.get(), 0);
     wait_until(|| metrics.preparations_running.get() == 0).await;
-    // Work that does not look is not waited for, neither by its request nor by one that waits behind it.
+    // Work that does not look is not waited for.
     let (stubborn, end) = stubborn(&preparations, client(1));
-    wait_until(|| metrics.preparations_running.get() == 1).await;
-    let behind = preparations.run(&client(1), Instant::now() + limit / 5, |_| ()).await;
-    assert!(matches!(behind, Err(Unprepared::Timeout | Unprepared::Stuck)), "{behind:?}");
     assert_eq!(stubborn.await.unwrap().unwrap_err(), Unprepared::TooSlow { seconds: 0 });
     assert_eq!(metrics.preparations_given_up.get(), 1);
     drop(end);
+}
+
+#[tokio::test]
+async fn a_request_has_a_deadline_of_its_own() {
+    let (preparations, metrics) = preparations(rules(2, 10));
+    let soon = || Instant::now() + Duration::from_millis(50);
+    let start = Instant::now();
+    let endless = |interrupt: Interrupt| {
+        while !interrupt.raised() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        interrupt.check()
+    };
+    assert_eq!(preparations.run(&client(1), soon(), endless).await, Ok(Err(Unprepared::Timeout)));
+    wait_until(|| metrics.preparations_running.get() == 0).await;
+    // Also while it waits.
+    let (running, end) = stubborn(&preparations, client(1));
+    wait_until(|| metrics.preparations_running.get() == 1).await;
+    assert_eq!(preparations.run(&client(1), soon(), |_| ()).await, Err(Unprepared::Timeout));
+    assert_eq!(metrics.preparations_waiting.get(), 0);
+    assert!(start.elapsed() < LONG / 2);
+    end.send(()).unwrap();
+    assert!(running.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn work_has_time_to_notice_before_it_counts_as_stuck() {
+    let (preparations, metrics) = preparations(Rules { grace: LONG, ..rules(2, 10) });
+    let (first, end) = stubborn(&preparations, client(1));
+    wait_until(|| metrics.preparations_running.get() == 1).await;
+    first.abort();
+    wait_until(|| metrics.preparations_given_up.get() == 1).await;
+    let own = Arc::clone(&preparations);
+    let second = tokio::spawn(async move { own.run(&client(1), deadline(), |_| 7).await });
+    wait_until(|| metrics.preparations_waiting.get() == 1).await;
+    end.send(()).unwrap();
+    assert_eq!(second.await.unwrap(), Ok(7));
+}
+
+#[tokio::test]
+async fn threads_end_with_the_server() {
+    let (preparations, _) = preparations(rules(2, 10));
+    assert_eq!(preparations.run(&client(1), deadline(), |_| 7).await, Ok(7));
+    let shared = Arc::downgrade(&preparations.0);
+    drop(preparations);
+    wait_until(|| shared.strong_count() == 0).await;
 }
 
 #[tokio::test]

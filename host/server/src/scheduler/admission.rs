@@ -176,7 +176,7 @@ impl<R: Runner> Worker<R> {
     }
 
     /// Takes a client's next job from the queue, and starts to process its prompt.
-    fn begin_next(&mut self, client: Client, pages: u64) {
+    pub(super) fn begin_next(&mut self, client: Client, pages: u64) {
         let Some(mut job) = self.shared.queue().take(client) else { return };
         if job.pages() > pages || !self.may_begin(&job) {
             // Another request took the place of the one that there is room for, in a full queue just now.

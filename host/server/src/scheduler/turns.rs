@@ -107,7 +107,9 @@ mod tests {
         let mut turns = turns(&[A, B]);
         assert!(turns.yields((A, 2), (B, 0)));
         assert!(!turns.yields((A, 1), (B, 0)), "level");
-        turns.charge(A, QUANTUM + 1);
+        turns.charge(A, QUANTUM);
+        assert!(!turns.yields((A, 1), (B, 0)), "a quantum ahead");
+        turns.charge(A, 1);
         assert!(turns.yields((A, 1), (B, 0)));
         assert!(!turns.yields((A, 1), (B, 1)) && !turns.yields((A, 9), (A, 0)));
     }

@@ -1,9 +1,11 @@
 //! Work before admission: bounded by bytes, tokens and time, in turns, and over when its client leaves.
 
-use super::support::{call, metric, post, refused, router, send, server, wait_for};
+use super::support::{TEMPLATE, call, metric, post, refused, router, send, server, source, wait_for};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use edgellm_server::{Limits, Options, app};
+use edgellm::Model;
+use edgellm::testing::{recipes, seeded_chat_model};
+use edgellm_server::{ApiKeys, Limits, ModelSource, OpenModel, Options, Server, app};
 use http::{HeaderMap, Request, StatusCode};
 use http_body::Frame;
 use serde_json::{Value, json};
@@ -87,6 +89,22 @@ async fn texts_that_cannot_fit_are_refused() {
 }
 
 #[tokio::test]
+async fn a_text_of_too_many_bytes_is_not_even_split() {
+    // Here every byte has a token, so that the bytes tell how many tokens there are at least.
+    let open = || {
+        let bytes = seeded_chat_model(recipes()[0], 5, Some(TEMPLATE))?;
+        Ok(OpenModel::from(Model::from_bytes(bytes)?))
+    };
+    let model = ModelSource { open: Box::new(open), ..source("seeded", 5) };
+    let server = Server::new(vec![model], Options::default(), ApiKeys::default()).unwrap();
+    server.load().await.unwrap();
+    let long = post("/v1/completions", &json!({"prompt": "7".repeat(1_000_000)}));
+    let (status, _, text) = send(&app(&server), long).await;
+    assert_eq!((status.as_u16(), code(&text).as_str()), (400, "context_length_exceeded"));
+    assert!(text.contains(" bytes,"), "{text}");
+}
+
+#[tokio::test]
 async fn bodies_that_grow_in_memory_are_refused() {
     let router = router().await;
     let fill = |start: &str, item: &str, end: &str| {
@@ -159,6 +177,7 @@ async fn preparations_that_wait_count_in_the_queue() {
 
 #[tokio::test]
 async fn preparation_has_a_time_limit() {
+    assert_eq!(Options::default().preparation_timeout, Duration::from_secs(10), "as docs/security.md says");
     let millisecond = Duration::from_millis(1);
     let slow = app(&server(Options { preparation_timeout: millisecond, ..Options::default() }).await);
     let (status, _, text) = send(&slow, post("/v1/embeddings", &heavy())).await;

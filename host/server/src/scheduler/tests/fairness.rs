@@ -1,10 +1,13 @@
 //! Clients take turns, and what they get is what they would get alone.
 
 use super::super::event::Failure;
+use super::super::sequence::Sequence;
 use super::support::{Answer, Ask, Bench, limits, prompt};
 use crate::options::Limits;
+use edgellm::Session;
 use edgellm::generate::FinishReason;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 const HOG: usize = 0;
 const NEWCOMER: usize = 1;
@@ -54,8 +57,9 @@ fn a_newcomer_waits_for_a_few_steps() {
 
 /// Requests of different kinds.
 fn mixture() -> Vec<(usize, Ask)> {
-    let embeddings = Ask { max_tokens: None, ..Ask::new(vec![prompt(5, 90), prompt(6, 3)], 1, 0) };
-    let scored = Ask { scores: Some(2), ..Ask::new(vec![prompt(7, 100)], 2, 20) };
+    // Prefixes that others have help neither of these.
+    let embeddings = Ask { max_tokens: None, ..Ask::new(vec![prompt(4, 90), prompt(6, 3)], 1, 0) };
+    let scored = Ask { scores: Some(2), ..Ask::new(vec![prompt(4, 100)], 2, 20) };
     vec![
         (0, Ask::new(vec![prompt(1, 40)], 5, 60)),
         (0, Ask::new(vec![prompt(2, 150), prompt(3, 5)], 2, 30)),
@@ -112,7 +116,7 @@ fn pausing_and_recomputing_change_no_bit() {
 #[test]
 fn a_prompt_that_is_dropped_half_way_begins_anew() {
     let scored = |length| Ask { scores: Some(2), ..Ask::new(vec![prompt(1, length)], 1, 1) };
-    let embedding = Ask { max_tokens: None, ..Ask::new(vec![prompt(2, 240)], 1, 0) };
+    let embedding = Ask { max_tokens: None, ..Ask::new(vec![prompt(1, 240)], 1, 0) };
     // The shorter one has a part of the first step, too.
     for half in [&scored(240), &embedding] {
         let mut bench = Bench::with_pages(limits(4), 8);
@@ -125,7 +129,8 @@ fn a_prompt_that_is_dropped_half_way_begins_anew() {
         assert!(bench.worker.running[1].session.position() > 0 && !bench.evicted);
         let newcomer = bench.submit(NEWCOMER, &Ask::new(vec![prompt(3, 20)], 1, 1));
         bench.step();
-        assert!(bench.evicted);
+        let dropped = bench.worker.paused.iter().find(|sequence| !sequence.resident);
+        assert_eq!(dropped.map(|sequence| sequence.tokens.len()), Some(240), "the newer one");
         bench.finish(&mut [newcomer]);
         bench.finish(&mut answers);
         assert_eq!(answers[1].results(), alone[0].results());
@@ -134,7 +139,7 @@ fn a_prompt_that_is_dropped_half_way_begins_anew() {
 
 #[test]
 fn choices_start_as_places_come_free() {
-    let ask = Ask::new(vec![prompt(1, 100)], 10, 12);
+    let ask = Ask { scores: Some(1), ..Ask::new(vec![prompt(1, 100)], 10, 12) };
     let run = |parallel, prefix_memory| {
         let mut bench = Bench::new(Limits { prefix_memory, ..limits(parallel) });
         let answer = bench.submit(HOG, &ask);
@@ -153,6 +158,63 @@ fn choices_start_as_places_come_free() {
         // Four rounds of three places.
         assert!((4 * 12..4 * 12 + 8).contains(&steps), "{steps}");
     }
+}
+
+#[test]
+fn the_choices_of_a_prompt_come_before_the_next_prompt() {
+    let mut bench = Bench::new(limits(4));
+    let _answer = bench.submit(HOG, &Ask::new(vec![prompt(1, 10), prompt(2, 10)], 4, 9));
+    bench.step();
+    assert_eq!(bench.worker.running.len(), 4);
+    assert!(bench.worker.running.iter().all(|sequence| sequence.tokens.starts_with(&prompt(1, 10))));
+}
+
+#[test]
+fn the_newest_pause_and_the_oldest_go_on_first() {
+    let numbers =
+        |list: &[Sequence<Session>]| list.iter().map(|sequence| sequence.number).collect::<Vec<_>>();
+    let mut bench = Bench::new(limits(4));
+    let _hog = bench.submit(HOG, &Ask::new(vec![prompt(1, 10)], 4, 400));
+    bench.step();
+    let all = numbers(&bench.worker.running);
+    let newcomer = bench.submit(NEWCOMER, &Ask::new(vec![prompt(2, 10)], 2, 5));
+    (0..3).for_each(|_| bench.step());
+    let mut paused = numbers(&bench.worker.paused);
+    paused.sort_unstable();
+    assert_eq!(paused, all[2..]);
+    bench.finish(&mut [newcomer]);
+    bench.step();
+    assert_eq!(numbers(&bench.worker.running), all);
+}
+
+#[test]
+fn a_newcomer_has_no_claim_to_what_was_before() {
+    let mut bench = Bench::new(limits(1));
+    let mut hog = bench.submit(HOG, &Ask::new(vec![prompt(1, 10)], 1, 400));
+    (0..200).for_each(|_| bench.step());
+    let mut newcomer = bench.submit(NEWCOMER, &Ask::new(vec![prompt(2, 10)], 1, 400));
+    hog.take();
+    let before = hog.tokens[&0].len();
+    (0..100).for_each(|_| bench.step());
+    hog.take();
+    newcomer.take();
+    let (own, other) = (hog.tokens[&0].len() - before, newcomer.tokens[&0].len());
+    assert!(own > 30 && other > 30, "{own} and {other} of 100 tokens");
+}
+
+#[test]
+fn a_step_computes_one_embedding_of_the_client_that_has_used_least() {
+    let embeddings = |length| {
+        let prompts = (0..6).map(|seed| prompt(seed, length)).collect();
+        Ask { max_tokens: None, ..Ask::new(prompts, 1, 0) }
+    };
+    let mut bench = Bench::new(limits(16));
+    let mut long = [bench.submit(0, &embeddings(200))];
+    let short = bench.submit(1, &embeddings(20));
+    // All short ones are less work than the part of a long one that comes first.
+    assert_eq!(bench.finish(&mut [short]), 7);
+    // Each of the long ones takes two steps, of which one is over.
+    assert_eq!(bench.finish(&mut long), 11);
 }
 
 #[test]
@@ -194,25 +256,42 @@ fn two_that_do_not_fit_together_both_end() {
 
 #[test]
 fn a_large_request_is_not_overtaken_for_ever() {
-    // Client 1 wants nearly all memory, which two others use in small parts all the time.
-    let mut bench = Bench::with_pages(limits(8), 8);
-    let mut others: Vec<Answer> = Vec::new();
-    let mut large = None;
-    for round in 0..400 {
-        if round == 20 {
-            large = Some(bench.submit(1, &Ask::new(vec![prompt(1, 400)], 1, 40)));
-        }
-        for client in [0, 2] {
-            others.push(bench.submit(client, &Ask::new(vec![prompt(round, 60)], 1, 60)));
-            others.retain_mut(|answer| !answer.is_complete());
-            if others.len() > 12 {
-                others.pop();
+    // Client 1 wants nearly all memory, which two others use in small parts all the time; short answers end before their
+    // KV caches could be dropped.
+    for tokens in [60, 10] {
+        let mut bench = Bench::with_pages(limits(8), 8);
+        let mut others: Vec<Answer> = Vec::new();
+        let mut large = None;
+        for round in 0..400 {
+            if round == 20 {
+                large = Some(bench.submit(1, &Ask::new(vec![prompt(1, 400)], 1, 40)));
             }
+            for client in [0, 2] {
+                others.push(bench.submit(client, &Ask::new(vec![prompt(round, 60)], 1, tokens)));
+                others.retain_mut(|answer| !answer.is_complete());
+                if others.len() > 12 {
+                    others.pop();
+                }
+            }
+            bench.step();
         }
-        bench.step();
+        let large = large.as_mut().unwrap();
+        assert!(large.is_complete(), "{tokens}: {:?}", large.tokens.values().map(Vec::len));
     }
-    let large = large.as_mut().unwrap();
-    assert!(large.is_complete(), "{:?}", large.tokens.values().map(Vec::len));
+}
+
+#[test]
+fn who_has_used_less_comes_first() {
+    let mut bench = Bench::new(limits(1));
+    let mut much = [bench.submit(0, &Ask::new(vec![prompt(0, 130)], 1, 1))];
+    let _between = bench.submit(1, &Ask::new(vec![prompt(1, 10)], 1, 12));
+    bench.finish(&mut much);
+    bench.step();
+    let mut again = bench.submit(0, &Ask::new(vec![prompt(2, 10)], 1, 1));
+    let first = bench.submit(2, &Ask::new(vec![prompt(3, 10)], 1, 1));
+    bench.finish(&mut [first]);
+    assert!(!again.is_complete());
+    bench.finish(&mut [again]);
 }
 
 #[test]
@@ -234,6 +313,21 @@ fn what_has_not_begun_ends_as_well() {
     bench.step();
     answer.take();
     assert!(matches!(answer.failure, Some(Failure::ShuttingDown)), "{:?}", answer.failure);
+}
+
+#[test]
+fn the_time_of_the_paused_runs_out() {
+    let mut bench = Bench::new(limits(1));
+    let mut hog = bench.submit(HOG, &Ask::new(vec![prompt(1, 10)], 1, 400));
+    (0..20).for_each(|_| bench.step());
+    let _newcomer = bench.submit(NEWCOMER, &Ask::new(vec![prompt(2, 10)], 1, 400));
+    while bench.worker.paused.is_empty() {
+        bench.step();
+    }
+    bench.worker.paused[0].deadline = Instant::now();
+    bench.step();
+    hog.take();
+    assert_eq!(hog.finished.get(&0), Some(&FinishReason::Length));
 }
 
 #[test]

@@ -69,3 +69,14 @@ fn choices_that_found_no_place_come_next() {
     queue.put_back(request.pop_front().unwrap());
     assert_eq!(order(&mut queue, B).len(), 1);
 }
+
+#[test]
+fn a_job_that_has_taken_the_place_of_another_waits_for_its_own_turn() {
+    // There is room for a page, but the job that is next needs four.
+    let mut bench = Bench::new(limits(2));
+    let _answer = bench.submit(A, &Ask::new(vec![prompt(1, 100)], 1, 100));
+    bench.worker.begin_next(Client::Key(A), 1);
+    assert_eq!((bench.worker.running.len(), bench.shared.queue().len()), (0, 1));
+    bench.worker.begin_next(Client::Key(A), 4);
+    assert_eq!((bench.worker.running.len(), bench.shared.queue().len()), (1, 0));
+}

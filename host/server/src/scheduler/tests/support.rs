@@ -66,6 +66,11 @@ impl Bench {
         self.evicted |= self.worker.sequences().any(|sequence| !sequence.resident);
         assert!(self.worker.running.len() <= self.worker.limits.parallel);
         assert!(self.worker.reserved() + self.worker.kept.bytes() <= self.worker.limits.kv_memory);
+        for sequence in self.worker.sequences() {
+            let own = self.worker.running.iter().filter(|other| other.client == sequence.client);
+            assert!(own.filter(|other| other.embeds()).count() <= 1, "embeddings take one place");
+            assert!(sequence.resident || sequence.session.cache_bytes() == 0, "memory that nobody counts");
+        }
     }
 
     /// Steps until all `answers` are complete. The number of steps.
