@@ -134,7 +134,8 @@ async fn the_end_does_not_wait_for_ever() {
 
 #[tokio::test]
 async fn idle_connections_make_room() {
-    let options = Options { max_connections: 8, ..Options::default() };
+    let client_timeout = Duration::from_secs(3600);
+    let options = Options { max_connections: 8, client_timeout, ..Options::default() };
     let (address, end, task) = start(server(options).await).await;
     let mut idle = Vec::new();
     for index in 0..60 {
