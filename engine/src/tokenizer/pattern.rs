@@ -107,7 +107,9 @@ impl Pattern {
                 ))
             })?;
             match found {
-                Some(found) if end == text.len() || found.end() < end => return Ok(Some(found.range())),
+                Some(found) if end == text.len() || is_decided(&text[..end], &found.range()) => {
+                    return Ok(Some(found.range()));
+                }
                 Some(_) if window >= WORD_BYTES => return Err(too_long()),
                 Some(_) => window *= 2,
                 None if end == text.len() => return Ok(None),
@@ -116,6 +118,14 @@ impl Pattern {
             meter.look()?;
         }
     }
+}
+
+/// Whether more text after `window` would leave a match as it is. One that reaches the end could be longer, and so could one of
+/// white space that only white space follows: `\s*[\r\n]+` goes on to the last line break.
+fn is_decided(window: &str, found: &Range<usize>) -> bool {
+    let rest = &window[found.end..];
+    let ends_in_space = window[found.clone()].ends_with(char::is_whitespace);
+    !rest.is_empty() && !(ends_in_space && rest.chars().all(char::is_whitespace))
 }
 
 /// Why a word is refused.

@@ -209,6 +209,20 @@ fn pre_tokenizers_split_as_the_crate() {
     }
 }
 
+/// Line breaks with more white space between them than a window holds.
+#[test]
+fn white_space_is_searched_to_its_end() {
+    for pre_tokenizer in pre_tokenizers() {
+        let json = tokenizer(Value::Null, pre_tokenizer);
+        let (ours, theirs) = (ours(&json), theirs(&json));
+        for text in [1, 7, 15, 16, 40, 100].map(|count| format!("a\n{0}\nb \n{0}b{0}\n", " ".repeat(count))) {
+            let expected = theirs.encode_fast(text.as_str(), true).unwrap();
+            let what = format!("{text:?} with {}", json["pre_tokenizer"]);
+            assert_eq!(ours.encode(&text, true).unwrap(), expected.get_ids(), "{what}");
+        }
+    }
+}
+
 #[test]
 fn normalizers_normalize_as_the_crate() {
     for (seed, normalizer) in (100..).zip(normalizers()) {
