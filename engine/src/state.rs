@@ -81,6 +81,7 @@ impl State {
     /// Allocates memory for the snapshots of a sequence of `positions`.
     pub(crate) fn reserve(&mut self, positions: usize) {
         let wanted = positions / self.distance + PROMPTS + 1;
+        self.snapshots.reserve(wanted.saturating_sub(self.snapshots.len()));
         while self.snapshots.len() + self.spare.len() < wanted {
             self.spare.push(vec![0.0; self.now.len()]);
         }

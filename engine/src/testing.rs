@@ -185,12 +185,15 @@ fn model_with(
     config.tie_word_embeddings = recipe.tied;
     config.eos_token_ids = vec![end];
     let mut list = tensors(&config);
-    // Matrices first.
+    // Matrices first, and biases last in a layer.
     list.sort_by_key(|tensor| match tensor.role {
-        Role::Embedding => 0,
-        Role::Linear(LinearId::LmHead) => 1,
-        Role::Linear(_) => 2,
-        Role::Float => 3,
+        Role::Embedding => (0, 0, false),
+        Role::Linear(LinearId::LmHead) => (1, 0, false),
+        Role::Linear(_) => (2, 0, false),
+        Role::Float => {
+            let layer = tensor.name.split('.').nth(2).and_then(|layer| layer.parse().ok());
+            (3, layer.unwrap_or(usize::MAX), tensor.name.ends_with(".bias"))
+        }
     });
     let tensors: Vec<(TensorEntry, Option<Layout>)> = list
         .into_iter()
