@@ -200,7 +200,9 @@ mod tests {
             }
         }
         // Far out, where the exponential overflows or vanishes.
-        assert_eq!([gelu_tanh(-1e4), silu(-1e4), sigmoid(-1e4), relu2(-1e4)].map(f32::abs), [0.0; 4]);
+        assert!(
+            [gelu_tanh(-1e4), silu(-1e4), sigmoid(-1e4), relu2(-1e4)].into_iter().all(|x| x.abs() < 1e-30)
+        );
         assert_eq!([gelu_tanh(1e4), silu(1e4), sigmoid(1e4)], [1e4, 1e4, 1.0]);
     }
 
