@@ -10,8 +10,9 @@ use edgellm_quantize::{Format, HeadFormat};
 /// Which model.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A name that `edgellm list` shows, or the path of a .tmac2.bin file, a .gguf file or a Hugging Face
-    /// directory. It is downloaded and converted once, into the cache
+    /// A name that `edgellm list` shows; hf:OWNER/REPO for a model of the Hugging Face hub (`edgellm pull --help` says
+    /// more); or the path of a .tmac2.bin file, a .gguf file or a Hugging Face directory. It is downloaded and converted
+    /// once, into the cache
     #[arg(long, short, value_name = "NAME|PATH")]
     pub(crate) model: String,
     /// Format to convert the model to, unless it is a .tmac2.bin file [default: auto]

@@ -1,7 +1,7 @@
 //! The model cache: the directory that keeps models between runs.
 //!
 //! ```text
-//! <cache>/models/NAME/source/                 the download, complete and verified
+//! <cache>/models/NAME/source/                 the download, complete and verified; hf:OWNER/REPO is hf=OWNER,REPO here
 //! <cache>/models/NAME/partial/                an incomplete download
 //! <cache>/models/NAME/NAME-v3-auto.tmac2.bin  a model file converted from it, by version 3 of the rules
 //! <cache>/files/STEM-PATH-STATE-auto.tmac2.bin
@@ -13,6 +13,7 @@
 
 use crate::error::{Error, Result};
 use crate::progress;
+use crate::reference::PREFIX;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -62,9 +63,19 @@ impl Cache {
         &self.root
     }
 
-    /// Everything that belongs to a model of the catalogue.
+    /// Everything that belongs to a model of the catalogue or the hub.
     pub(crate) fn model(&self, name: &str) -> PathBuf {
-        self.root.join("models").join(name)
+        self.root.join("models").join(file_name(name))
+    }
+
+    /// The names of the models of the hub that are there, or begun, sorted.
+    pub(crate) fn hub_models(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.root.join("models")) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<String> =
+            names.map(|name| model_name(&name)).filter(|name| name.starts_with(PREFIX)).collect();
+        names.sort();
+        names
     }
 
     /// Model files converted from files outside the cache.
@@ -91,7 +102,7 @@ impl Cache {
         let folder = self.root.join("locks");
         self.check(&folder)?;
         create_folder(&folder)?;
-        let path = folder.join(format!("{name}.lock"));
+        let path = folder.join(format!("{}.lock", file_name(name)));
         let mut options = File::options();
         let file =
             edgellm_files::open_with(&path, options.create(true).truncate(false).write(true), "write")?;
@@ -110,6 +121,17 @@ impl Cache {
     pub(crate) fn made_from(&self, name: &str) -> Vec<PathBuf> {
         model_files(&self.model(name))
     }
+}
+
+/// What a model is called where only the name of a file can be: names of the hub's models have `:` and `/`, but no `=` and
+/// no `,`.
+pub(crate) fn file_name(name: &str) -> String {
+    name.replace(':', "=").replace('/', ",")
+}
+
+/// The model of which [`file_name`] is the file's name.
+pub(crate) fn model_name(file_name: &str) -> String {
+    file_name.replace('=', ":").replace(',', "/")
 }
 
 /// The `.tmac2.bin` files in `folder`, sorted; none if there is no such directory.

@@ -16,6 +16,17 @@ pub(crate) enum Checksum {
     GitBlob(String),
 }
 
+impl Checksum {
+    /// Whether it has as many digits as its kind.
+    pub(crate) fn is_complete(&self) -> bool {
+        let (hex, digits) = match self {
+            Checksum::Sha256(hex) => (hex, 64),
+            Checksum::GitBlob(hex) => (hex, 40),
+        };
+        hex.len() == digits && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+}
+
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -116,6 +127,7 @@ mod tests {
             hasher.update(b"ab");
             hasher.update(b"c");
             assert_eq!(hasher.finish(), expected);
+            assert!(expected.is_complete());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The error type of the program. Every message says what failed, with its values, and what to do.
 
 use crate::checksum::Checksum;
+use crate::reference::Malformed;
 use edgellm::text::printable;
 use std::borrow::Cow;
 use std::io;
@@ -74,6 +75,12 @@ pub(crate) enum Error {
         near(similar)
     )]
     UnknownModel { name: String, similar: Vec<&'static str> },
+    /// A name that begins as one of the hub.
+    #[error(
+        "{name:?} is no name of a model of the hub: {problem}; write hf:OWNER/REPO, hf:OWNER/REPO:Q4_K_M or \
+        hf:OWNER/REPO:FILE.gguf, and @REVISION behind it if it is not main"
+    )]
+    HubName { name: String, problem: Malformed },
     /// An invalid option or combination of options.
     #[error("{0}")]
     Usage(String),

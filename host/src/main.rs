@@ -19,6 +19,7 @@ mod output;
 mod plugin;
 mod progress;
 mod prompt;
+mod reference;
 mod system;
 mod terminal;
 

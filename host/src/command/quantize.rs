@@ -17,6 +17,7 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   edgellm quantize --input model.gguf --output model.tmac2.bin
+  edgellm quantize --input hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --output qwen3-0.6b.tmac2.bin
   edgellm quantize --input ./SmolLM2-360M --format int8 --head int8 --output smollm2-360m.tmac2.bin
 
 auto keeps the codes of a quantized GGUF file, and rounds float weights to int4 and their embedding and LM head to
@@ -24,8 +25,9 @@ int8. int8 and int4 are close to the source. int3 and int2 lose much quality on 
 needs weights that were trained for it. The report lists the quantization error of each tensor, as
 `edgellm info --tensors` does later.")]
 pub(crate) struct Args {
-    /// A .gguf file, or a directory with config.json, tokenizer.json and *.safetensors
-    #[arg(long, short, value_name = "PATH")]
+    /// A .gguf file, a directory with config.json, tokenizer.json and *.safetensors, or hf:OWNER/REPO for a model of the
+    /// Hugging Face hub
+    #[arg(long, short, value_name = "PATH|hf:OWNER/REPO")]
     input: PathBuf,
     /// Format of the layers' weights
     #[arg(long, short, value_name = "FORMAT", default_value = "auto", value_parser = format_parser())]
@@ -50,14 +52,12 @@ impl Args {
         if same_file(&self.input, &self.output) {
             return Err(Error::Usage("--input and --output are the same file".to_string()));
         }
-        if let Some(cache) = cache {
-            model::verify_download(&self.input, cache)?;
-        }
+        let (input, name) = model::source_of(&self.input, cache)?;
         let mut options = QuantizeOptions::new(self.format);
         options.group_size = self.group_size;
         options.head = self.head;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
-        let report = model::convert_file(&self.input, &self.output, &options, None, || {})?;
+        let report = model::convert_file(&input, &self.output, &options, name.as_deref(), || {})?;
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }

@@ -29,6 +29,12 @@ pub(super) struct RemoteFile {
     pub(super) expected: Expected,
 }
 
+/// A small text, and the address of the page behind it, if the server names one.
+pub(super) struct Page {
+    pub(super) text: String,
+    pub(super) next: Option<String>,
+}
+
 /// Turns a status that no retry can change into an error for the user.
 pub(super) type Explain<'a> = dyn Fn(StatusCode, &HeaderMap) -> Option<Error> + 'a;
 
@@ -75,12 +81,13 @@ impl Client {
     ///
     /// # Errors
     /// If the server refuses, or the network fails repeatedly.
-    pub(super) fn text(&self, url: &str, explain: &Explain<'_>) -> Result<String> {
+    pub(super) fn text(&self, url: &str, explain: &Explain<'_>) -> Result<Page> {
         self.patiently(url, || {
             let response = self.get(url, 0, explain)?;
             if response.status() != StatusCode::OK {
                 return Err(unexpected(url, response.status()));
             }
+            let next = next_page(response.headers());
             let end = Instant::now() + self.patience.saturating_mul(API_PATIENCE);
             let (mut body, mut piece) = (Vec::new(), vec![0; 1 << 16]);
             let mut reader = response.into_body().into_reader();
@@ -98,7 +105,7 @@ impl Client {
                 };
                 return Err(Failure::Final(Error::Server { url: url.to_string(), problem }));
             }
-            Ok((String::from_utf8_lossy(&body).into_owned(), true))
+            Ok((Page { text: String::from_utf8_lossy(&body).into_owned(), next }, true))
         })
     }
 
@@ -294,6 +301,13 @@ impl<'a> Download<'a> {
         file.sync_all().map_err(Error::file("write", part))?;
         fs::rename(part, target).map_err(Error::file("rename", part))
     }
+}
+
+/// The address in `Link: <https://...>; rel="next"`.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let links = headers.get(header::LINK)?.to_str().ok()?;
+    let next = links.split(',').find(|link| link.contains("rel=\"next\""))?;
+    Some(next.trim().strip_prefix('<')?.split_once('>')?.0.to_string())
 }
 
 /// The offset of the first byte in `Content-Range: bytes 5-9/10`.

@@ -3,16 +3,18 @@
 //! A revision is resolved to a commit first, so that all files belong together even if the repository changes
 //! meanwhile. The hub gives the SHA-256 of large files and git's object name of small ones.
 
-use super::http::{Client, RemoteFile};
+use super::http::{Client, Explain, RemoteFile};
 use super::kept::Expected;
-use crate::checksum::Checksum;
+use super::tree::{TreeEntry, select};
 use crate::error::{Error, Result};
 use crate::output::human_bytes;
 use crate::progress;
+use crate::reference::Choice;
 use edgellm::json;
+use edgellm::text::printable;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashSet;
+use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 use ureq::http::{HeaderMap, StatusCode};
@@ -21,22 +23,10 @@ use ureq::http::{HeaderMap, StatusCode};
 const ENDPOINT: &str = "https://huggingface.co";
 /// Timeout of a silent connection, unless `HF_HUB_DOWNLOAD_TIMEOUT` sets another one in seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Small files that conversion reads, if present.
-const SMALL_FILES: [&str; 7] = [
-    "config.json",
-    "generation_config.json",
-    TOKENIZER,
-    "tokenizer_config.json",
-    "added_tokens.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-];
-/// The tokenizer.
-const TOKENIZER: &str = "tokenizer.json";
-/// What older repositories have instead of it.
-const SENTENCEPIECE: &str = "tokenizer.model";
-/// The index of weights that are split over several files.
-const INDEX: &str = "model.safetensors.index.json";
+/// Pages of a listing, at most: the hub puts a thousand files on one.
+const MOST_PAGES: usize = 20;
+/// Files that a message names, at most.
+const MOST_NAMES: usize = 4;
 
 /// A connection to the hub.
 pub(super) struct Hub {
@@ -45,48 +35,42 @@ pub(super) struct Hub {
     has_token: bool,
 }
 
-#[derive(Deserialize)]
-struct Revision {
-    sha: String,
+/// What is wanted of a repository.
+pub(super) struct Wanted<'a> {
+    /// What the user calls it.
+    pub(super) name: &'a str,
+    pub(super) repository: &'a str,
+    pub(super) choice: &'a Choice,
+    /// Bytes, at most.
+    pub(super) most: u64,
 }
 
+/// A repository in the state that a revision names.
 #[derive(Deserialize)]
-struct TreeEntry {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
+pub(super) struct Revision {
+    /// The commit.
+    pub(super) sha: String,
+    #[serde(default, rename = "cardData")]
+    card: Value,
     #[serde(default)]
-    size: u64,
-    #[serde(default)]
-    oid: String,
-    lfs: Option<Lfs>,
+    tags: Value,
 }
 
-/// The hub calls the checksum `oid` here and `sha256` there.
-#[derive(Deserialize)]
-struct Lfs {
-    oid: Option<String>,
-    sha256: Option<String>,
-    size: u64,
-}
-
-impl TreeEntry {
-    fn expected(&self) -> Expected {
-        Expected { name: self.path.clone(), length: self.length(), checksum: self.checksum() }
+impl Revision {
+    /// A commit of which no more is known.
+    pub(super) fn of(sha: String) -> Self {
+        Revision { sha, card: Value::Null, tags: Value::Null }
     }
 
-    fn length(&self) -> u64 {
-        self.lfs.as_ref().map_or(self.size, |lfs| lfs.size)
-    }
-
-    fn checksum(&self) -> Checksum {
-        match &self.lfs {
-            Some(lfs) => {
-                let sum = lfs.sha256.as_ref().or(lfs.oid.as_ref()).map_or("", String::as_str);
-                Checksum::Sha256(sum.trim_start_matches("sha256:").to_lowercase())
-            }
-            None => Checksum::GitBlob(self.oid.to_lowercase()),
-        }
+    /// The licence, as the repository states it.
+    fn licence(&self) -> String {
+        let stated = |key: &str| self.card.get(key).and_then(Value::as_str);
+        let tags = self.tags.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let tagged = || tags.filter_map(|tag| tag.strip_prefix("license:")).next();
+        let licence = stated("license").or_else(tagged).unwrap_or("not stated");
+        // Licences without a name of the hub's have one of their own.
+        let licence = if licence == "other" { stated("license_name").unwrap_or(licence) } else { licence };
+        printable(licence, 60).into_owned()
     }
 }
 
@@ -110,54 +94,91 @@ impl Hub {
         }
     }
 
-    /// Downloads the files of `repository` that conversion needs to `folder`, resuming an earlier download. Returns what
-    /// they are.
+    /// The commit that `revision` of `repository` is, and what the hub knows about it.
     ///
     /// # Errors
-    /// If the hub refuses or lacks a file, they have more than `most` bytes, or a file is damaged.
-    pub(super) fn fetch(
-        &self,
-        repository: &str,
-        revision: &str,
-        most: u64,
-        folder: &Path,
-    ) -> Result<Vec<Expected>> {
+    /// If the hub refuses, or knows no such repository or revision.
+    pub(super) fn revision(&self, repository: &str, revision: &str) -> Result<Revision> {
         let explain = |status: StatusCode, headers: &HeaderMap| self.explain(repository, status, headers);
-        let endpoint = &self.endpoint;
-        let url = format!("{endpoint}/api/models/{repository}/revision/{revision}");
-        let Revision { sha } = parse(&url, &self.client.text(&url, &explain)?)?;
-        if sha.is_empty() || !sha.chars().all(|c| c.is_ascii_alphanumeric()) {
-            let problem = format!("the hub returned {sha:?}, which is not a commit");
+        let encoded = revision.replace('/', "%2F");
+        let url = format!("{}/api/models/{repository}/revision/{encoded}", self.endpoint);
+        let found: Revision = parse(&url, &self.client.text(&url, &explain)?.text)?;
+        if found.sha.is_empty() || !found.sha.chars().all(|c| c.is_ascii_alphanumeric()) {
+            let problem = format!("the hub returned {:?}, which is not a commit", found.sha);
             return Err(Error::Server { url, problem });
         }
+        Ok(found)
+    }
+
+    /// Downloads the files that are `wanted`, in the state `found`, to `folder`, resuming an earlier download. Says first
+    /// what they are. Returns that.
+    ///
+    /// # Errors
+    /// If the hub refuses or lacks a file, there are too many bytes, or a file is damaged.
+    pub(super) fn fetch(
+        &self,
+        wanted: &Wanted<'_>,
+        found: &Revision,
+        folder: &Path,
+    ) -> Result<Vec<Expected>> {
+        let Wanted { name, repository, choice, most } = *wanted;
+        let (endpoint, sha) = (&self.endpoint, &found.sha);
+        let explain = |status: StatusCode, headers: &HeaderMap| self.explain(repository, status, headers);
         let url = format!("{endpoint}/api/models/{repository}/tree/{sha}");
-        let tree: Vec<TreeEntry> = parse(&url, &self.client.text(&url, &explain)?)?;
         let refused = |problem| Error::Server { url: url.clone(), problem };
-        let wanted = select(tree).map_err(|missing| refused(missing.to_string()))?;
-        let total = wanted.iter().map(TreeEntry::length).fold(0, u64::saturating_add);
+        let files = select(self.list(&url, choice, &explain)?, choice);
+        let files = files.map_err(|missing| refused(missing.to_string()))?;
+        let total = files.iter().map(TreeEntry::length).fold(0, u64::saturating_add);
         if total > most {
             let (total, most) = (human_bytes(total), human_bytes(most));
             return Err(refused(format!(
                 "the repository has {total} of files, more than {most} for this model"
             )));
         }
+        let expected: Vec<Expected> = files.iter().map(TreeEntry::expected).collect();
+        if let Some(file) = expected.iter().find(|file| !file.checksum.is_complete()) {
+            return Err(refused(format!("the hub states no checksum of {}", file.name)));
+        }
+        let (size, licence) = (human_bytes(total), found.licence());
+        progress::note(&format!("downloading {name}: {} ({size}, licence: {licence})", names(&expected)));
         let bar = progress::bytes(total, repository);
         let mut before = 0;
-        for entry in &wanted {
-            let target = folder.join(&entry.path);
+        for (entry, expected) in files.iter().zip(&expected) {
             // An earlier run may have downloaded it.
-            if !entry.expected().is_in(folder)? {
-                let file = RemoteFile {
-                    url: format!("{endpoint}/{repository}/resolve/{sha}/{}", entry.path),
-                    expected: entry.expected(),
-                };
-                let part = folder.join(format!("{}.part", entry.path));
+            if !expected.is_in(folder)? {
+                let url = format!("{endpoint}/{repository}/resolve/{sha}/{}", entry.path);
+                let file = RemoteFile { url, expected: expected.clone() };
+                let target = folder.join(&expected.name);
+                let part = folder.join(format!("{}.part", expected.name));
                 self.client.download(&file, &part, &target, &explain, &mut |done| bar.set(before + done))?;
             }
-            before += entry.length();
+            before += expected.length;
             bar.set(before);
         }
-        Ok(wanted.iter().map(TreeEntry::expected).collect())
+        Ok(expected)
+    }
+
+    /// The files of a repository: those at its top if these are all that `choice` can mean.
+    fn list(&self, url: &str, choice: &Choice, explain: &Explain<'_>) -> Result<Vec<TreeEntry>> {
+        let mut tree = Vec::new();
+        let mut next = match choice {
+            Choice::Safetensors => Some(url.to_string()),
+            _ => Some(format!("{url}?recursive=true")),
+        };
+        for _ in 0..MOST_PAGES {
+            let Some(page) = next else { return Ok(tree) };
+            let answer = self.client.text(&page, explain)?;
+            let entries: Vec<TreeEntry> = parse(&page, &answer.text)?;
+            tree.extend(entries);
+            next = answer.next;
+            // The token goes along.
+            if next.as_ref().is_some_and(|next| !next.starts_with(&format!("{}/", self.endpoint))) {
+                let problem = "the listing goes on at another address".to_string();
+                return Err(Error::Server { url: page, problem });
+            }
+        }
+        let problem = format!("the listing has more than {MOST_PAGES} pages");
+        Err(Error::Server { url: url.to_string(), problem })
     }
 
     fn explain(&self, repository: &str, status: StatusCode, headers: &HeaderMap) -> Option<Error> {
@@ -179,6 +200,9 @@ impl Hub {
                 "this model is gated and your account has no access yet: accept its licence on that page, \
                 then run again with HF_TOKEN set"
                     .to_string()
+            }
+            StatusCode::NOT_FOUND if code == "RevisionNotFound" => {
+                "the repository has no such revision: give a branch, a tag or a commit of it".to_string()
             }
             StatusCode::NOT_FOUND => "the hub has no such repository, revision or file".to_string(),
             status if status.is_client_error() && !passing(status) => {
@@ -205,94 +229,29 @@ fn parse<T: DeserializeOwned>(url: &str, body: &str) -> Result<T> {
     })
 }
 
-/// A repository that cannot be converted.
-#[derive(Debug, thiserror::Error)]
-enum MissingFile {
-    #[error("the repository has no {0}, which conversion needs")]
-    Needed(&'static str),
-    #[error("the repository has no model.safetensors and no shards of one")]
-    Weights,
-}
-
-/// The files that conversion reads, small ones first.
-fn select(tree: Vec<TreeEntry>) -> std::result::Result<Vec<TreeEntry>, MissingFile> {
-    let has = |path: &str| tree.iter().any(|entry| entry.path == path);
-    let whole = has("model.safetensors");
-    let tokenizer = if has(TOKENIZER) { TOKENIZER } else { SENTENCEPIECE };
-    let plain = |path: &str| path.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    let shard = |path: &str| path.starts_with("model-") && path.ends_with(".safetensors") && plain(path);
-    let mut wanted: Vec<TreeEntry> = tree
-        .into_iter()
-        .filter(|entry| entry.kind == "file")
-        .filter(|entry| {
-            let path = entry.path.as_str();
-            let weights = if whole { path == "model.safetensors" } else { path == INDEX || shard(path) };
-            weights || path == tokenizer || SMALL_FILES.contains(&path)
-        })
-        .collect();
-    for (found, needed) in [("config.json", "config.json"), (tokenizer, TOKENIZER)] {
-        if !wanted.iter().any(|entry| entry.path == found) {
-            return Err(MissingFile::Needed(needed));
-        }
+/// The names of files, for a message.
+fn names(files: &[Expected]) -> String {
+    let names: Vec<&str> = files.iter().take(MOST_NAMES).map(|file| file.name.as_str()).collect();
+    match files.len().saturating_sub(MOST_NAMES) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
-    if !wanted.iter().any(|entry| entry.path.ends_with(".safetensors")) {
-        return Err(MissingFile::Weights);
-    }
-    wanted.sort_by_key(TreeEntry::length);
-    let mut names = HashSet::new();
-    wanted.retain(|entry| names.insert(entry.path.clone()));
-    Ok(wanted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(path: &str, size: u64) -> TreeEntry {
-        TreeEntry { kind: "file".into(), path: path.into(), size, oid: String::new(), lfs: None }
-    }
-
-    fn selected(paths: &[&str]) -> std::result::Result<Vec<String>, MissingFile> {
-        let tree = paths.iter().enumerate().map(|(index, path)| entry(path, index as u64)).collect();
-        select(tree).map(|wanted| wanted.into_iter().map(|entry| entry.path).collect())
-    }
-
     #[test]
-    fn only_what_conversion_reads_is_selected() {
-        let common = [
-            "README.md",
-            "config.json",
-            "tokenizer.json",
-            "onnx/model.safetensors",
-            "../model-x.safetensors",
-            "model-/../../x.safetensors",
-            "model-\\x.safetensors",
-            "model-\n\u{1b}[31m.safetensors",
-            "model-%2e%2e.safetensors",
-        ];
-        let whole =
-            [&common[..], &["model.safetensors", "model-00001.safetensors", "pytorch_model.bin"]].concat();
-        assert_eq!(selected(&whole).unwrap(), ["config.json", "tokenizer.json", "model.safetensors"]);
-        let shards = [&common[..], &["model-1.safetensors", "model-2.safetensors", INDEX]].concat();
-        assert_eq!(selected(&shards).unwrap().len(), 5);
-        assert!(matches!(selected(&common), Err(MissingFile::Weights)));
-        let older = ["config.json", "added_tokens.json", "tokenizer.model", "model.safetensors"];
-        assert_eq!(selected(&older).unwrap(), older);
-        let both = ["config.json", "tokenizer.model", "tokenizer.json", "model.safetensors"];
-        assert_eq!(selected(&both).unwrap(), ["config.json", "tokenizer.json", "model.safetensors"]);
-        let no_tokenizer = selected(&["config.json", "model.safetensors"]);
-        assert!(matches!(no_tokenizer, Err(MissingFile::Needed("tokenizer.json"))));
-    }
-
-    #[test]
-    fn both_spellings_of_the_checksum_are_read() {
-        for text in [
-            r#"{"type":"file","path":"a","size":1,"oid":"x","lfs":{"oid":"AB","size":7,"pointerSize":1}}"#,
-            r#"{"type":"file","path":"a","size":1,"oid":"x","lfs":{"sha256":"sha256:ab","size":7}}"#,
-            r#"{"type":"file","path":"a","size":null,"oid":null,"lfs":{"sha256":"ab","oid":"sha256:ab","size":7.0}}"#,
+    fn the_licence_is_the_cards_or_a_tag() {
+        for (text, expected) in [
+            (r#"{"sha":"0","cardData":{"license":"mit"},"tags":["license:other"]}"#, "mit"),
+            (r#"{"sha":"0","cardData":{"license":"other","license_name":"lfm1.0"}}"#, "lfm1.0"),
+            (r#"{"sha":"0","cardData":null,"tags":["gguf","license:gemma"]}"#, "gemma"),
+            (r#"{"sha":"0","cardData":{"license":["a"]},"tags":[7]}"#, "not stated"),
+            (r#"{"sha":"0"}"#, "not stated"),
         ] {
-            let entry: TreeEntry = json::read(text.as_bytes()).unwrap();
-            assert_eq!((entry.length(), entry.checksum()), (7, Checksum::Sha256("ab".into())));
+            assert_eq!(json::read::<Revision>(text.as_bytes()).unwrap().licence(), expected, "{text}");
         }
     }
 }

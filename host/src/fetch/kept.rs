@@ -1,7 +1,7 @@
 //! Whether the download in the cache is still what was downloaded.
 //!
-//! The catalogue has the checksum of a model from packages. For one from the hub, the checksums that the hub gave are kept
-//! in a file beside the others.
+//! The catalogue has the checksum of a model from packages. For one from the hub, the commit and the checksums that the hub
+//! gave are kept in a file beside the others.
 
 use crate::atomic_file;
 use crate::catalogue::{Entry, Source};
@@ -12,7 +12,9 @@ use std::io;
 use std::path::Path;
 
 /// The file with the checksums of the others.
-pub(super) const LIST: &str = "checksums.txt";
+const LIST: &str = "checksums.txt";
+/// The start of its first line, before the commit.
+const COMMIT: &str = "commit ";
 
 /// What a file must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,16 +47,44 @@ impl Expected {
     }
 }
 
-/// Keeps the list of the files in `folder`.
-///
-/// # Errors
-/// If it cannot be written.
-pub(super) fn keep(list: &[Expected], folder: &Path) -> Result<()> {
-    let mut text = String::new();
-    for Expected { name, length, checksum } in list {
-        let _ = writeln!(text, "{checksum} {length} {name}");
+/// The files of a download, and the commit that they are of. Earlier versions kept no commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct List {
+    pub(super) commit: Option<String>,
+    pub(super) files: Vec<Expected>,
+}
+
+impl List {
+    /// Keeps the list in `folder`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn keep(&self, folder: &Path) -> Result<()> {
+        let mut text = String::new();
+        if let Some(commit) = &self.commit {
+            let _ = writeln!(text, "{COMMIT}{commit}");
+        }
+        for Expected { name, length, checksum } in &self.files {
+            let _ = writeln!(text, "{checksum} {length} {name}");
+        }
+        atomic_file::write(&folder.join(LIST), text.as_bytes())
     }
-    atomic_file::write(&folder.join(LIST), text.as_bytes())
+
+    /// The list of the download in `folder`; without files if there is none or it is damaged.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let text = match edgellm_files::read_to_string(&folder.join(LIST)) {
+            Err(edgellm_files::Error::Missing { .. }) => String::new(),
+            other => other?,
+        };
+        let (commit, rest) = match text.strip_prefix(COMMIT).and_then(|text| text.split_once('\n')) {
+            Some((commit, rest)) => (Some(commit.to_string()), rest),
+            None => (None, text.as_str()),
+        };
+        Ok(List { commit, files: rest.lines().map(parse).collect::<Option<_>>().unwrap_or_default() })
+    }
 }
 
 /// The first thing that is wrong with the download of `entry` in `folder`; `None` if it is what was downloaded.
@@ -67,16 +97,10 @@ pub(super) fn problem(entry: &Entry, folder: &Path) -> Result<Option<String>> {
             let checksum = Checksum::Sha256(sha256.clone());
             vec![Expected { name: file.clone(), length: *length, checksum }]
         }
-        Source::Hub { .. } => {
-            let text = match edgellm_files::read_to_string(&folder.join(LIST)) {
-                Err(edgellm_files::Error::Missing { .. }) => String::new(),
-                other => other?,
-            };
-            match text.lines().map(parse).collect::<Option<Vec<_>>>() {
-                Some(list) if !list.is_empty() => list,
-                _ => return Ok(Some("its checksums are missing".to_string())),
-            }
-        }
+        Source::Hub { .. } => match List::read(folder)?.files {
+            list if list.is_empty() => return Ok(Some("its checksums are missing".to_string())),
+            list => list,
+        },
     };
     for expected in list {
         if !expected.is_in(folder)? {
@@ -109,13 +133,17 @@ mod tests {
     #[test]
     fn a_list_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let list = [
+        let files = vec![
             Expected { name: "a b.json".into(), length: 7, checksum: Checksum::Sha256("0a".into()) },
             Expected { name: "c".into(), length: 0, checksum: Checksum::GitBlob("1b".into()) },
         ];
-        keep(&list, folder.path()).unwrap();
-        let text = std::fs::read_to_string(folder.path().join(LIST)).unwrap();
-        assert_eq!(text.lines().map(|line| parse(line).unwrap()).collect::<Vec<_>>(), list);
+        for commit in [None, Some("2c".to_string())] {
+            let list = List { commit, files: files.clone() };
+            list.keep(folder.path()).unwrap();
+            assert_eq!(List::read(folder.path()).unwrap(), list);
+        }
+        std::fs::remove_file(folder.path().join(LIST)).unwrap();
+        assert_eq!(List::read(folder.path()).unwrap(), List::default());
         for line in ["", "sha256 0a", "md5 0a 7 b", "git blob 0a seven b", "sha256 0a 7"] {
             assert_eq!(parse(line), None, "{line}");
         }

@@ -2,6 +2,7 @@
 
 use super::input::{self, Input};
 use super::key::Key;
+use super::title;
 use super::verify::is_current;
 use crate::atomic_file::{self, AtomicFile};
 use crate::cache::{self, Cache};
@@ -24,8 +25,8 @@ pub(crate) struct Conversion {
     pub(crate) options: QuantizeOptions,
     /// What the cache calls the source and its state.
     pub(crate) key: Key,
-    /// The model's name, if it is one of the catalogue.
-    pub(crate) name: Option<&'static str>,
+    /// What the model is called, if it is one of the catalogue or the hub.
+    pub(crate) name: Option<String>,
 }
 
 /// Converts a source, unless another process does so while this one waits for the lock, and removes what that replaces.
@@ -47,7 +48,7 @@ pub(crate) fn convert(conversion: Conversion, cache: &Cache) -> Result<PathBuf> 
         }
         let begin =
             || progress::note(&format!("converting {} to {}, once", source.display(), options.format));
-        let report = convert_file(&source, &output, &options, name, begin)?;
+        let report = convert_file(&source, &output, &options, name.as_deref(), begin)?;
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }
@@ -57,7 +58,7 @@ pub(crate) fn convert(conversion: Conversion, cache: &Cache) -> Result<PathBuf> 
 }
 
 /// Converts the model at `input` to `output`, which appears only when it is complete. The model gets `name` if it is
-/// given, else the source's own name, else the file's. `begin` is called once nothing but the weights is left to read.
+/// given, else the name of its file or directory, else the source's own. `begin` is called once nothing but the weights is left to read.
 ///
 /// # Errors
 /// If the input is not a model that can be converted, or the output cannot be written.
@@ -97,11 +98,8 @@ pub(crate) fn convert_file(
             });
         }
     };
-    if let Some(name) = name {
-        source.name = name.to_string();
-    } else if source.name == "unnamed" {
-        let stem = input.file_stem().unwrap_or_default();
-        source.name = stem.to_string_lossy().into_owned();
+    if let Some(name) = name.map(str::to_string).or_else(|| title::of(input)) {
+        source.name = name;
     }
     let mut file = AtomicFile::create(output)?;
     begin();

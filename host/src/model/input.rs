@@ -84,6 +84,12 @@ pub(crate) fn parts(path: &Path) -> Vec<PathBuf> {
     files.filter(|file| file.is_file()).collect()
 }
 
+/// The path itself, or all files of a split GGUF file.
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
+    let parts = parts(path);
+    if parts.is_empty() { vec![path.to_path_buf()] } else { parts }
+}
+
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

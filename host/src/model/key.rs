@@ -20,9 +20,9 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Of a model of the catalogue, whose download never changes.
+    /// Of a model of the catalogue or the hub: when its download changes, what was converted from it is removed.
     pub(crate) fn of_catalogue(name: &str) -> Self {
-        Key { source: name.to_string(), state: format!("v{RULES_VERSION}"), path: None }
+        Key { source: cache::file_name(name), state: format!("v{RULES_VERSION}"), path: None }
     }
 
     /// Of a file or directory in its present state; `parts` are the files of a split one.

@@ -4,11 +4,13 @@ use super::convert::Conversion;
 use super::input::{self, Input};
 use super::key::Key;
 use super::verify::is_current;
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::catalogue::Entry;
 use crate::error::{Error, Result};
+use crate::reference::PREFIX;
 use crate::{catalogue, fetch};
 use edgellm_quantize::{Format, QuantizeOptions};
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +22,7 @@ pub(crate) enum Located {
     Source(Conversion),
 }
 
-/// Finds `model`, a name of the catalogue or a path, and downloads it if necessary. A source is to be converted to
+/// Finds `model`, a name of the catalogue or the hub, or a path, and downloads it if necessary. A source is to be converted to
 /// `format` (auto if not given), unless the cache has the result already.
 ///
 /// # Errors
@@ -34,14 +36,15 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
         if is_current(&output) {
             return Ok(Located::ModelFile(output));
         }
-        let source = fetch::ensure(entry, cache)?;
-        return Ok(Located::Source(Conversion { source, folder, options, key, name: Some(&entry.name) }));
+        let source = fetch::ensure(&entry, cache)?;
+        let name = Some(entry.title().to_string());
+        return Ok(Located::Source(Conversion { source, folder, options, key, name }));
     }
     let path = Path::new(model);
     if !path.exists() {
         let like_a_path = model.contains(['/', '\\'])
             || [".bin", ".gguf", ".safetensors"].iter().any(|ending| model.ends_with(ending));
-        return Err(if like_a_path {
+        return Err(if like_a_path && !model.starts_with(PREFIX) {
             Error::NoSuchFile { path: path.to_path_buf() }
         } else {
             catalogue::unknown(model)
@@ -61,11 +64,12 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
 /// The conversion of a GGUF file or Hugging Face directory that the user gave.
 fn source(path: &Path, options: QuantizeOptions, cache: &Cache) -> Result<Located> {
     let resolved = fs::canonicalize(path).map_err(Error::file("resolve", path))?;
-    let name = owner(&resolved, cache).map(|entry| entry.name.as_str());
-    let (key, folder) = match name {
-        Some(name) => (Key::of_catalogue(name), cache.model(name)),
+    let owner = owner(&resolved, cache);
+    let (key, folder) = match &owner {
+        Some(entry) => (Key::of_catalogue(&entry.name), cache.model(&entry.name)),
         None => (Key::of_path(&resolved, input::parts(path))?, cache.files()),
     };
+    let name = owner.map(|entry| entry.title().to_string());
     let output = folder.join(key.file_name(options.format));
     cache.check(&output)?;
     if is_current(&output) {
@@ -81,19 +85,39 @@ fn options(format: Option<Format>) -> QuantizeOptions {
     options
 }
 
+/// The source that a user names to convert, and what its model is called: a model of the hub is downloaded, and a path that is
+/// a download, or part of one, verified. Without a cache there are only paths.
+///
+/// # Errors
+/// If it cannot be read or downloaded.
+pub(crate) fn source_of(input: &Path, cache: Option<&Cache>) -> Result<(PathBuf, Option<String>)> {
+    let name = input.to_str().filter(|name| name.starts_with(PREFIX));
+    match (name, cache) {
+        (Some(name), Some(cache)) => {
+            let entry = catalogue::get(name)?;
+            Ok((fetch::ensure(&entry, cache)?, Some(entry.title().to_string())))
+        }
+        (Some(_), None) => Err(Error::NoCacheFolder),
+        (None, cache) => {
+            cache.map_or(Ok(()), |cache| verify_download(input, cache))?;
+            Ok((input.to_path_buf(), None))
+        }
+    }
+}
+
 /// Verifies the download that `path` is, or is part of, if it is one; a damaged one is downloaded again.
 ///
 /// # Errors
 /// If it cannot be read or downloaded.
-pub(crate) fn verify_download(path: &Path, cache: &Cache) -> Result<()> {
+fn verify_download(path: &Path, cache: &Cache) -> Result<()> {
     let owner = fs::canonicalize(path).ok().and_then(|path| owner(&path, cache));
-    owner.map_or(Ok(()), |entry| fetch::ensure(entry, cache).map(drop))
+    owner.map_or(Ok(()), |entry| fetch::ensure(&entry, cache).map(drop))
 }
 
-/// The model of the catalogue whose download `path` is, or is part of.
-fn owner(path: &Path, cache: &Cache) -> Option<&'static Entry> {
+/// The model whose download `path` is, or is part of.
+fn owner(path: &Path, cache: &Cache) -> Option<Cow<'static, Entry>> {
     let root = fs::canonicalize(cache.root()).ok()?;
     let mut parts = path.strip_prefix(root.join("models")).ok()?.iter();
-    let entry = catalogue::find(parts.next()?.to_str()?)?;
+    let entry = catalogue::find(&cache::model_name(parts.next()?.to_str()?))?;
     (parts.next()? == "source").then_some(entry)
 }

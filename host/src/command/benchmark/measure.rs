@@ -225,7 +225,7 @@ impl MeasureArgs {
             return Ok(None);
         }
         let path = match catalogue::find(model) {
-            Some(entry) => fetch::ensure(entry, cache)?,
+            Some(entry) => fetch::ensure(&entry, cache)?,
             None => PathBuf::from(model),
         };
         Ok(path.extension().is_some_and(|ending| ending == "gguf").then_some(path))
