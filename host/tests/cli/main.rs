@@ -6,6 +6,7 @@ mod foreign_folder;
 mod hostile_tokenizer;
 mod hub;
 mod hub_hostile;
+mod hub_reference;
 mod kept;
 mod links;
 mod owners;
