@@ -116,7 +116,9 @@ fn download(entry: &Entry, found: Option<Revision>, before: &Path, folder: &Path
                 let _ = fs::hard_link(before.join(&name), folder.join(&name));
             }
             let most = entry.bytes.map_or(u64::MAX, |bytes| bytes.saturating_mul(2));
-            let files = hub.fetch(&Wanted { name: &entry.name, repository, choice, most }, &found, folder)?;
+            let (name, licence) = (entry.name.as_str(), entry.licence.as_deref());
+            let wanted = Wanted { name, repository, choice, licence, most };
+            let files = hub.fetch(&wanted, &found, folder)?;
             remove_others(&files, folder)?;
             kept::List { commit: Some(found.sha), files }.keep(folder)
         }

@@ -44,7 +44,8 @@ pub(crate) struct PullArgs {
 /// List the models of the catalogue and the converted models
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Print a JSON array of {name, path, bytes, format}; path and format are null if a model is not downloaded
+    /// Print a JSON array of {name, path, bytes, format}; path and format are null if a model is not downloaded, and bytes
+    /// is 0 if its size is not known then
     #[arg(long)]
     json: bool,
 }

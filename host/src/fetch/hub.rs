@@ -41,6 +41,8 @@ pub(super) struct Wanted<'a> {
     pub(super) name: &'a str,
     pub(super) repository: &'a str,
     pub(super) choice: &'a Choice,
+    /// The licence, if the catalogue has it.
+    pub(super) licence: Option<&'a str>,
     /// Bytes, at most.
     pub(super) most: u64,
 }
@@ -63,14 +65,14 @@ impl Revision {
     }
 
     /// The licence, as the repository states it.
-    fn licence(&self) -> String {
+    fn licence(&self) -> Option<String> {
         let stated = |key: &str| self.card.get(key).and_then(Value::as_str);
         let tags = self.tags.as_array().into_iter().flatten().filter_map(Value::as_str);
         let tagged = || tags.filter_map(|tag| tag.strip_prefix("license:")).next();
-        let licence = stated("license").or_else(tagged).unwrap_or("not stated");
+        let licence = stated("license").or_else(tagged)?;
         // Licences without a name of the hub's have one of their own.
         let licence = if licence == "other" { stated("license_name").unwrap_or(licence) } else { licence };
-        printable(licence, 60).into_owned()
+        Some(printable(licence, 60).into_owned())
     }
 }
 
@@ -121,7 +123,7 @@ impl Hub {
         found: &Revision,
         folder: &Path,
     ) -> Result<Vec<Expected>> {
-        let Wanted { name, repository, choice, most } = *wanted;
+        let Wanted { name, repository, choice, licence, most } = *wanted;
         let (endpoint, sha) = (&self.endpoint, &found.sha);
         let explain = |status: StatusCode, headers: &HeaderMap| self.explain(repository, status, headers);
         let url = format!("{endpoint}/api/models/{repository}/tree/{sha}");
@@ -139,7 +141,8 @@ impl Hub {
         if let Some(file) = expected.iter().find(|file| !file.checksum.is_complete()) {
             return Err(refused(format!("the hub states no checksum of {}", file.name)));
         }
-        let (size, licence) = (human_bytes(total), found.licence());
+        let licence = licence.map(str::to_string).or_else(|| found.licence());
+        let (size, licence) = (human_bytes(total), licence.as_deref().unwrap_or("see the repository"));
         progress::note(&format!("downloading {name}: {} ({size}, licence: {licence})", names(&expected)));
         let bar = progress::bytes(total, repository);
         let mut before = 0;
@@ -245,13 +248,17 @@ mod tests {
     #[test]
     fn the_licence_is_the_cards_or_a_tag() {
         for (text, expected) in [
-            (r#"{"sha":"0","cardData":{"license":"mit"},"tags":["license:other"]}"#, "mit"),
-            (r#"{"sha":"0","cardData":{"license":"other","license_name":"lfm1.0"}}"#, "lfm1.0"),
-            (r#"{"sha":"0","cardData":null,"tags":["gguf","license:gemma"]}"#, "gemma"),
-            (r#"{"sha":"0","cardData":{"license":["a"]},"tags":[7]}"#, "not stated"),
-            (r#"{"sha":"0"}"#, "not stated"),
+            (r#"{"sha":"0","cardData":{"license":"mit"},"tags":["license:other"]}"#, Some("mit")),
+            (r#"{"sha":"0","cardData":{"license":"other","license_name":"lfm1.0"}}"#, Some("lfm1.0")),
+            (r#"{"sha":"0","cardData":null,"tags":["gguf","license:gemma"]}"#, Some("gemma")),
+            (r#"{"sha":"0","cardData":{"license":["a"]},"tags":[7]}"#, None),
+            (r#"{"sha":"0"}"#, None),
         ] {
-            assert_eq!(json::read::<Revision>(text.as_bytes()).unwrap().licence(), expected, "{text}");
+            assert_eq!(
+                json::read::<Revision>(text.as_bytes()).unwrap().licence().as_deref(),
+                expected,
+                "{text}"
+            );
         }
     }
 }

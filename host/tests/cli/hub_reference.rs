@@ -187,7 +187,7 @@ fn published_weights_of_any_repository_run() {
         [("config.json", config.as_bytes()), ("tokenizer.json", &tokenizer), ("model.safetensors", &weights)];
     let (server, _) = hub(state(FIRST, &files));
     let (place, name) = (Place::new(), format!("hf:{REPOSITORY}"));
-    let generate = ["generate", "--model", &name, "--prompt", "abc", "-n", "3"];
+    let generate = ["generate", "--model", &name, "--prompt", "abc", "-n", "3", "--json"];
     on_hub(&place, &server, &generate).succeeded();
     // Without the hub.
     assert_eq!(place.run(&generate).succeeded().stderr, "");
