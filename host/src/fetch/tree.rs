@@ -23,8 +23,8 @@ const TOKENIZER: &str = "tokenizer.json";
 const SENTENCEPIECE: &str = "tokenizer.model";
 /// The index of weights that are split over several files.
 const INDEX: &str = "model.safetensors.index.json";
-/// What is taken of a repository with several GGUF files if the user names none. Q4_K_M and Q8_0 are llama.cpp's choice
-/// (`find_best_model` in common/download.cpp); Q4_0 converts to int4 without loss.
+/// What is taken of a repository with several GGUF files if the user names none: as in llama.cpp (`find_best_model` in
+/// common/download.cpp), except that Q4_0, which is half as large, comes before Q8_0.
 const PREFERRED: [&str; 3] = ["Q4_K_M", "Q4_0", "Q8_0"];
 /// In the names of GGUF files that are no language models of their own: encoders of images and sound, matrices for
 /// quantizers, drafts of a larger model. As in llama.cpp (`gguf_filename_is_model`).
