@@ -125,7 +125,8 @@ impl Pattern {
 fn is_decided(window: &str, found: &Range<usize>) -> bool {
     let rest = &window[found.end..];
     let ends_in_space = window[found.clone()].ends_with(char::is_whitespace);
-    !rest.is_empty() && !(ends_in_space && rest.chars().all(char::is_whitespace))
+    let is_open = rest.is_empty() || ends_in_space && rest.chars().all(char::is_whitespace);
+    !is_open
 }
 
 /// Why a word is refused.
