@@ -295,6 +295,8 @@ export class Session {
 export type Format = 'auto' | 'int8' | 'int4' | 'int3' | 'int2' | 'bitnet';
 
 export interface QuantizeOptions {
+  /** Name of the model, for display; by default the one in the GGUF file, which often says little. */
+  name?: string;
   /** Format of the layers; default `auto`, which keeps the codes of quantized sources and rounds floats to 4 bits. */
   format?: Format;
   /** Format of embedding and LM head; default `auto`: with format `auto` as in the source, else `int8`. */

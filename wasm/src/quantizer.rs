@@ -14,24 +14,27 @@ use web_sys::Blob;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OptionsJson {
+    name: Option<String>,
     format: Option<String>,
     head: Option<String>,
     group_size: Option<usize>,
 }
 
 impl OptionsJson {
-    fn read(json: &str) -> Result<QuantizeOptions, Failure> {
+    /// The options, and the model's name if it is given.
+    fn read(json: &str) -> Result<(QuantizeOptions, Option<String>), Failure> {
         let given: OptionsJson = options::parse(json)?;
         let unknown = |error: edgellm_quantize::UnknownFormat| Failure::invalid(error.to_string());
         let format = given.format.as_deref().map_or(Ok(Format::Auto), str::parse).map_err(unknown)?;
         let head = given.head.as_deref().map_or(Ok(HeadFormat::default()), str::parse).map_err(unknown)?;
-        Ok(QuantizeOptions {
+        let options = QuantizeOptions {
             format,
             head,
             group_size: given.group_size,
             // As the command line writes it: the same model gives the same file.
             tool: concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string(),
-        })
+        };
+        Ok((options, given.name))
     }
 }
 
@@ -71,12 +74,15 @@ impl Quantized {
 /// `not_a_model`, `damaged`, `unsupported_model`, `invalid`, `out_of_memory`.
 #[wasm_bindgen]
 pub fn quantize(gguf: Incoming, options: &str, progress: Function) -> Result<Quantized, Failure> {
-    let options = OptionsJson::read(options)?;
+    let (options, name) = OptionsJson::read(options)?;
     let bytes = gguf.into_bytes()?;
     if !bytes.starts_with(b"GGUF") {
         return Err(failure::not_gguf(&bytes));
     }
-    let source = Source::from_gguf(&bytes)?;
+    let mut source = Source::from_gguf(&bytes)?;
+    if let Some(name) = name {
+        source.name = name;
+    }
     let (mut file, mut progress) = (Pieces::default(), Progress::new(progress));
     let report = edgellm_quantize::quantize(&source, &options, &mut file, &mut |step| {
         progress.report(step.done, step.total);

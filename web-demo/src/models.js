@@ -171,7 +171,7 @@ export class Models extends EventTarget {
     // Frees the memory of the running model for the conversion.
     this.engine.close();
     const {memoryLimit} = this.settings.forLoad;
-    const made = await this.engine.quantize(file, {format, onProgress, signal: task.signal, memoryLimit});
+    const made = await this.engine.quantize(file, {name: name.replace(/\.gguf$/i, ""), format, onProgress, signal: task.signal, memoryLimit});
     for (const warning of made.warnings) notify(warning);
     if (store.canKeep()) await this.#keep(task, made.file, output);
     await this.#run(task, made.file, output);
