@@ -42,7 +42,8 @@ class Model:
     more: dict = field(default_factory=dict)
     # Why there is no GGUF file of it.
     no_gguf: str = ""
-    # Attention prefers tokens less and logits are smaller: the rounding of activations, which many layers amplify, shows less.
+    # Attention prefers tokens less and logits are smaller, so that the rounding of activations, which many layers
+    # amplify, shows less.
     calm: bool = False
 
     def config(self) -> dict:
