@@ -117,14 +117,26 @@ fn a_wrong_answer_is_found_before_a_time_counts() {
 #[test]
 fn a_target_that_became_slower_is_found() {
     let place = place();
+    // Other tests keep the machine busy meanwhile: more runs, until the difference shows.
+    let mut missed = Vec::new();
+    for runs in ["400", "800", "1600", "3200"] {
+        match find_slower(&place, runs) {
+            Ok(()) => return,
+            Err(found) => missed.push(found),
+        }
+    }
+    panic!("{missed:#?}");
+}
+
+/// Compares a target with one that is slower, after so many runs of each. Fails with what was found, if that is not that.
+fn find_slower(place: &Place, runs: &str) -> Result<(), String> {
     // In turn in one run, so that both met the same machine; then compared as two runs are.
     let before = sabotaged("not").replacen("native", "before", 1);
     let after = sabotaged("slow").replacen("native", "after", 1);
-    // Many runs: other tests keep the machine busy meanwhile.
-    let more = ["--iterations", "400", "--threads", "1", "--targets", &before, "--targets", &after];
-    benchmark(&place, "both", &more).succeeded();
+    let more = ["--iterations", runs, "--threads", "1", "--targets", &before, "--targets", &after];
+    benchmark(place, "both", &more).succeeded();
     for name in ["before", "after"] {
-        let mut report = report(&place, "both");
+        let mut report = report(place, "both");
         report["rows"].as_array_mut().unwrap().retain_mut(|row| {
             let keep = row["target"] == name;
             row["target"] = "native".into();
@@ -141,18 +153,20 @@ fn a_target_that_became_slower_is_found() {
     );
 
     let slower = compare("before.json", "after.json");
+    let found: Value =
+        serde_json::from_str(&slower.stdout).map_err(|error| format!("{error}: {slower:#?}"))?;
+    let worse = |figure: &&str| {
+        let changes = found["changes"].as_array().unwrap().iter();
+        changes.filter(|change| change["figure"] == **figure && change["verdict"] == "regression").count() > 0
+    };
+    if !["ttft_ms", "prefill_tokens_per_second", "decode_tokens_per_second"].iter().all(worse) {
+        return Err(format!("{found:#}"));
+    }
     assert_eq!(slower.code, Some(1), "{slower:#?}");
     assert!(slower.stderr.contains("after.json is worse than before.json"), "{slower:#?}");
-    let found: Value = serde_json::from_str(&slower.stdout).unwrap();
-    let worse = |figure: &str| {
-        let changes = found["changes"].as_array().unwrap().iter();
-        changes.filter(|change| change["figure"] == figure && change["verdict"] == "regression").count()
-    };
-    for figure in ["ttft_ms", "prefill_tokens_per_second", "decode_tokens_per_second"] {
-        assert!(worse(figure) > 0, "{figure}: {found:#}");
-    }
     let better = compare("after.json", "before.json").succeeded();
     assert!(better.stdout.contains("improvement"), "{better:#?}");
+    Ok(())
 }
 
 #[test]
