@@ -132,6 +132,7 @@ def others_are_served(server: Server, seconds: float = 2, megabytes: float = 300
     the server's memory must stay within `megabytes` of what it was."""
     _one_token(server)  # loads what is loaded once
     before, over = server.rss(), threading.Event()
+    limit = within(seconds)  # and again at the end, because a machine may be busy for a moment only
     waits, errors, most = [], [], [before]
 
     def ask() -> None:
@@ -161,7 +162,8 @@ def others_are_served(server: Server, seconds: float = 2, megabytes: float = 300
             thread.join()
     assert server.process.poll() is None, f"the server ended: {''.join(server.log)[-1000:]}"
     assert not errors, errors[:3]
-    assert max(waits) < within(seconds), f"another client waited {max(waits):.2f} s for a token"
+    limit = max(limit, within(seconds))
+    assert max(waits) < limit, f"another client waited {max(waits):.2f} s for a token"
     grown = (max(most) - before) / 1e6
     assert grown < megabytes, f"the server's memory grew by {grown:.0f} MB"
 
