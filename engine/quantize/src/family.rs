@@ -19,7 +19,7 @@ pub(crate) use tensors::{Origin, Tensors};
 
 use crate::QuantizeError;
 use crate::source::{HfConfig, Keys};
-use edgellm::config::ModelConfig;
+use edgellm::config::{ConfigError, ModelConfig};
 use std::sync::LazyLock;
 
 /// A family of models.
@@ -32,6 +32,8 @@ pub(crate) struct Family {
     pub(crate) class: &'static str,
     /// `general.architecture` in GGUF files.
     pub(crate) architectures: &'static [&'static str],
+    /// Sets what all its models have, before their files are read. They may name another activation function.
+    features: fn(&mut ModelConfig),
     /// Completes what [`HfConfig`] says of all families, or refuses what the engine would compute wrongly.
     pub(crate) read_hugging_face: fn(&HfConfig, &mut ModelConfig) -> Result<(), QuantizeError>,
     /// The same for the metadata of a GGUF file.
@@ -40,6 +42,23 @@ pub(crate) struct Family {
     pub(crate) layer_names: &'static [(&'static str, &'static str)],
     /// Brings the tensors into the form in which the engine wants them: names, order of rows, offsets.
     pub(crate) arrange: fn(Origin, &ModelConfig, &mut Tensors<'_>) -> Result<(), QuantizeError>,
+}
+
+/// Layers of a model at most, as [`ModelConfig::validate`] has it.
+const MOST_LAYERS: usize = 1024;
+
+impl Family {
+    /// Sets what all models of the family have.
+    ///
+    /// # Errors
+    /// If there are more layers than a model can have, because families make lists of them.
+    pub(crate) fn begin(&self, config: &mut ModelConfig) -> Result<(), ConfigError> {
+        if config.num_hidden_layers > MOST_LAYERS {
+            config.validate()?;
+        }
+        (self.features)(config);
+        Ok(())
+    }
 }
 
 /// All families.

@@ -107,11 +107,12 @@ impl<'a> Source<'a> {
         tokens: TemplateTokens,
         mut found: Tensors<'a>,
     ) -> Result<Self, QuantizeError> {
+        // Before rows are listed by its numbers.
+        config.validate()?;
         (family.arrange)(origin, &config, &mut found)?;
         let Tensors(mut found) = found;
         config.attention_bias = found.keys().any(|name| name.ends_with("self_attn.q_proj.bias"));
         tie(&mut config, &mut found);
-        config.validate()?;
         let mut types = BTreeMap::new();
         let mut list = Vec::new();
         for edgellm::tensors::Tensor { name, shape: expected, role } in tensors(&config) {

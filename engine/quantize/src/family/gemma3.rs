@@ -27,7 +27,6 @@ fn layer_types(layers: usize, pattern: usize) -> Vec<LayerType> {
 }
 
 fn read_hugging_face(hf: &HfConfig, config: &mut ModelConfig) -> Result<(), QuantizeError> {
-    features(config);
     if let Some(cap) = hf.attn_logit_softcapping.or(hf.final_logit_softcapping) {
         return refuse("attn_logit_softcapping or final_logit_softcapping", cap, "none");
     }
@@ -45,7 +44,7 @@ fn read_hugging_face(hf: &HfConfig, config: &mut ModelConfig) -> Result<(), Quan
     config.tie_word_embeddings = true;
     config.attention_multiplier = Some(1.0 / (hf.query_pre_attn_scalar.unwrap_or(256.0) as f32).sqrt());
     if !hf.has_layer_types() {
-        config.layer_types = layer_types(layers, hf.sliding_window_pattern.unwrap_or(PATTERN));
+        config.layer_types = layer_types(layers, hf.sliding_window_pattern().unwrap_or(PATTERN));
     }
     let sliding = hf.sliding_rope();
     if let Some(name) = sliding.and_then(|rope| rope.name()) {
@@ -57,7 +56,6 @@ fn read_hugging_face(hf: &HfConfig, config: &mut ModelConfig) -> Result<(), Quan
 }
 
 fn read_gguf(keys: &Keys<'_, '_>, config: &mut ModelConfig) -> Result<(), QuantizeError> {
-    features(config);
     config.sliding_window = Some(keys.number("attention.sliding_window")?);
     let pattern = keys.number_or("attention.sliding_window_pattern", PATTERN)?;
     config.layer_types = layer_types(config.num_hidden_layers, pattern);
@@ -75,6 +73,7 @@ pub(super) static FAMILY: Family = Family {
     aliases: &["gemma3"],
     class: "Gemma3ForCausalLM",
     architectures: &["gemma3"],
+    features,
     read_hugging_face,
     read_gguf,
     layer_names: &[

@@ -51,6 +51,7 @@ pub(super) static FAMILY: Family = Family {
     aliases: &["granitemoehybrid"],
     class: "GraniteForCausalLM",
     architectures: &["granite", "granitehybrid"],
+    features: |_| {},
     read_hugging_face,
     read_gguf,
     layer_names: &[],

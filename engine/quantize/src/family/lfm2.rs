@@ -23,12 +23,11 @@ fn read_hugging_face(hf: &HfConfig, config: &mut ModelConfig) -> Result<(), Quan
         return refuse("conv_bias", true, "false");
     }
     config.rms_norm_eps = hf.norm_eps.unwrap_or(1e-5);
-    config.qk_norm = Some(QkNorm::Head);
     config.conv_kernel = Some(hf.conv_l_cache.unwrap_or(3));
     if let (Some(full), false) = (&hf.full_attn_idxs, hf.has_layer_types()) {
         let layer_type =
             |layer| if full.contains(&layer) { LayerType::FullAttention } else { LayerType::Conv };
-        config.layer_types = (0..config.num_hidden_layers.min(1 << 16)).map(layer_type).collect();
+        config.layer_types = (0..config.num_hidden_layers).map(layer_type).collect();
     }
     let mut inner = hf.block_ff_dim.unwrap_or(config.intermediate_size);
     if hf.block_auto_adjust_ff_dim.unwrap_or(true) {
@@ -43,7 +42,6 @@ fn read_hugging_face(hf: &HfConfig, config: &mut ModelConfig) -> Result<(), Quan
 }
 
 fn read_gguf(keys: &Keys<'_, '_>, config: &mut ModelConfig) -> Result<(), QuantizeError> {
-    config.qk_norm = Some(QkNorm::Head);
     config.conv_kernel = Some(keys.number("shortconv.l_cache")?);
     // Layers without heads are convolutions.
     let heads = keys.numbers("attention.head_count_kv")?;
@@ -58,6 +56,7 @@ pub(super) static FAMILY: Family = Family {
     aliases: &[],
     class: "Lfm2ForCausalLM",
     architectures: &["lfm2"],
+    features: |config| config.qk_norm = Some(QkNorm::Head),
     read_hugging_face,
     read_gguf,
     layer_names: &[

@@ -7,6 +7,7 @@ pub(super) static FAMILY: Family = Family {
     aliases: &[],
     class: "MistralForCausalLM",
     architectures: &[],
+    features: |_| {},
     read_hugging_face: |hf, config| {
         if hf.sliding_window.is_some() && !hf.has_layer_types() {
             config.layer_types = hf.each_layer(|_| true);

@@ -39,6 +39,7 @@ pub(super) static FAMILY: Family = Family {
     aliases: &[],
     class: "Phi3ForCausalLM",
     architectures: &["phi3"],
+    features: |_| {},
     read_hugging_face,
     read_gguf,
     layer_names: &[("attn_qkv", "self_attn.qkv_proj")],

@@ -7,6 +7,7 @@ pub(super) static FAMILY: Family = Family {
     aliases: &[],
     class: "Qwen2ForCausalLM",
     architectures: &["qwen2"],
+    features: |_| {},
     read_hugging_face: |_, _| Ok(()),
     read_gguf: |_, _| Ok(()),
     layer_names: &[],

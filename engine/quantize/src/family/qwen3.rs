@@ -8,16 +8,13 @@ pub(super) static FAMILY: Family = Family {
     aliases: &[],
     class: "Qwen3ForCausalLM",
     architectures: &["qwen3"],
+    features: |config| config.qk_norm = Some(QkNorm::Head),
     read_hugging_face: |hf, config| {
         // transformers' default, other than Llama's.
         config.head_dim = hf.head_dim.unwrap_or(128);
-        config.qk_norm = Some(QkNorm::Head);
         Ok(())
     },
-    read_gguf: |_, config| {
-        config.qk_norm = Some(QkNorm::Head);
-        Ok(())
-    },
+    read_gguf: |_, _| Ok(()),
     layer_names: &[],
     arrange: |_, _, _| Ok(()),
 };

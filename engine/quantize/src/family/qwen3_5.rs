@@ -25,7 +25,6 @@ fn layer_types(layers: usize, interval: usize) -> Vec<LayerType> {
 }
 
 fn read_hugging_face(hf: &HfConfig, config: &mut ModelConfig) -> Result<(), QuantizeError> {
-    features(config);
     config.head_dim = hf.head_dim.unwrap_or(256);
     if hf.partial_rotary().is_none() {
         config.rotary_dim = Some((config.head_dim as f64 * PARTIAL_ROTARY) as usize);
@@ -46,7 +45,6 @@ fn read_hugging_face(hf: &HfConfig, config: &mut ModelConfig) -> Result<(), Quan
 }
 
 fn read_gguf(keys: &Keys<'_, '_>, config: &mut ModelConfig) -> Result<(), QuantizeError> {
-    features(config);
     config.layer_types = match keys.flags("attention.recurrent_layers")? {
         Some(recurrent) => {
             let layer_type =
@@ -74,6 +72,7 @@ pub(super) static FAMILY: Family = Family {
     aliases: &["qwen3_5"],
     class: "Qwen3_5ForCausalLM",
     architectures: &["qwen35"],
+    features,
     read_hugging_face,
     read_gguf,
     layer_names: &[

@@ -14,6 +14,7 @@ pub(super) static FAMILY: Family = Family {
     aliases: &[],
     class: "SmolLM3ForCausalLM",
     architectures: &["smollm3"],
+    features: |_| {},
     read_hugging_face: |hf, config| {
         // In spite of its name, the list says which layers have them.
         config.no_rope_layers = match &hf.no_rope_layers {

@@ -141,10 +141,7 @@ pub(super) fn read(
         eos_token_ids,
         ..ModelConfig::default()
     };
-    // A bound on what the lists for each layer take; `validate` has the real one.
-    if config.num_hidden_layers > 1 << 16 {
-        config.validate()?;
-    }
+    family.begin(&mut config)?;
     (family.read_gguf)(&keys, &mut config)?;
     Ok(config)
 }

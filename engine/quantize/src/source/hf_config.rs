@@ -38,12 +38,15 @@ pub(crate) struct HfConfig {
     #[serde(default)]
     pub(crate) use_sliding_window: bool,
     pub(crate) sliding_window: Option<usize>,
-    #[serde(alias = "_sliding_window_pattern")]
-    pub(crate) sliding_window_pattern: Option<usize>,
+    sliding_window_pattern: Option<usize>,
+    /// The name under which newer versions write it.
+    #[serde(rename = "_sliding_window_pattern")]
+    newer_sliding_window_pattern: Option<usize>,
     max_window_layers: Option<usize>,
     layer_types: Option<Vec<String>>,
-    #[serde(alias = "hidden_activation")]
     hidden_act: Option<String>,
+    /// Gemma's name of `hidden_act`, which takes precedence.
+    hidden_activation: Option<String>,
     partial_rotary_factor: Option<f64>,
     quantization_config: Option<Value>,
     // Of single families.
@@ -138,6 +141,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<(ModelConfig, &'static Family, Option
     let family =
         family::of_hugging_face(hf.model_type.as_deref(), hf.architectures.first().map(String::as_str))?;
     let mut config = hf.common(family)?;
+    family.begin(&mut config)?;
+    config.layer_types = hf.layer_types()?;
+    if let Some(function) = hf.activation()? {
+        config.hidden_act = function;
+    }
     (family.read_hugging_face)(&hf, &mut config)?;
     let types = &config.layer_types;
     if types.iter().all(|&layer| layer == LayerType::FullAttention) {
@@ -165,7 +173,7 @@ impl HfConfig {
         let partial = self.partial_rotary().unwrap_or(1.0);
         let rotary_dim = (head_dim as f64 * partial) as usize;
         let max_position_embeddings = self.max_position_embeddings.unwrap_or(2048);
-        let mut config = ModelConfig {
+        let config = ModelConfig {
             model_type: family.name.to_string(),
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,
@@ -180,19 +188,19 @@ impl HfConfig {
             rope_scaling: rope.scaling(max_position_embeddings, self.original_max_position_embeddings)?,
             rotary_dim: (rotary_dim != head_dim).then_some(rotary_dim),
             tie_word_embeddings: self.tie_word_embeddings.or(self.tie_embedding).unwrap_or(false),
-            hidden_act: self.hidden_act()?,
             sliding_window: self.sliding_window,
             ..ModelConfig::default()
         };
-        config.layer_types = self.layer_types()?;
         Ok(config)
     }
 
-    fn hidden_act(&self) -> Result<HiddenAct, QuantizeError> {
-        match self.hidden_act.as_deref() {
-            None | Some("silu" | "swish") => Ok(HiddenAct::Silu),
-            Some("gelu_pytorch_tanh") => Ok(HiddenAct::GeluPytorchTanh),
-            Some("relu2") => Ok(HiddenAct::Relu2),
+    /// The activation function, if the file names it.
+    fn activation(&self) -> Result<Option<HiddenAct>, QuantizeError> {
+        match self.hidden_activation.as_deref().or(self.hidden_act.as_deref()) {
+            None => Ok(None),
+            Some("silu" | "swish") => Ok(Some(HiddenAct::Silu)),
+            Some("gelu_pytorch_tanh") => Ok(Some(HiddenAct::GeluPytorchTanh)),
+            Some("relu2") => Ok(Some(HiddenAct::Relu2)),
             Some(other) => refuse("hidden_act", other, "silu, gelu_pytorch_tanh, relu2"),
         }
     }
@@ -225,7 +233,12 @@ impl HfConfig {
     pub(crate) fn each_layer(&self, slides: impl Fn(usize) -> bool) -> Vec<LayerType> {
         let layer_type =
             |layer| if slides(layer) { LayerType::SlidingAttention } else { LayerType::FullAttention };
-        (0..self.num_hidden_layers.min(1 << 16)).map(layer_type).collect()
+        (0..self.num_hidden_layers).map(layer_type).collect()
+    }
+
+    /// Every such layer has full attention, if the file says it.
+    pub(crate) fn sliding_window_pattern(&self) -> Option<usize> {
+        self.sliding_window_pattern.or(self.newer_sliding_window_pattern)
     }
 
     /// Whether the file lists the types of the layers.

@@ -3,7 +3,7 @@
 use super::{Source, hf_config, tokenizer_json};
 use crate::QuantizeError;
 use crate::testing::{CONFIG_JSON, HIDDEN, shard, tiny_tensors};
-use edgellm::config::{ModelConfig, RopeScaling};
+use edgellm::config::{HiddenAct, ModelConfig, RopeScaling};
 use safetensors::Dtype;
 
 /// The configuration with other values.
@@ -147,4 +147,61 @@ fn lists_in_a_tokenizer_may_be_null() {
     ];
     let source = Source::from_files(&files).unwrap();
     assert_eq!((source.config.hidden_size, source.config.eos_token_ids), (HIDDEN, vec![2]));
+}
+
+/// Families make lists of layers, and of rows: what would not fit memory is refused before.
+#[test]
+fn numbers_that_no_model_has_are_refused_in_every_family() {
+    for name in [
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "qwen3_5_text",
+        "gemma3_text",
+        "phi3",
+        "smollm3",
+        "olmo2",
+        "granite",
+        "bitnet",
+        "lfm2",
+    ] {
+        let with = |field: &str, value: u64| {
+            let mut config: serde_json::Value = serde_json::from_str(CONFIG_JSON).unwrap();
+            config["model_type"] = name.into();
+            config[field] = value.into();
+            config["sliding_window"] = 8.into();
+            config.to_string()
+        };
+        let error = hf_config::read(with("num_hidden_layers", 1 << 50).as_bytes()).err().unwrap().to_string();
+        assert!(error.contains("num_hidden_layers"), "{name}: {error}");
+        for field in ["head_dim", "intermediate_size", "num_attention_heads", "num_key_value_heads"] {
+            let weights = shard(&tiny_tensors(), Dtype::BF16);
+            let (config, tokenizer) = (with(field, 1 << 50), tokenizer_json());
+            let files: [(&str, &[u8]); 3] = [
+                ("config.json", config.as_bytes()),
+                ("tokenizer.json", &tokenizer),
+                ("model.safetensors", &weights),
+            ];
+            // Phi-3 and Granite divide the width by the heads, whatever head_dim says.
+            let ignored = field == "head_dim" && matches!(name, "phi3" | "granite");
+            assert!(Source::from_files(&files).is_err() || ignored, "{name}: {field}");
+        }
+    }
+}
+
+/// A family's own activation function is a default, and not in spite of the file.
+#[test]
+fn the_file_names_the_activation_function() {
+    let act = |name: &str, fields: &str| {
+        let json =
+            CONFIG_JSON.replace(r#""hidden_act": "silu""#, fields).replace("\"qwen2\"", &format!("{name:?}"));
+        hf_config::read(json.as_bytes()).map(|(config, ..)| config).unwrap().hidden_act
+    };
+    assert_eq!(act("bitnet", r#""x": 0"#), HiddenAct::Relu2);
+    assert_eq!(act("bitnet", r#""hidden_act": "silu""#), HiddenAct::Silu);
+    assert_eq!(act("llama", r#""hidden_act": "relu2""#), HiddenAct::Relu2);
+    let both = r#""hidden_act": "silu", "hidden_activation": "gelu_pytorch_tanh", "_sliding_window_pattern": 2,
+        "sliding_window_pattern": 2"#;
+    assert_eq!(act("gemma3_text", both), HiddenAct::GeluPytorchTanh);
 }
