@@ -10,7 +10,7 @@ use edgellm_kernels::{Activations, Pool, Product, reference};
 use std::hint::black_box;
 
 /// The formats of files: encoding, meaning of the codes and group size.
-const FORMATS: [(&str, Encoding, Zero, usize); 8] = [
+const FORMATS: [(&str, Encoding, Zero, usize); 10] = [
     ("int8", Encoding::Bytes, Zero::Symmetric(128), 32),
     ("6-bit", Encoding::Split(6), Zero::Symmetric(32), 16),
     ("5-bit", Encoding::Split(5), Zero::Symmetric(16), 32),
@@ -18,7 +18,9 @@ const FORMATS: [(&str, Encoding, Zero, usize); 8] = [
     ("int4", Encoding::Nibbles, Zero::Affine, 32),
     ("int3", Encoding::Planes(3), Zero::Affine, 32),
     ("int2", Encoding::Planes(2), Zero::Affine, 32),
-    ("bitnet", Encoding::Planes(2), Zero::Symmetric(1), 1 << 20),
+    ("bitnet", Encoding::Ternary, Zero::Symmetric(1), 1 << 20),
+    ("ternary", Encoding::Ternary, Zero::Symmetric(1), 128),
+    ("binary", Encoding::Binary, Zero::Symmetric(1), 128),
 ];
 
 macro_rules! marks {
@@ -54,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let input: Vec<f32> = (0..tokens * cols).map(|_| random.float()).collect();
     let mut output = vec![0.0; tokens * rows];
     let (pool, mut activations) = (Pool::new(), Activations::default());
-    let tables = matches!(encoding, Encoding::Planes(_));
+    let tables = encoding.by_lookup();
     for traced in [false, true] {
         if traced {
             mark_quantize();

@@ -1,4 +1,4 @@
-//! Every available kernel over the matrix shapes of real models: `kernels [--quick] [--json FILE]`.
+//! Every available kernel over the matrix shapes of real models: `kernels [--quick] [--formats a,b] [--json FILE]`.
 //!
 //! Answers are compared with the reference before anything is timed. Kernels are interleaved (A B C A B C ...), and
 //! figures are medians over the rounds with their quartiles, beside the machine's own streaming bandwidth, measured in
@@ -39,7 +39,8 @@ const CASES: [Case; 12] = [
     Case { model: "3.8B down_proj", rows: 3072, cols: 8192 },
 ];
 
-/// The formats of model files, and lookup at 4 bits, which lost to the dot product.
+/// The formats of model files; lookup at 4 bits, which lost to the dot product, and ternary codes in planes one after the other,
+/// as older files have them.
 fn formats() -> Vec<(&'static str, Encoding, Zero, usize)> {
     vec![
         ("int8", Encoding::Bytes, Zero::Symmetric(128), 32),
@@ -52,7 +53,10 @@ fn formats() -> Vec<(&'static str, Encoding, Zero, usize)> {
         ("int4-lookup", Encoding::Planes(4), Zero::Affine, 32),
         ("int3", Encoding::Planes(3), Zero::Affine, 64),
         ("int2", Encoding::Planes(2), Zero::Affine, 64),
-        ("bitnet", Encoding::Planes(2), Zero::Symmetric(1), 1 << 20),
+        ("ternary-planes", Encoding::Planes(2), Zero::Symmetric(1), 1 << 20),
+        ("bitnet", Encoding::Ternary, Zero::Symmetric(1), 1 << 20),
+        ("ternary", Encoding::Ternary, Zero::Symmetric(1), 128),
+        ("binary", Encoding::Binary, Zero::Symmetric(1), 128),
     ]
 }
 
@@ -75,6 +79,8 @@ fn stream(compute: &Compute, data: &[u64]) -> f64 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let quick = args.iter().any(|arg| arg == "--quick");
+    let named = args.iter().position(|arg| arg == "--formats").and_then(|at| args.get(at + 1));
+    let wanted = |format: &str| named.is_none_or(|names| names.split(',').any(|name| name == format));
     let json = args.iter().position(|arg| arg == "--json").and_then(|at| args.get(at + 1));
     let rounds = if quick { 5 } else { 15 };
     let mut rows = Vec::new();
@@ -101,7 +107,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if quick && index % 3 != 1 {
             continue;
         }
-        for (format, encoding, zero, group_size) in formats() {
+        for (format, encoding, zero, group_size) in formats().into_iter().filter(|(name, ..)| wanted(name)) {
             let layout = Layout::new(case.rows, case.cols, encoding, zero, group_size)?;
             let mut random = Random(index as u64);
             let one = random_matrix(&layout, &mut random);

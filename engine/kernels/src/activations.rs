@@ -21,7 +21,7 @@ pub(crate) use quantize::Target;
 pub(crate) use tables::{TABLE_BIAS, TABLE_BYTES};
 pub(crate) use tiles::{TILED_TOKENS, Tile};
 pub use token::{Digit, Token};
-pub use values::BlockValues;
+pub use values::{BlockTables, BlockValues};
 
 /// Quantized inputs of a product, shape (tokens, cols), cols padded with zeros to whole blocks.
 ///

@@ -3,8 +3,9 @@
 mod dot;
 mod lookup;
 mod split;
+mod ternary;
 
-use crate::activations::BlockValues;
+use crate::activations::{BlockTables, BlockValues};
 use crate::isa::Isa;
 use crate::layout::{GROUPS_PER_BLOCK, GROUPS_PER_HALF};
 
@@ -115,5 +116,24 @@ pub unsafe trait Blocks: Isa {
     ) -> [Self::Ints; 8] {
         // SAFETY: `plane_sums` has the same contract.
         unsafe { lookup::plane_sums::<Self, BITS>(self, codes, tables, start) }
+    }
+    /// The sums over a block of ternary codes, minus 1 each: over both digits, `64 * coarse + fine`, or over the coarse one
+    /// alone if the block is not refined.
+    ///
+    /// # Safety
+    /// 256 bytes are readable at `codes`, and 128 at each digit of `tables`.
+    #[inline(always)]
+    unsafe fn ternary_block(self, codes: *const u8, tables: BlockTables) -> [Self::Ints; 8] {
+        // SAFETY: `ternary_sums` has the same contract.
+        unsafe { ternary::ternary_sums(self, codes, tables) }
+    }
+    /// [`Blocks::ternary_block`] of binary codes.
+    ///
+    /// # Safety
+    /// 128 bytes are readable at `codes`, and 128 at each digit of `tables`.
+    #[inline(always)]
+    unsafe fn binary_block(self, codes: *const u8, tables: BlockTables) -> [Self::Ints; 8] {
+        // SAFETY: `binary_sums` has the same contract.
+        unsafe { lookup::binary_sums(self, codes, tables) }
     }
 }

@@ -42,6 +42,8 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     type ByteSum: Copy;
     /// Sums of up to 8 looked-up bytes, weighted by up to 15.
     type LookupSum: Copy;
+    /// Sums of up to 16 looked-up bytes, two of each register.
+    type PairSum: Copy;
 
     /// Runs a job in a function that is compiled with the instruction set's features.
     fn enter<J: Job<Self>>(self, job: J) -> J::Output;
@@ -61,6 +63,14 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     /// # Safety
     /// 16 bytes are readable at `from`.
     unsafe fn load_repeated(self, from: *const u8) -> Self::Bytes;
+    /// Loads the tables in which a register of ternary codes is looked up: of `WIDTH / 32` LUT groups, or of one, each repeated
+    /// in both parts that have its codes.
+    ///
+    /// # Safety
+    /// `WIDTH / 2` bytes, and at least 16, are readable at `from`.
+    unsafe fn load_pair_tables(self, from: *const u8) -> Self::Bytes;
+    /// Adds 1 to each byte where `flags & mask` is not zero. Each byte of `mask` has one bit set.
+    fn add_bit(self, bytes: Self::Bytes, flags: Self::Bytes, mask: Self::Bytes) -> Self::Bytes;
     /// Appends a bit to each byte: `2 * bytes + 1` where `flags & mask` is not zero, else `2 * bytes`. Each byte of
     /// `mask` has one bit set.
     fn append_bit(self, bytes: Self::Bytes, flags: Self::Bytes, mask: Self::Bytes) -> Self::Bytes;
@@ -127,6 +137,17 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     /// The sums of 32 rows, plus `start`, from those of the low and of the high nibbles: byte 2i of each part holds
     /// row i (low) and 16+i (high), byte 2i+1 row 8+i and 24+i. Only the first `128 / WIDTH` elements are used.
     fn lookup_rows(self, low: Self::LookupSum, high: Self::LookupSum, start: i32) -> [Self::Ints; 8];
+
+    /// An empty sum.
+    fn pair_zero(self) -> Self::PairSum;
+    /// Adds both bytes, unsigned, of each 16 bits.
+    fn pair_add(self, sum: Self::PairSum, bytes: Self::Bytes) -> Self::PairSum;
+    /// The sums of 32 rows, plus `start`, from those of the low and of the high nibbles: bytes 2i and 2i + 1 of a tile are of
+    /// row i (low) and 16+i (high). The second sums are of registers that begin with row 8, where a register has 16 bytes, and
+    /// not used where it has more. Only the first `128 / WIDTH` elements are used.
+    ///
+    /// `start` and the results fit 16 bits.
+    fn pair_rows(self, low: [Self::PairSum; 2], high: [Self::PairSum; 2], start: i32) -> [Self::Ints; 8];
 
     /// Prefetches the cache line of `from`. Any address is allowed. Does nothing where there is no such instruction.
     #[inline(always)]

@@ -4,7 +4,7 @@ use crate::activations::Activations;
 use crate::attention::{Place, Queries};
 use crate::blocks::Blocks;
 use crate::float::{Gate, GateMul, RmsNorm};
-use crate::layout::{Encoding, Matrix};
+use crate::layout::Matrix;
 use crate::matmul::{MatmulJob, TILE_FROM, UNPACK_TOKENS};
 use crate::pool::Pool;
 use crate::recurrence::{CausalConv, DeltaHeads};
@@ -96,10 +96,9 @@ impl Kernels {
             let layout = product.matrix.layout();
             assert_eq!(layout.padded_cols(), activations.padded_cols(), "columns differ");
             assert_eq!(product.output.len(), tokens * layout.rows(), "output is not (tokens, rows)");
-            let planes = matches!(layout.encoding(), Encoding::Planes(_));
             let tables =
                 tokens >= UNPACK_TOKENS || tokens == 0 || !activations.token(0).coarse.tables.is_empty();
-            assert!(!planes || tables, "no lookup tables");
+            assert!(!layout.encoding().by_lookup() || tables, "no lookup tables");
             strips += layout.strips();
         }
         if tokens == 0 {

@@ -12,7 +12,8 @@
 //! block:  32 rows x 32 cols of codes, bits * 128 bytes, in tiles of 4 cols (one LUT group)
 //! ```
 //!
-//! A weight is `scale * (code - zero)` (symmetric) or `scale * code + min` (affine).
+//! A weight is `scale * (code - zero)` (symmetric) or `scale * code + min` (affine). Ternary and binary codes are symmetric
+//! with zero 1: weights are `-scale`, 0 and `scale`.
 //!
 //! The encodings of a block, for rows r = 0..32 and LUT groups g = 0..8 (cols 4g..4g+4):
 //! - [`Encoding::Planes`] (1 to 4 bits, for lookup kernels): plane after plane, `p` = 0 the least
@@ -20,6 +21,10 @@
 //!   codes of cols 4g..4g+4, col 4g in its lowest bit. Byte 2i carries rows i (low nibble) and 16+i (high
 //!   nibble), byte 2i+1 rows 8+i and 24+i, for i = 0..8: widening the sums of looked-up bytes separates even
 //!   from odd bytes, which leaves the rows in order.
+//! - [`Encoding::Ternary`] (codes 0, 1 and 2, for lookup kernels): 8 tiles of 32 bytes. Bytes 2i and 2i+1 of tile g are of
+//!   rows i (low nibbles) and 16+i (high nibbles); the nibble of the first byte says which codes of cols 4g..4g+4 are above
+//!   0, that of the second which are above 1, col 4g in its lowest bit. A code is the sum of its two bits.
+//! - [`Encoding::Binary`] (codes 0 and 2, for lookup kernels): a plane, whose bits say which codes are 2.
 //! - [`Encoding::Nibbles`] (4 bits, for dot products): 8 tiles of 64 bytes; byte 4i+j of tile g holds col
 //!   4g+j of row i in its low and of row 16+i in its high nibble, i = 0..16, j = 0..4.
 //! - [`Encoding::Table`] (indexes of 4 bits, for dot products): as nibbles; a code is the table's entry.

@@ -59,7 +59,7 @@ pub mod simd128;
 pub mod testing;
 mod tiles;
 
-pub use activations::{Activations, BlockValues};
+pub use activations::{Activations, BlockTables, BlockValues};
 pub use blocks::Blocks;
 pub use candidates::{Candidate, available, candidates};
 pub use float::Gate;

@@ -21,7 +21,7 @@ use crate::layout::Encoding;
 use halves::multiply_halves;
 use many::ManyTokens;
 use strip::OneStrip;
-use sums::{Bytes, Lookup, Nibbles, Split, Table};
+use sums::{Binary, Bytes, Lookup, Nibbles, Split, Table, Ternary};
 
 pub(crate) use job::MatmulJob;
 pub(crate) use memory::fetch_ahead;
@@ -56,6 +56,8 @@ impl<I: Blocks> Job<I> for MatmulJob<'_> {
                     Encoding::Bytes => one.rows::<I, Bytes>(isa),
                     Encoding::Table(_) => one.rows::<I, Table>(isa),
                     Encoding::Split(_) => one.rows::<I, Split<5>>(isa), // others have groups of half a block
+                    Encoding::Ternary => one.rows::<I, Ternary>(isa),
+                    Encoding::Binary => one.rows::<I, Binary>(isa),
                     Encoding::Planes(1) => one.rows::<I, Lookup<1>>(isa),
                     Encoding::Planes(2) => one.rows::<I, Lookup<2>>(isa),
                     Encoding::Planes(3) => one.rows::<I, Lookup<3>>(isa),

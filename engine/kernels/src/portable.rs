@@ -18,6 +18,7 @@ unsafe impl Isa for Portable {
     type SmallSum = [i32; 4];
     type ByteSum = [i32; 4];
     type LookupSum = [u16; 16];
+    type PairSum = [u16; 8];
 
     #[inline(always)]
     fn enter<J: Job<Self>>(self, job: J) -> J::Output {
@@ -40,6 +41,17 @@ unsafe impl Isa for Portable {
     unsafe fn load_repeated(self, from: *const u8) -> [u8; 16] {
         // SAFETY: 16 bytes, as the contract grants.
         unsafe { self.load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pair_tables(self, from: *const u8) -> [u8; 16] {
+        // SAFETY: 16 bytes, as the contract grants.
+        unsafe { self.load(from) }
+    }
+
+    #[inline(always)]
+    fn add_bit(self, bytes: [u8; 16], flags: [u8; 16], mask: [u8; 16]) -> [u8; 16] {
+        std::array::from_fn(|i| bytes[i] + u8::from(flags[i] & mask[i] != 0))
     }
 
     #[inline(always)]
@@ -128,6 +140,24 @@ unsafe impl Isa for Portable {
                 let i = 4 * (register % 4) + lane;
                 i32::from(half[if i < 8 { 2 * i } else { 2 * (i - 8) + 1 }]) + start
             })
+        })
+    }
+
+    #[inline(always)]
+    fn pair_zero(self) -> [u16; 8] {
+        [0; 8]
+    }
+
+    #[inline(always)]
+    fn pair_add(self, sum: [u16; 8], bytes: [u8; 16]) -> [u16; 8] {
+        std::array::from_fn(|i| sum[i] + u16::from(bytes[2 * i]) + u16::from(bytes[2 * i + 1]))
+    }
+
+    #[inline(always)]
+    fn pair_rows(self, low: [[u16; 8]; 2], high: [[u16; 8]; 2], start: i32) -> [[i32; 4]; 8] {
+        std::array::from_fn(|register| {
+            let sums = if register < 4 { low } else { high }[register / 2 % 2];
+            std::array::from_fn(|lane| i32::from(sums[4 * (register % 2) + lane]) + start)
         })
     }
 

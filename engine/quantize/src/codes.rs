@@ -3,6 +3,7 @@
 //! Written from the definition of the formats; the tests compare with the reference implementation, the Python package
 //! `gguf`.
 
+mod few_bits;
 mod k_blocks;
 mod small_blocks;
 mod tables;
@@ -15,7 +16,7 @@ use edgellm_kernels::layout::{BLOCK, Encoding, HALF, Zero, f32_to_f16};
 pub(crate) struct Codes {
     pub(crate) encoding: Encoding,
     pub(crate) zero: Zero,
-    /// Columns that share a scale.
+    /// Columns that share a scale; 0 for all of a row.
     pub(crate) group_size: usize,
     /// Whether scales and minimums are half-precision floats in the source too; else they are products that are rounded.
     pub(crate) exact: bool,
@@ -26,6 +27,8 @@ impl Codes {
     pub(crate) fn of(ggml_type: GgmlType) -> Option<Codes> {
         let exact = |encoding, zero| Some(Codes { encoding, zero, group_size: BLOCK, exact: true });
         let rounded = |encoding, zero, group_size| Some(Codes { encoding, zero, group_size, exact: false });
+        let signs =
+            |encoding, group_size| Some(Codes { encoding, zero: Zero::Symmetric(1), group_size, exact: true });
         match ggml_type {
             GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 => None,
             GgmlType::Q4_0 => exact(Encoding::Nibbles, Zero::Symmetric(8)),
@@ -45,7 +48,19 @@ impl Codes {
             GgmlType::MXFP4 => {
                 rounded(Encoding::Table(tables::FP4), Zero::Symmetric(tables::FP4_ZERO), BLOCK)
             }
+            GgmlType::TQ1_0 | GgmlType::TQ2_0 => signs(Encoding::Ternary, 256),
+            GgmlType::Q2_0 => signs(Encoding::Ternary, 64),
+            GgmlType::PQ2_0 | GgmlType::PTQ1_0 => signs(Encoding::Ternary, 128),
+            GgmlType::I2_S | GgmlType::I2_S_ARM => signs(Encoding::Ternary, 0),
+            GgmlType::Q1_0 => signs(Encoding::Binary, 128),
         }
+    }
+
+    /// The codes of a tensor: those of its type, but where ternary codes of 2 bits include a fourth, in planes that have it.
+    pub(crate) fn of_tensor(ggml_type: GgmlType, data: &[u8]) -> Option<Codes> {
+        let codes = Codes::of(ggml_type)?;
+        let encoding = if has_fourth_code(ggml_type, data) { Encoding::Planes(2) } else { codes.encoding };
+        Some(Codes { encoding, ..codes })
     }
 
     /// The same as codes of 8 bits with the scales and minimums that they have; `None` if these are rounded, or not one for
@@ -57,6 +72,19 @@ impl Codes {
         };
         (self.exact && self.group_size == BLOCK).then_some(Codes { encoding: Encoding::Bytes, zero, ..self })
     }
+}
+
+/// Whether a code of 2 bits is 3, which stands for twice the scale.
+fn has_fourth_code(ggml_type: GgmlType, data: &[u8]) -> bool {
+    let codes = match ggml_type {
+        GgmlType::TQ2_0 => 0..64,
+        GgmlType::Q2_0 | GgmlType::PQ2_0 => 2..ggml_type.block_bytes(),
+        GgmlType::I2_S | GgmlType::I2_S_ARM => 0..ggml_type.block_bytes(),
+        _ => return false,
+    };
+    data.chunks_exact(ggml_type.block_bytes())
+        .filter_map(|block| block.get(codes.clone()))
+        .any(|bytes| bytes.iter().fold(0, |seen, byte| seen | byte & byte >> 1 & 0x55) != 0)
 }
 
 /// The largest half-precision float.
@@ -118,6 +146,21 @@ pub(crate) fn unpack(
         GgmlType::IQ4_NL => symmetric(bytes, codes, scales, tables::iq4_nl),
         GgmlType::IQ4_XS => symmetric(bytes, codes, scales, tables::iq4_xs),
         GgmlType::MXFP4 => symmetric(bytes, codes, scales, tables::mxfp4),
+        GgmlType::TQ1_0 => symmetric(bytes, codes, scales, few_bits::tq1_0),
+        GgmlType::TQ2_0 => symmetric(bytes, codes, scales, few_bits::tq2_0),
+        GgmlType::Q1_0 => symmetric(bytes, codes, scales, few_bits::q1_0),
+        GgmlType::Q2_0 => symmetric(bytes, codes, scales, few_bits::q2_0),
+        GgmlType::PQ2_0 => symmetric(bytes, codes, scales, few_bits::pq2_0),
+        GgmlType::PTQ1_0 => symmetric(bytes, codes, scales, few_bits::ptq1_0),
+        // Their scale is the tensor's.
+        GgmlType::I2_S => {
+            scales.fill(1.0);
+            few_bits::i2_s::<32>(bytes, codes);
+        }
+        GgmlType::I2_S_ARM => {
+            scales.fill(1.0);
+            few_bits::i2_s::<16>(bytes, codes);
+        }
     }
 }
 

@@ -33,6 +33,7 @@ fn floats<const BYTES: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8;
 
 fn coded(ggml_type: GgmlType, Codes { zero, group_size, .. }: Codes, bytes: &[u8], out: &mut [f32]) {
     let weights = ggml_type.block_weights();
+    let group_size = if group_size == 0 { weights } else { group_size };
     let (mut codes, mut scales, mut mins) = ([0; LONGEST.0], [0.0; LONGEST.1], [0.0; LONGEST.1]);
     for (block, out) in bytes.chunks_exact(ggml_type.block_bytes()).zip(out.chunks_exact_mut(weights)) {
         unpack(ggml_type, block, &mut codes, &mut scales, &mut mins);

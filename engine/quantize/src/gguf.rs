@@ -4,6 +4,7 @@
 //! arithmetic and allocates only in proportion to the bytes present, so a file that lies about its counts costs nothing.
 
 mod cursor;
+mod legacy;
 mod split;
 mod types;
 mod value;
@@ -116,6 +117,23 @@ pub enum GgufError {
         /// Number of the type.
         found: u32,
     },
+    /// Two versions of a type share its number, and the lengths of the tensors do not tell which one the file has.
+    #[error(
+        "tensor {name} takes {available} bytes: type {ggml_type} would take {official} in blocks of 64 and {legacy} in the older \
+         blocks of 128, and the file's tensors do not agree on one of them; use a file of a newer release"
+    )]
+    TwoVersions {
+        /// A tensor.
+        name: String,
+        /// Its type, by number.
+        ggml_type: GgmlType,
+        /// Bytes to the next tensor.
+        available: u64,
+        /// Bytes of the type.
+        official: u64,
+        /// Bytes of its older version.
+        legacy: u64,
+    },
     /// A tensor's data are outside the file, overlap another tensor's, or are misaligned.
     #[error("tensor {name}: {size} bytes at data offset {offset} {problem}")]
     TensorData {
@@ -147,6 +165,8 @@ pub struct GgufTensor<'a> {
     pub ggml_type: GgmlType,
     /// Its bytes, row after row.
     pub data: &'a [u8],
+    /// What all weights are multiplied by; 1 for types that have no such scale.
+    pub scale: f32,
 }
 
 /// A parsed GGUF file over borrowed bytes.
@@ -211,6 +231,7 @@ impl<'a> Gguf<'a> {
         // At most 2^20 more than a length that fits in memory.
         let start = (cursor.offset() as u64).next_multiple_of(alignment);
         let data = usize::try_from(start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+        legacy::tell_apart(&mut entries, data.len() as u64, alignment)?;
         check_overlaps(&entries)?;
         for entry in entries {
             let tensor = entry.locate(data, alignment)?;
@@ -345,7 +366,9 @@ impl<'a> Entry<'a> {
             ggml_type: self.ggml_type,
         })?;
         let (ggml_type, dimensions) = (self.ggml_type, self.dims.len());
-        Ok(GgufTensor { name: self.name, shape, dimensions, ggml_type, data: slice })
+        let (data, tail) = slice.split_at(slice.len().saturating_sub(ggml_type.tail_bytes()));
+        let scale = tail.first_chunk().map_or(1.0, |scale| f32::from_le_bytes(*scale));
+        Ok(GgufTensor { name: self.name, shape, dimensions, ggml_type, data, scale })
     }
 }
 

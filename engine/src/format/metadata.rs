@@ -102,6 +102,16 @@ pub enum TensorEncoding {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zero: Option<u8>,
     },
+    /// Codes 0 to 2 for lookup kernels, [`Encoding::Ternary`].
+    Ternary {
+        /// Columns that share a scale.
+        group_size: usize,
+    },
+    /// Codes 0 and 2 for lookup kernels, [`Encoding::Binary`].
+    Binary {
+        /// Columns that share a scale.
+        group_size: usize,
+    },
     /// 4-bit codes for dot products, [`Encoding::Nibbles`].
     Nibbles {
         /// Columns that share a scale.
@@ -149,6 +159,8 @@ impl From<&Layout> for TensorEncoding {
         };
         match layout.encoding() {
             Encoding::Planes(bits) => TensorEncoding::Planes { bits, group_size, zero },
+            Encoding::Ternary => TensorEncoding::Ternary { group_size },
+            Encoding::Binary => TensorEncoding::Binary { group_size },
             Encoding::Nibbles => TensorEncoding::Nibbles { group_size, zero },
             Encoding::Split(bits) => TensorEncoding::Split { bits, group_size, zero },
             Encoding::Table(codes) => TensorEncoding::Table { codes, group_size, zero },
@@ -166,6 +178,8 @@ impl TensorEncoding {
         let (encoding, group_size, zero) = match self {
             TensorEncoding::F32 => return Ok(None),
             TensorEncoding::Planes { bits, group_size, zero } => (Encoding::Planes(bits), group_size, zero),
+            TensorEncoding::Ternary { group_size } => (Encoding::Ternary, group_size, Some(1)),
+            TensorEncoding::Binary { group_size } => (Encoding::Binary, group_size, Some(1)),
             TensorEncoding::Nibbles { group_size, zero } => (Encoding::Nibbles, group_size, zero),
             TensorEncoding::Split { bits, group_size, zero } => (Encoding::Split(bits), group_size, zero),
             TensorEncoding::Table { codes, group_size, zero } => (Encoding::Table(codes), group_size, zero),

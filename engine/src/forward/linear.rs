@@ -4,7 +4,6 @@ use super::Pass;
 use crate::linear::{LinearHooks, LinearId};
 use crate::weights::Weight;
 use edgellm_kernels::Product;
-use edgellm_kernels::layout::Encoding;
 
 impl<H: LinearHooks> Pass<'_, H> {
     /// `outputs[i] = input x weights[i]^T`; input (T, cols), output i (T, rows of weight i). The input is quantized
@@ -21,7 +20,7 @@ impl<H: LinearHooks> Pass<'_, H> {
         }
         let (kernels, pool) = (self.model.compute().kernels(), self.model.compute().pool());
         let matrices = layers.map(|(_, weight)| self.model.matrix(weight));
-        let tables = matrices.iter().any(|m| matches!(m.layout().encoding(), Encoding::Planes(_)));
+        let tables = matrices.iter().any(|matrix| matrix.layout().encoding().by_lookup());
         kernels.quantize(pool, self.activations, input, cols, tables, self.precision.refine_above());
         let rows = matrices.map(|matrix| matrix.layout().rows());
         for (output, rows) in outputs.iter_mut().zip(rows) {

@@ -63,6 +63,7 @@ macro_rules! shared {
         type Quad = int8x16_t;
         /// 16-bit sums of bytes 0 to 7 and of bytes 8 to 15.
         type LookupSum = [uint16x8_t; 2];
+        type PairSum = uint16x8_t;
 
         #[inline(always)]
         unsafe fn load(self, from: *const u8) -> uint8x16_t {
@@ -77,6 +78,16 @@ macro_rules! shared {
         #[inline(always)]
         unsafe fn load_repeated(self, from: *const u8) -> uint8x16_t {
             neon!(vld1q_u8(from))
+        }
+
+        #[inline(always)]
+        unsafe fn load_pair_tables(self, from: *const u8) -> uint8x16_t {
+            neon!(vld1q_u8(from))
+        }
+
+        #[inline(always)]
+        fn add_bit(self, bytes: uint8x16_t, flags: uint8x16_t, mask: uint8x16_t) -> uint8x16_t {
+            neon!(vsubq_u8(bytes, vtstq_u8(flags, mask)))
         }
 
         #[inline(always)]
@@ -147,6 +158,30 @@ macro_rules! shared {
                 let [c, d] = rows(vuzp2q_u16(low[0], low[1]));
                 let [e, f] = rows(vuzp1q_u16(high[0], high[1]));
                 let [g, h] = rows(vuzp2q_u16(high[0], high[1]));
+                [a, b, c, d, e, f, g, h]
+            })
+        }
+
+        #[inline(always)]
+        fn pair_zero(self) -> uint16x8_t {
+            neon!(vdupq_n_u16(0))
+        }
+
+        #[inline(always)]
+        fn pair_add(self, sum: uint16x8_t, bytes: uint8x16_t) -> uint16x8_t {
+            neon!(vpadalq_u8(sum, bytes))
+        }
+
+        #[inline(always)]
+        fn pair_rows(self, low: [uint16x8_t; 2], high: [uint16x8_t; 2], start: i32) -> [int32x4_t; 8] {
+            neon!({
+                let start = vdupq_n_s16(start as i16);
+                let rows = |sums: uint16x8_t| {
+                    let sums = vaddq_s16(vreinterpretq_s16_u16(sums), start);
+                    [vmovl_s16(vget_low_s16(sums)), vmovl_high_s16(sums)]
+                };
+                let ([a, b], [c, d]) = (rows(low[0]), rows(low[1]));
+                let ([e, f], [g, h]) = (rows(high[0]), rows(high[1]));
                 [a, b, c, d, e, f, g, h]
             })
         }

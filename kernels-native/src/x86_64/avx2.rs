@@ -1,7 +1,7 @@
 //! AVX2: 256-bit registers, `vpshufb` for lookups, `vpmaddubsw` for dot products.
 
 use super::ahead::Ahead;
-use edgellm_kernels::{Blocks, Isa, Job};
+use edgellm_kernels::{BlockTables, Blocks, Isa, Job};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX2 and F16C.
@@ -37,6 +37,7 @@ unsafe impl Isa for Avx2 {
     /// The sums of bytes added as 16-bit lanes, and those of their high bytes alone: the low bytes' sums are the first minus
     /// 256 times the second. Two additions and a shift, where widening would take two shuffles and two additions.
     type LookupSum = [__m256i; 2];
+    type PairSum = __m256i;
 
     #[inline(always)]
     fn enter<J: Job<Self>>(self, job: J) -> J::Output {
@@ -60,6 +61,16 @@ unsafe impl Isa for Avx2 {
     #[inline(always)]
     unsafe fn load_repeated(self, from: *const u8) -> __m256i {
         avx2!(_mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast())))
+    }
+
+    #[inline(always)]
+    unsafe fn load_pair_tables(self, from: *const u8) -> __m256i {
+        avx2!(_mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast())))
+    }
+
+    #[inline(always)]
+    fn add_bit(self, bytes: __m256i, flags: __m256i, mask: __m256i) -> __m256i {
+        avx2!(_mm256_sub_epi8(bytes, _mm256_cmpeq_epi8(_mm256_and_si256(flags, mask), mask)))
     }
 
     #[inline(always)]
@@ -170,6 +181,30 @@ unsafe impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn pair_zero(self) -> __m256i {
+        avx2!(_mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    fn pair_add(self, sum: __m256i, bytes: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi16(sum, _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1))))
+    }
+
+    #[inline(always)]
+    fn pair_rows(self, [low, _]: [__m256i; 2], [high, _]: [__m256i; 2], start: i32) -> [__m256i; 8] {
+        avx2!({
+            let start = _mm256_set1_epi16(start as i16);
+            let (low, high) = (_mm256_add_epi16(low, start), _mm256_add_epi16(high, start));
+            let mut out = [start; 8];
+            out[0] = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(low));
+            out[1] = _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(low));
+            out[2] = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(high));
+            out[3] = _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(high));
+            out
+        })
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
         avx2!(_mm256_set1_ps(value))
     }
@@ -267,9 +302,93 @@ unsafe impl Isa for Avx2 {
     }
 }
 
-// SAFETY: it overrides no operation.
+// SAFETY: `binary_block` loads four registers of 32 bytes from each 128 bytes that its contract grants.
 unsafe impl Blocks for Avx2 {
     const TOKEN_BY_TOKEN: bool = true;
+
+    #[inline(always)]
+    unsafe fn binary_block(self, codes: *const u8, tables: BlockTables) -> [__m256i; 8] {
+        avx2!({
+            let BlockTables { digits, starts, refined } = tables;
+            if refined {
+                let [mut rows, fine] = averaged(codes, digits, starts);
+                for (row, fine) in rows.iter_mut().zip(fine).take(4) {
+                    *row = self.refine(*row, fine);
+                }
+                rows
+            } else {
+                let [rows] = averaged(codes, [digits[0]], [starts[0]]);
+                rows
+            }
+        })
+    }
+}
+
+/// The sums over some digits of a block of binary codes. No byte is widened before the end: what is summed is bytes modulo 256
+/// and, in a tree of rounded averages, an eighth of the sum. That eighth, times 8, is at most 12 above the sum, so both
+/// together tell it. Two operations for each register that is looked up, where widening takes three.
+///
+/// # Safety
+/// 128 bytes are readable at `codes`, and 128 at each digit. The CPU has AVX2.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn averaged<const DIGITS: usize>(
+    codes: *const u8,
+    digits: [*const u8; DIGITS],
+    starts: [i32; DIGITS],
+) -> [[__m256i; 8]; DIGITS] {
+    // SAFETY: `at` is at most 96, so each load of 32 bytes is within 128.
+    unsafe {
+        let nibble = _mm256_set1_epi8(15);
+        let load = |from: *const u8, at: usize| _mm256_loadu_si256(from.add(at).cast());
+        let packed = [load(codes, 0), load(codes, 32), load(codes, 64), load(codes, 96)];
+        let mut indexes = [[nibble; 4]; 2];
+        for (i, &packed) in packed.iter().enumerate() {
+            indexes[0][i] = _mm256_and_si256(packed, nibble);
+            indexes[1][i] = _mm256_and_si256(_mm256_srli_epi16::<4>(packed), nibble);
+        }
+        let mut all = [[nibble; 8]; DIGITS];
+        for ((rows, digit), start) in all.iter_mut().zip(digits).zip(starts) {
+            // Of the low and of the high nibbles: a quarter of the sum, and the sum modulo 256.
+            let mut halves = [[nibble; 2]; 2];
+            for (half, indexes) in halves.iter_mut().zip(indexes) {
+                let a = _mm256_shuffle_epi8(load(digit, 0), indexes[0]);
+                let b = _mm256_shuffle_epi8(load(digit, 32), indexes[1]);
+                let c = _mm256_shuffle_epi8(load(digit, 64), indexes[2]);
+                let d = _mm256_shuffle_epi8(load(digit, 96), indexes[3]);
+                half[0] = _mm256_avg_epu8(_mm256_avg_epu8(a, b), _mm256_avg_epu8(c, d));
+                half[1] = _mm256_add_epi8(_mm256_add_epi8(a, b), _mm256_add_epi8(c, d));
+            }
+            // Rows 0 to 15 in the first part, rows 16 to 31 in the second.
+            let [[low, low_sum], [high, high_sum]] = halves;
+            let eighth = _mm256_avg_epu8(
+                _mm256_permute2x128_si256::<0x20>(low, high),
+                _mm256_permute2x128_si256::<0x31>(low, high),
+            );
+            let sum = _mm256_add_epi8(
+                _mm256_permute2x128_si256::<0x20>(low_sum, high_sum),
+                _mm256_permute2x128_si256::<0x31>(low_sum, high_sum),
+            );
+            let times_8 = _mm256_and_si256(_mm256_slli_epi16::<3>(eighth), _mm256_set1_epi8(-8));
+            let above = _mm256_sub_epi8(times_8, sum);
+            // Byte 2i is of row i, byte 2i + 1 of row 8 + i.
+            let order = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,
+            ));
+            let (eighth, above) = (_mm256_shuffle_epi8(eighth, order), _mm256_shuffle_epi8(above, order));
+            // A code is twice its bit: 16 times the eighth less 2 times what is above.
+            let weights = _mm256_set1_epi16(i16::from_le_bytes([16, -2i8 as u8]));
+            let start = _mm256_set1_epi16(start as i16);
+            let first = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(eighth, above), weights);
+            let last = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(eighth, above), weights);
+            let (first, last) = (_mm256_add_epi16(first, start), _mm256_add_epi16(last, start));
+            rows[0] = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(first));
+            rows[1] = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(last));
+            rows[2] = _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(first));
+            rows[3] = _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(last));
+        }
+        all
+    }
 }
 
 /// The sum of both 128-bit parts of 16-bit sums, widened, plus `start`.

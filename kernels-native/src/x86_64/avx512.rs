@@ -3,7 +3,7 @@
 //! Measurements: docs/experiments/lookup-kernels.md.
 
 use super::ahead::Ahead;
-use edgellm_kernels::{Blocks, Isa, Job};
+use edgellm_kernels::{BlockTables, Blocks, Isa, Job};
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, VL and VNNI (which implies AVX2 and F16C).
@@ -56,6 +56,8 @@ macro_rules! shared {
         type ByteSum = __m512i;
         /// As in AVX2: 16-bit sums of both bytes and of the high byte.
         type LookupSum = [__m512i; 2];
+        /// Of an even LUT group in the low half, of the next one in the high half.
+        type PairSum = __m512i;
 
         #[inline(always)]
         unsafe fn load(self, from: *const u8) -> __m512i {
@@ -70,6 +72,22 @@ macro_rules! shared {
         #[inline(always)]
         unsafe fn load_repeated(self, from: *const u8) -> __m512i {
             avx512!(_mm512_broadcast_i32x4(_mm_loadu_si128(from.cast())))
+        }
+
+        #[inline(always)]
+        unsafe fn load_pair_tables(self, from: *const u8) -> __m512i {
+            avx512!({
+                let tables = _mm512_castsi256_si512(_mm256_loadu_si256(from.cast()));
+                _mm512_shuffle_i64x2::<0b01_01_00_00>(tables, tables)
+            })
+        }
+
+        #[inline(always)]
+        fn add_bit(self, bytes: __m512i, flags: __m512i, mask: __m512i) -> __m512i {
+            avx512!({
+                let common = _mm512_test_epi8_mask(flags, mask);
+                _mm512_mask_add_epi8(bytes, common, bytes, _mm512_set1_epi8(1))
+            })
         }
 
         #[inline(always)]
@@ -172,6 +190,33 @@ macro_rules! shared {
                 let mut out = [start; 8];
                 out[0] = _mm512_add_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(rows)), start);
                 out[1] = _mm512_add_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(rows)), start);
+                out
+            })
+        }
+
+        #[inline(always)]
+        fn pair_zero(self) -> __m512i {
+            avx512!(_mm512_setzero_si512())
+        }
+
+        #[inline(always)]
+        fn pair_add(self, sum: __m512i, bytes: __m512i) -> __m512i {
+            avx512!(_mm512_add_epi16(sum, _mm512_maddubs_epi16(bytes, _mm512_set1_epi8(1))))
+        }
+
+        #[inline(always)]
+        fn pair_rows(self, [low, _]: [__m512i; 2], [high, _]: [__m512i; 2], start: i32) -> [__m512i; 8] {
+            avx512!({
+                let start = _mm512_set1_epi16(start as i16);
+                // Rows 0 to 15 in the low half, 16 to 31 in the high one.
+                let rows = _mm512_add_epi16(
+                    _mm512_shuffle_i64x2::<0b01_00_01_00>(low, high),
+                    _mm512_shuffle_i64x2::<0b11_10_11_10>(low, high),
+                );
+                let rows = _mm512_add_epi16(rows, start);
+                let mut out = [start; 8];
+                out[0] = _mm512_cvtepi16_epi32(_mm512_castsi512_si256(rows));
+                out[1] = _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64::<1>(rows));
                 out
             })
         }
@@ -303,8 +348,33 @@ unsafe impl Isa for Avx512Vbmi {
 // SAFETY: it overrides no operation.
 unsafe impl Blocks for Avx512 {}
 
-// SAFETY: `lookup_block` loads 64 bytes from each half of 128 bytes of tables and of each plane.
+// SAFETY: the operations load 64 bytes at a time, at multiples of 64, from 128 bytes of tables, from each plane of 128 bytes,
+// and from 256 bytes of ternary codes.
 unsafe impl Blocks for Avx512Vbmi {
+    #[inline(always)]
+    unsafe fn ternary_block(self, codes: *const u8, tables: BlockTables) -> [__m512i; 8] {
+        avx512!(if tables.refined {
+            let [mut rows, fine] = looked_up::<2, 2>(codes, tables.digits, tables.starts);
+            refine_rows(self, &mut rows, fine);
+            rows
+        } else {
+            let [rows] = looked_up::<2, 1>(codes, [tables.digits[0]], [tables.starts[0]]);
+            rows
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn binary_block(self, codes: *const u8, tables: BlockTables) -> [__m512i; 8] {
+        avx512!(if tables.refined {
+            let [mut rows, fine] = looked_up::<1, 2>(codes, tables.digits, tables.starts);
+            refine_rows(self, &mut rows, fine);
+            rows
+        } else {
+            let [rows] = looked_up::<1, 1>(codes, [tables.digits[0]], [tables.starts[0]]);
+            rows
+        })
+    }
+
     /// `vpermb` looks up in 64 bytes, that is in four tables of 16, told apart by bits 4 and 5 of an index. Indexes are
     /// first transposed so that the four bytes of a lane are one row in four LUT groups; then the dot product with constant
     /// 1, 2, 4 or 8 adds them, weighted by their plane, without widening or folding: 8 operations for 64 bytes of indexes,
@@ -343,8 +413,73 @@ unsafe impl Blocks for Avx512Vbmi {
     }
 }
 
+/// Joins the sums of both digits.
+#[inline(always)]
+fn refine_rows(isa: Avx512Vbmi, rows: &mut [__m512i; 8], fine: [__m512i; 8]) {
+    rows[0] = isa.refine(rows[0], fine[0]);
+    rows[1] = isa.refine(rows[1], fine[1]);
+}
+
+/// The sums over some digits of a block of binary (`BITS` 1) or ternary codes (2), as [`Blocks::lookup_block`] computes them;
+/// indexes are taken apart once for all digits. A register has four LUT groups of binary codes, or two of ternary ones.
+///
+/// # Safety
+/// `BITS * 128` bytes are readable at `codes`, and 128 at each digit. The CPU has the features of [`Avx512Vbmi`].
+#[inline(always)]
+unsafe fn looked_up<const BITS: usize, const DIGITS: usize>(
+    codes: *const u8,
+    digits: [*const u8; DIGITS],
+    starts: [i32; DIGITS],
+) -> [[__m512i; 8]; DIGITS] {
+    // SAFETY: registers of 64 bytes at multiples of 64, of `BITS * 128` bytes of codes and of 128 of tables.
+    unsafe {
+        let transpose = if BITS == 2 { &TRANSPOSE_PAIRS } else { &TRANSPOSE };
+        let transpose = _mm512_loadu_si512(transpose.as_ptr().cast());
+        // Bits 4 and 5 of an index choose one of four tables.
+        let table_bits = match BITS {
+            2 => [_mm512_set1_epi32(0x1010_0000), _mm512_set1_epi32(0x3030_2020)],
+            _ => [_mm512_set1_epi32(0x3020_1000); 2],
+        };
+        let nibble = _mm512_set1_epi8(15);
+        // A binary code is twice its bit, a ternary one the sum of two.
+        let weight = _mm512_set1_epi8(if BITS == 2 { 1 } else { 2 });
+        let mut rows = [[_mm512_set1_epi32(starts[0]); 8]; DIGITS];
+        for (rows, start) in rows.iter_mut().zip(starts).skip(1) {
+            *rows = [_mm512_set1_epi32(start); 8];
+        }
+        for half in 0..2 {
+            for register in 0..BITS {
+                let indexes = _mm512_loadu_si512(codes.add(64 * (BITS * half + register)).cast());
+                let indexes = _mm512_permutexvar_epi8(transpose, indexes);
+                // (indexes & nibble) | table_bits in one operation each
+                let low = _mm512_ternarylogic_epi32::<0xf8>(table_bits[register], indexes, nibble);
+                let indexes = _mm512_srli_epi16::<4>(indexes);
+                let high = _mm512_ternarylogic_epi32::<0xf8>(table_bits[register], indexes, nibble);
+                for (rows, digit) in rows.iter_mut().zip(digits) {
+                    let table = _mm512_loadu_si512(digit.add(64 * half).cast());
+                    rows[0] = _mm512_dpbusd_epi32(rows[0], _mm512_permutexvar_epi8(low, table), weight);
+                    rows[1] = _mm512_dpbusd_epi32(rows[1], _mm512_permutexvar_epi8(high, table), weight);
+                }
+            }
+        }
+        rows
+    }
+}
+
+/// Bytes 4r to 4r+3 are those of row r, 0 to 15, in the tiles of two LUT groups of ternary codes.
+const TRANSPOSE_PAIRS: [u8; 64] = {
+    let mut from = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        let (row, tile, bit) = (i / 4, i % 4 / 2, i % 2);
+        from[i] = (32 * tile + 2 * row + bit) as u8;
+        i += 1;
+    }
+    from
+};
+
 /// Byte 4r+g is the byte of row r, 0 to 15, in tile g.
-static TRANSPOSE: [u8; 64] = {
+const TRANSPOSE: [u8; 64] = {
     let mut from = [0; 64];
     let mut i = 0;
     while i < 64 {

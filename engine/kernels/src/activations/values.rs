@@ -1,7 +1,8 @@
-//! The activations of one block, as dot products take them.
+//! The activations of one block, as dot products and lookups take them.
 
+use super::tables::{TABLE_BIAS, TABLE_BYTES};
 use super::token::Token;
-use crate::layout::{BLOCK, HALF, Layout, Zero};
+use crate::layout::{BLOCK, GROUPS_PER_BLOCK, HALF, Layout, Zero};
 
 /// The activations of a block of a token, or of half a block.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,43 @@ impl BlockValues {
                 starts: [
                     start(layout, 0, coarse.half_sum(block, half)),
                     start(layout, 0, fine.half_sum(block, half)),
+                ],
+                refined: *token.refined.get_unchecked(block),
+            }
+        }
+    }
+}
+
+/// The lookup tables of a block of a token, for codes of 0 to 2 that stand for -1 to 1.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockTables {
+    /// 128 bytes for each digit; those of the fine one are only read if the block is refined.
+    pub digits: [*const u8; 2],
+    /// What the sums over each digit start with: it compensates the bias of 16 entries and the zero point.
+    pub starts: [i32; 2],
+    /// Whether there is a fine digit.
+    pub refined: bool,
+}
+
+impl BlockTables {
+    /// Block `block` of a token.
+    ///
+    /// # Safety
+    /// The token has the block, and lookup tables.
+    #[inline(always)]
+    pub(crate) unsafe fn new(block: usize, token: Token<'_>) -> Self {
+        const BIAS: i32 = 2 * TABLE_BIAS * GROUPS_PER_BLOCK as i32;
+        let Token { coarse, fine, .. } = token;
+        // SAFETY: a token has tables, a sum and a flag for each of its blocks.
+        unsafe {
+            BlockTables {
+                digits: [
+                    coarse.tables.as_ptr().add(block * TABLE_BYTES),
+                    fine.tables.as_ptr().add(block * TABLE_BYTES),
+                ],
+                starts: [
+                    -BIAS - *coarse.sums.get_unchecked(block),
+                    -BIAS - *fine.sums.get_unchecked(block),
                 ],
                 refined: *token.refined.get_unchecked(block),
             }

@@ -20,6 +20,10 @@ pub const BLOCK_WEIGHTS: usize = STRIP * BLOCK;
 pub enum Encoding {
     /// 1 to 4 bit-planes, multiplied by table lookup.
     Planes(u8),
+    /// Codes 0, 1 and 2, in two bit-planes whose sum they are, multiplied by table lookup.
+    Ternary,
+    /// Codes 0 and 2, in one bit-plane, multiplied by table lookup.
+    Binary,
     /// 4-bit codes, multiplied by dot-product instructions.
     Nibbles,
     /// Codes of 2, 3, 5 or 6 bits, split into fields of 4, 2 and 1 bits, multiplied by dot-product instructions.
@@ -35,9 +39,16 @@ impl Encoding {
     pub const fn bits(self) -> usize {
         match self {
             Encoding::Planes(bits) | Encoding::Split(bits) => bits as usize,
+            Encoding::Binary => 1,
+            Encoding::Ternary => 2,
             Encoding::Nibbles | Encoding::Table(_) => 4,
             Encoding::Bytes => 8,
         }
+    }
+
+    /// Whether products look sums up in tables, which the activations must have.
+    pub const fn by_lookup(self) -> bool {
+        matches!(self, Encoding::Planes(_) | Encoding::Ternary | Encoding::Binary)
     }
 
     /// Bytes of a block of 32 x 32 codes.
@@ -54,17 +65,18 @@ pub(crate) fn fields(bits: usize) -> impl Iterator<Item = (usize, usize)> {
         .map(move |width| (width, bits & !(2 * width - 1)))
 }
 
-/// Byte offset in a block and left shift of the code of row `r`, col `c`; for bit-planes, of its bit in plane 0; of
+/// Byte offset in a block and left shift of the code of row `r`, col `c`; for bit-planes, of its bit in the first plane; of
 /// split codes, of the first byte of their row and column.
 #[inline]
 const fn position(encoding: Encoding, r: usize, c: usize) -> (usize, usize) {
     let (g, j) = (c / LUT_GROUP, c % LUT_GROUP);
     match encoding {
-        Encoding::Planes(_) => {
+        Encoding::Planes(_) | Encoding::Binary => {
             let (half, i) = (r / 16, r % 16);
             let byte = if i < 8 { 2 * i } else { 2 * (i - 8) + 1 };
             (16 * g + byte, 4 * half + j)
         }
+        Encoding::Ternary => (32 * g + 2 * (r % 16), 4 * (r / 16) + j),
         Encoding::Nibbles | Encoding::Table(_) => (64 * g + 4 * (r % 16) + j, 4 * (r / 16)),
         Encoding::Bytes => (128 * g + 4 * r + j, 0),
         Encoding::Split(bits) => (64 * bits as usize * (c / HALF) + 4 * (r % 16) + j, 0),
@@ -91,6 +103,11 @@ pub(super) fn put(encoding: Encoding, block: &mut [u8], r: usize, c: usize, code
                 block[128 * plane + byte] |= (code >> plane & 1) << shift;
             }
         }
+        Encoding::Ternary => {
+            block[byte] |= u8::from(code > 0) << shift;
+            block[byte + 1] |= u8::from(code > 1) << shift;
+        }
+        Encoding::Binary => block[byte] |= u8::from(code > 0) << shift,
         Encoding::Nibbles => block[byte] |= (code & 15) << shift,
         Encoding::Split(bits) => {
             for (byte, shift, width, below) in field_positions(bits, r, c) {
@@ -113,6 +130,8 @@ pub(super) fn get(encoding: Encoding, block: &[u8], r: usize, c: usize) -> u8 {
         Encoding::Planes(bits) => {
             (0..bits as usize).map(|plane| (block[128 * plane + byte] >> shift & 1) << plane).sum()
         }
+        Encoding::Ternary => (block[byte] >> shift & 1) + (block[byte + 1] >> shift & 1),
+        Encoding::Binary => 2 * (block[byte] >> shift & 1),
         Encoding::Nibbles => block[byte] >> shift & 15,
         Encoding::Split(bits) => field_positions(bits, r, c)
             .map(|(byte, shift, width, below)| (block[byte] >> shift & ((1 << width) - 1)) << below)

@@ -31,6 +31,8 @@ pub enum LayoutError {
     Bits(u8),
     /// [`Encoding::Split`] with another number of bits than 2, 3, 5 or 6.
     SplitBits(u8),
+    /// [`Encoding::Ternary`] or [`Encoding::Binary`] with another zero than 1.
+    Signs(Zero),
     /// The data does not have the length that the layout takes.
     Length {
         /// Bytes that the layout takes.
@@ -56,6 +58,9 @@ impl fmt::Display for LayoutError {
             LayoutError::Bits(bits) => write!(f, "{bits} bit-planes, but only 1 to 4 are possible"),
             LayoutError::SplitBits(bits) => {
                 write!(f, "codes of {bits} bits in fields, but only 2, 3, 5 and 6 are possible")
+            }
+            LayoutError::Signs(zero) => {
+                write!(f, "ternary or binary codes with {zero:?}, but only Symmetric(1) is possible")
             }
             LayoutError::Length { expected, actual } => {
                 write!(f, "{actual} bytes of data where the layout takes {expected}")
@@ -96,6 +101,9 @@ impl Layout {
             Encoding::Planes(bits) if !(1..=4).contains(&bits) => return Err(LayoutError::Bits(bits)),
             Encoding::Split(bits) if !matches!(bits, 2 | 3 | 5 | 6) => {
                 return Err(LayoutError::SplitBits(bits));
+            }
+            Encoding::Ternary | Encoding::Binary if zero != Zero::Symmetric(1) => {
+                return Err(LayoutError::Signs(zero));
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! The integer sums of one block and one token, for each encoding.
 
-use crate::activations::{BlockValues, Digit, TABLE_BIAS, TABLE_BYTES, Token};
+use crate::activations::{BlockTables, BlockValues, Digit, TABLE_BIAS, TABLE_BYTES, Token};
 use crate::blocks::Blocks;
 use crate::layout::{Encoding, GROUPS_PER_BLOCK, Layout, Zero};
 
@@ -10,7 +10,7 @@ pub(super) trait BlockSums<I: Blocks> {
     ///
     /// # Safety
     /// `Encoding::block_bytes` of codes are readable at `codes`, and `block` is one of the token's, which has lookup
-    /// tables if the encoding is [`Lookup`].
+    /// tables if the encoding is looked up ([`Encoding::by_lookup`]).
     unsafe fn sums(isa: I, layout: &Layout, codes: *const u8, block: usize, token: Token<'_>)
     -> [I::Ints; 8];
 }
@@ -81,6 +81,28 @@ impl<I: Blocks> BlockSums<I> for Bytes {
     ) -> [I::Ints; 8] {
         // SAFETY: a block of bytes is 1024 bytes; the token has the block, so its values are there.
         unsafe { isa.byte_block(codes, BlockValues::new(layout, I::BYTE_OFFSET, block, token)) }
+    }
+}
+
+/// Ternary codes, by table lookup.
+pub(super) struct Ternary;
+
+impl<I: Blocks> BlockSums<I> for Ternary {
+    #[inline(always)]
+    unsafe fn sums(isa: I, _: &Layout, codes: *const u8, block: usize, token: Token<'_>) -> [I::Ints; 8] {
+        // SAFETY: a block is 256 bytes; the token has the block and its tables.
+        unsafe { isa.ternary_block(codes, BlockTables::new(block, token)) }
+    }
+}
+
+/// Binary codes, by table lookup.
+pub(super) struct Binary;
+
+impl<I: Blocks> BlockSums<I> for Binary {
+    #[inline(always)]
+    unsafe fn sums(isa: I, _: &Layout, codes: *const u8, block: usize, token: Token<'_>) -> [I::Ints; 8] {
+        // SAFETY: a block is 128 bytes; the token has the block and its tables.
+        unsafe { isa.binary_block(codes, BlockTables::new(block, token)) }
     }
 }
 

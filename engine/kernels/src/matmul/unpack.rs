@@ -27,6 +27,18 @@ const COL_BITS: [[u8; 64]; 2] = {
     bits
 };
 
+/// The two bytes that hold each of 8 rows in half a ternary tile, four times each; then those of the 8 rows of the other half.
+const PAIR_BYTES: [[u8; 64]; 2] = {
+    let mut bytes = [[0; 64]; 2];
+    let mut i = 0;
+    while i < 64 {
+        bytes[0][i] = 2 * (i / 4 % 8) as u8;
+        bytes[1][i] = bytes[0][i] + 1;
+        i += 1;
+    }
+    bytes
+};
+
 /// Unpacks one block, and subtracts `zero` from each code, wrapping.
 #[inline(always)]
 pub(crate) fn unpack_block<I: Isa>(
@@ -75,8 +87,30 @@ pub(crate) fn unpack_block<I: Isa>(
             }
             subtract(zero, out);
         }
-        Encoding::Planes(bits) => {
-            let bits = bits as usize;
+        Encoding::Ternary => {
+            assert_eq!(codes.len(), encoding.block_bytes());
+            for at in (0..64).step_by(I::WIDTH) {
+                // SAFETY: at + WIDTH <= 64, the length of the constants; tile `group`, of 32 bytes, is within the block, whose
+                // length is asserted above, and WIDTH / 2 bytes, or 16, from its byte `at / 2`, rounded down to 16, on within
+                // the tile; the stores end at byte 128 * group + 128 <= 1024 of `out`.
+                unsafe {
+                    let rows = [isa.load(PAIR_BYTES[0].as_ptr().add(at)), isa.load(PAIR_BYTES[1].as_ptr().add(at))];
+                    for group in 0..GROUPS_PER_BLOCK {
+                        let tile = isa.load_pair_tables(codes.as_ptr().add(32 * group + at / 32 * 16));
+                        let flags = [isa.lookup(tile, rows[0]), isa.lookup(tile, rows[1])];
+                        for (half, mask) in COL_BITS.iter().enumerate() {
+                            let mask = isa.load(mask.as_ptr());
+                            let bits = isa.add_bit(isa.load([0; 64].as_ptr()), flags[0], mask);
+                            let to = out.as_mut_ptr().add(128 * group + 64 * half + at);
+                            isa.store(to, isa.add_bit(bits, flags[1], mask));
+                        }
+                    }
+                }
+            }
+            subtract(zero, out);
+        }
+        Encoding::Planes(_) | Encoding::Binary => {
+            let bits = encoding.bits();
             assert_eq!(codes.len(), encoding.block_bytes());
             for register in 0..64 / I::WIDTH {
                 // SAFETY: at + WIDTH <= 64, the length of the constants; tile plane * 8 + group, of 16 bytes, is within
@@ -92,6 +126,10 @@ pub(crate) fn unpack_block<I: Isa>(
                             let flags = isa.lookup(isa.load_repeated(tile), row_bytes);
                             halves[0] = isa.append_bit(halves[0], flags, masks[0]);
                             halves[1] = isa.append_bit(halves[1], flags, masks[1]);
+                        }
+                        if encoding == Encoding::Binary {
+                            let none = isa.load([0; 64].as_ptr());
+                            halves = [isa.append_bit(halves[0], none, masks[0]), isa.append_bit(halves[1], none, masks[1])];
                         }
                         let out = out.as_mut_ptr().add(128 * group + at);
                         isa.store(out, halves[0]);

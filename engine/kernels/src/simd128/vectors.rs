@@ -32,6 +32,7 @@ unsafe impl Isa for Simd128 {
     type ByteSum = v128;
     /// 16-bit sums of both bytes and of the high byte, as in AVX2.
     type LookupSum = [v128; 2];
+    type PairSum = v128;
 
     /// Not inlined: engines compile several small functions better, and sooner, than one that contains all kernels.
     #[inline(never)]
@@ -55,6 +56,17 @@ unsafe impl Isa for Simd128 {
     unsafe fn load_repeated(self, from: *const u8) -> v128 {
         // SAFETY: 16 bytes, as the contract grants.
         unsafe { v128_load(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pair_tables(self, from: *const u8) -> v128 {
+        // SAFETY: 16 bytes, as the contract grants.
+        unsafe { v128_load(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn add_bit(self, bytes: v128, flags: v128, mask: v128) -> v128 {
+        i8x16_sub(bytes, i8x16_eq(v128_and(flags, mask), mask))
     }
 
     #[inline(always)]
@@ -166,6 +178,33 @@ unsafe impl Isa for Simd128 {
             last(low[1]),
             first(high_even),
             last(high_even),
+            first(high[1]),
+            last(high[1]),
+        ]
+    }
+
+    #[inline(always)]
+    fn pair_zero(self) -> v128 {
+        i16x8_splat(0)
+    }
+
+    #[inline(always)]
+    fn pair_add(self, sum: v128, bytes: v128) -> v128 {
+        i16x8_add(sum, u16x8_extadd_pairwise_u8x16(bytes))
+    }
+
+    #[inline(always)]
+    fn pair_rows(self, low: [v128; 2], high: [v128; 2], start: i32) -> [v128; 8] {
+        let start = i16x8_splat(start as i16);
+        let first = |sums| i32x4_extend_low_i16x8(i16x8_add(sums, start));
+        let last = |sums| i32x4_extend_high_i16x8(i16x8_add(sums, start));
+        [
+            first(low[0]),
+            last(low[0]),
+            first(low[1]),
+            last(low[1]),
+            first(high[0]),
+            last(high[0]),
             first(high[1]),
             last(high[1]),
         ]

@@ -19,6 +19,8 @@ pub fn encodings() -> Vec<(Encoding, Zero)> {
         (Encoding::Planes(2), Zero::Symmetric(1)),
         (Encoding::Planes(3), Zero::Affine),
         (Encoding::Planes(4), Zero::Symmetric(8)),
+        (Encoding::Ternary, Zero::Symmetric(1)),
+        (Encoding::Binary, Zero::Symmetric(1)),
         (Encoding::Nibbles, Zero::Symmetric(8)),
         (Encoding::Nibbles, Zero::Affine),
         (Encoding::Split(2), Zero::Affine),

@@ -6,19 +6,19 @@ use crate::random::Random;
 /// A packed matrix of random codes and scales.
 pub fn random_matrix(layout: &Layout, random: &mut Random) -> Vec<u8> {
     let mut data = vec![0; layout.total_bytes()];
-    // Codes of a table are its entries, in any order; of other encodings they are the numbers below 2^bits.
-    let count = 1 << layout.encoding().bits();
-    let mut codes: Vec<u8> = (0..=255).take(count).collect();
-    if let Encoding::Table(table) = layout.encoding() {
-        codes.copy_from_slice(&table);
-    }
+    let codes: Vec<u8> = match layout.encoding() {
+        Encoding::Table(table) => table.to_vec(),
+        Encoding::Ternary => vec![0, 1, 2],
+        Encoding::Binary => vec![0, 2],
+        encoding => (0..=255).take(1 << encoding.bits()).collect(),
+    };
     let highest = codes.iter().copied().max().unwrap_or(0);
     for (strip, out) in data.chunks_exact_mut(layout.strip_bytes()).enumerate() {
         let rows = STRIP.min(layout.rows() - strip * STRIP);
         // One strip in four of the largest code only, to reach the largest sums.
         let extreme = random.bits().is_multiple_of(4);
         let packed: Vec<u8> = (0..rows * layout.cols())
-            .map(|_| if extreme { highest } else { codes[random.bits() as usize % count] })
+            .map(|_| if extreme { highest } else { codes[random.bits() as usize % codes.len()] })
             .collect();
         let count = rows * layout.groups();
         let mut halves = || (0..count).map(|_| f32_to_f16(random.float() * 0.1)).collect::<Vec<_>>();

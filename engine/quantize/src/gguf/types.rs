@@ -38,14 +38,31 @@ pub enum GgmlType {
     IQ4_XS,
     /// 32 floats of 4 bits, a power of two as scale.
     MXFP4,
+    /// 256 ternary codes, five in a byte, scale.
+    TQ1_0,
+    /// 256 ternary codes of 2 bits, scale.
+    TQ2_0,
+    /// Ternary codes of 2 bits, 128 in 32 bytes, and one scale for the tensor.
+    I2_S,
+    /// [`GgmlType::I2_S`] as ARM builds of bitnet.cpp write it, under the same number: 64 codes in 16 bytes.
+    I2_S_ARM,
+    /// 128 signs, scale.
+    Q1_0,
+    /// 64 ternary codes of 2 bits, scale.
+    Q2_0,
+    /// 128 ternary codes of 2 bits, scale; also what older files have under the number of [`GgmlType::Q2_0`].
+    PQ2_0,
+    /// 128 ternary codes, five in a byte, scale.
+    PTQ1_0,
 }
 
 /// The supported types, for messages.
 pub(super) const SUPPORTED: &str =
-    "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS and MXFP4";
+    "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0, TQ2_0, \
+     I2_S, Q1_0, Q2_0, PQ2_0 and PTQ1_0";
 
 /// Number in the file, type, name, weights per block, bytes per block.
-const TABLE: [(u32, GgmlType, &str, usize, usize); 16] = [
+const TABLE: [(u32, GgmlType, &str, usize, usize); 24] = [
     (0, GgmlType::F32, "F32", 1, 4),
     (1, GgmlType::F16, "F16", 1, 2),
     (2, GgmlType::Q4_0, "Q4_0", 32, 18),
@@ -61,11 +78,19 @@ const TABLE: [(u32, GgmlType, &str, usize, usize); 16] = [
     (20, GgmlType::IQ4_NL, "IQ4_NL", 32, 18),
     (23, GgmlType::IQ4_XS, "IQ4_XS", 256, 136),
     (30, GgmlType::BF16, "BF16", 1, 2),
+    (34, GgmlType::TQ1_0, "TQ1_0", 256, 54),
+    (35, GgmlType::TQ2_0, "TQ2_0", 256, 66),
+    (36, GgmlType::I2_S, "I2_S", 128, 32),
+    (36, GgmlType::I2_S_ARM, "I2_S of ARM", 64, 16),
     (39, GgmlType::MXFP4, "MXFP4", 32, 17),
+    (41, GgmlType::Q1_0, "Q1_0", 128, 18),
+    (42, GgmlType::Q2_0, "Q2_0", 64, 18),
+    (142, GgmlType::PQ2_0, "PQ2_0", 128, 34),
+    (143, GgmlType::PTQ1_0, "PTQ1_0", 128, 28),
 ];
 
 /// Names of types that exist but are not supported, for messages.
-const OTHERS: [(u32, &str); 19] = [
+const OTHERS: [(u32, &str); 15] = [
     (9, "Q8_1"),
     (15, "Q8_K"),
     (16, "IQ2_XXS"),
@@ -80,11 +105,7 @@ const OTHERS: [(u32, &str); 19] = [
     (27, "I64"),
     (28, "F64"),
     (29, "IQ1_M"),
-    (34, "TQ1_0"),
-    (35, "TQ2_0"),
-    (36, "I2_S"),
     (40, "NVFP4"),
-    (41, "Q1_0"),
 ];
 
 /// The name of type `number`, or the number itself.
@@ -101,7 +122,7 @@ impl GgmlType {
         TABLE.iter().map(|row| row.1)
     }
 
-    /// The type with this number in GGUF files.
+    /// The type with this number in GGUF files; where two share it, the first.
     pub fn from_number(number: u32) -> Option<Self> {
         TABLE.iter().find(|row| row.0 == number).map(|row| row.1)
     }
@@ -140,12 +161,17 @@ impl GgmlType {
         (cols / weights).checked_mul(bytes)
     }
 
+    /// Bytes after the blocks of a tensor, which begin with its scale, a 32-bit float.
+    pub(super) fn tail_bytes(self) -> usize {
+        if matches!(self, GgmlType::I2_S | GgmlType::I2_S_ARM) { 32 } else { 0 }
+    }
+
     /// Bytes of a tensor whose contiguous dimension is the first of `dims`.
     pub(super) fn tensor_bytes(self, dims: &[u64]) -> Option<u64> {
         let (cols, rows) = dims.split_first()?;
         let row = self.row_bytes(usize::try_from(*cols).ok()?)? as u64;
         let bytes = rows.iter().try_fold(row, |bytes, &dim| bytes.checked_mul(dim))?;
-        (bytes > 0).then_some(bytes)
+        bytes.checked_add(self.tail_bytes() as u64).filter(|_| bytes > 0)
     }
 }
 

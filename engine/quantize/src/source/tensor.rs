@@ -1,6 +1,7 @@
 //! A tensor of the source: slices of its bytes, with its rows in Hugging Face's order.
 
 use crate::QuantizeError;
+use crate::codes::Codes;
 use crate::dequantize::dequantize;
 use crate::gguf::GgmlType;
 use edgellm::tensors::Role;
@@ -18,6 +19,8 @@ pub struct SourceTensor<'a> {
     /// Where each row (of a vector: element) is in the file, if not at its own place.
     places: Option<Arc<[u32]>>,
     function: Function,
+    /// What all weights are multiplied by.
+    scale: f32,
 }
 
 /// What the model's floats are of those in the file.
@@ -41,8 +44,20 @@ impl<'a> SourceTensor<'a> {
     ) -> Option<SourceTensor<'a>> {
         let row_bytes = ggml_type.row_bytes(shape[1])?;
         (row_bytes.checked_mul(shape[0])? == data.len()).then_some(())?;
-        let (places, function, role) = (None, Function::Same, Role::Float);
-        Some(SourceTensor { name, role, shape, ggml_type, data, row_bytes, places, function })
+        let (places, function, role, scale) = (None, Function::Same, Role::Float, 1.0);
+        Some(SourceTensor { name, role, shape, ggml_type, data, row_bytes, places, function, scale })
+    }
+
+    /// The same tensor, whose weights are multiplied by `scale`.
+    pub(crate) fn with_scale(mut self, scale: f32) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// The same bytes as elements of another type, of as many bytes a row.
+    pub(crate) fn with_type(mut self, ggml_type: GgmlType) -> Self {
+        self.ggml_type = ggml_type;
+        self
     }
 
     /// The same tensor under another name.
@@ -94,9 +109,20 @@ impl<'a> SourceTensor<'a> {
         self.ggml_type
     }
 
+    /// What all weights are multiplied by, beside the scales of their groups.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// How its codes can be kept; `None` for floats.
+    pub(crate) fn codes(&self) -> Option<Codes> {
+        Codes::of_tensor(self.ggml_type, self.data)
+    }
+
     /// Whether both have the same stored bytes.
     pub(crate) fn same_as(&self, other: &SourceTensor<'_>) -> bool {
-        self.shape == other.shape && self.ggml_type == other.ggml_type && self.data == other.data
+        let same_type = self.ggml_type == other.ggml_type && self.scale == other.scale;
+        same_type && self.shape == other.shape && self.data == other.data
     }
 
     /// The position in the file of row (of a vector: element) `index`.
@@ -122,6 +148,9 @@ impl<'a> SourceTensor<'a> {
         if !dequantize(self.ggml_type, self.row(row), out) {
             let (expected, actual) = ([row, out.len()], self.shape);
             return Err(QuantizeError::Shape { name: self.name.clone(), expected, actual });
+        }
+        if self.scale != 1.0 {
+            out.iter_mut().for_each(|weight| *weight *= self.scale);
         }
         match out.iter().find(|value| !value.is_finite()) {
             None => Ok(()),
