@@ -23,7 +23,7 @@ pub use write::{WriteError, Writer};
 /// First 8 bytes of a model file.
 pub const MAGIC: [u8; 8] = *b"TMAC2BIN";
 /// Version that this library writes. It reads version 1 as well, whose models are Llama's and Qwen2's.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes before the metadata.
 pub const HEADER_BYTES: usize = 32;
 /// Alignment of the data start and of each section.

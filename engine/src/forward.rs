@@ -150,9 +150,13 @@ fn embed(model: &Model, spans: &[Span<'_>], x: &mut Vec<f32>) {
     let hidden = model.config().hidden_size;
     let tokens = spans.iter().flat_map(|span| span.tokens);
     x.resize(tokens.clone().count() * hidden, 0.0);
-    let embedding = model.matrix(model.weights().embed_tokens);
+    let weight = model.weights().embed_tokens;
+    let embedding = model.matrix(weight);
     for (&token, x) in tokens.zip(x.chunks_exact_mut(hidden)) {
         embedding.dequantize_row(token as usize, x);
+    }
+    if let Some(scale) = weight.scale {
+        x.iter_mut().for_each(|x| *x *= scale);
     }
     if let Some(factor) = model.config().embedding_multiplier {
         x.iter_mut().for_each(|x| *x *= factor);

@@ -111,7 +111,7 @@ impl Model {
     }
 
     pub(crate) fn matrix(&self, weight: Weight) -> Matrix<'_> {
-        match self.0.file.data((*self.0.bytes).as_ref(), weight.0) {
+        match self.0.file.data((*self.0.bytes).as_ref(), weight.position) {
             TensorData::Packed(matrix) => matrix,
             TensorData::F32(_) => unreachable!("`Weights::find` takes packed matrices only"),
         }

@@ -25,7 +25,8 @@ pub fn within(limit: Duration) -> Duration {
     limit.mul_f64((start.elapsed().as_secs_f64() / 0.05).max(1.0))
 }
 
-/// The weights of a seeded model.
+/// The weights of a seeded model. Where layers are ternary or binary, so are the embedding and the LM head; else these have 8
+/// bits. All matrices of ternary layers are multiplied by [`TENSOR_SCALE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recipe {
     /// Family.
@@ -40,6 +41,9 @@ pub struct Recipe {
     pub tied: bool,
 }
 
+/// The scale of a ternary matrix of a seeded model, beside those of its rows.
+pub const TENSOR_SCALE: f32 = 0.7;
+
 /// One recipe for each format, and each family.
 pub fn recipes() -> Vec<Recipe> {
     let recipe =
@@ -51,18 +55,20 @@ pub fn recipes() -> Vec<Recipe> {
         recipe(Family::Llama, Encoding::Planes(3), Zero::Affine, 64, false),
         recipe(Family::Qwen2, Encoding::Bytes, Zero::Symmetric(128), 32, true),
         recipe(Family::Qwen2, Encoding::Planes(2), Zero::Affine, 64, false),
-        recipe(Family::Qwen3, Encoding::Planes(2), Zero::Symmetric(1), 1 << 20, false),
+        recipe(Family::Qwen3, Encoding::Ternary, Zero::Symmetric(1), 64, false),
         int4(Family::Gemma3),
         int4(Family::Phi3),
         int4(Family::SmolLm3),
         int4(Family::Olmo2),
         int4(Family::Granite),
-        recipe(Family::BitNet, Encoding::Planes(2), Zero::Symmetric(1), 1 << 20, true),
+        recipe(Family::BitNet, Encoding::Ternary, Zero::Symmetric(1), 1 << 20, true),
         int4(Family::Lfm2),
         int4(Family::Qwen35),
         recipe(Family::Qwen2, Encoding::Split(5), Zero::Symmetric(16), 32, false),
         recipe(Family::Llama, Encoding::Split(6), Zero::Symmetric(32), 16, true),
         recipe(Family::Llama, Encoding::Split(2), Zero::Affine, 16, false),
+        recipe(Family::Llama, Encoding::Ternary, Zero::Symmetric(1), 128, true),
+        recipe(Family::Llama, Encoding::Binary, Zero::Symmetric(1), 32, false),
         recipe(
             Family::Llama,
             Encoding::Table(std::array::from_fn(|i| 16 * i as u8 + i as u8)),
@@ -195,21 +201,24 @@ fn model_with(
             (3, layer.unwrap_or(usize::MAX), tensor.name.ends_with(".bias"))
         }
     });
+    let few_bits = matches!(recipe.encoding, Encoding::Ternary | Encoding::Binary);
     let tensors: Vec<(TensorEntry, Option<Layout>)> = list
         .into_iter()
         .map(|tensor| {
             let [rows, cols] = tensor.shape;
             let layout = match tensor.role {
-                Role::Embedding | Role::Linear(LinearId::LmHead) => {
+                Role::Embedding | Role::Linear(LinearId::LmHead) if !few_bits => {
                     Layout::new(rows, cols, Encoding::Bytes, Zero::Symmetric(128), 32).ok()
                 }
-                Role::Linear(_) => {
+                Role::Embedding | Role::Linear(_) => {
                     Layout::new(rows, cols, recipe.encoding, recipe.zero, recipe.group_size).ok()
                 }
                 Role::Float => None,
             };
             let encoding = layout.as_ref().map_or(TensorEncoding::F32, TensorEncoding::from);
-            (Writer::<Cursor<Vec<u8>>>::entry(&tensor.name, tensor.shape, encoding), layout)
+            let scale = matches!(encoding, TensorEncoding::Ternary { .. }).then_some(TENSOR_SCALE);
+            let entry = Writer::<Cursor<Vec<u8>>>::entry(&tensor.name, tensor.shape, encoding);
+            (TensorEntry { scale, ..entry }, layout)
         })
         .collect();
     let metadata = Metadata {

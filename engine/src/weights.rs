@@ -6,9 +6,14 @@ use crate::linear::{LinearId, Projection};
 use crate::tensors::{EMBEDDING, FINAL_NORM, Role, in_layer, tensors};
 use std::collections::HashMap;
 
-/// A packed matrix, by its index in the file's directory.
+/// A packed matrix.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weight(pub(crate) usize);
+pub(crate) struct Weight {
+    /// Its index in the file's directory.
+    pub(crate) position: usize,
+    /// What products with it are multiplied by, if not by 1.
+    pub(crate) scale: Option<f32>,
+}
 
 /// All weights of a model.
 #[derive(Debug)]
@@ -149,7 +154,7 @@ impl Found {
                     found.floats.insert(name, (floats(data).collect(), expected[0]));
                 }
                 (Role::Embedding | Role::Linear(_), TensorData::Packed(_)) if !is_float => {
-                    found.weights.insert(name, Weight(position));
+                    found.weights.insert(name, Weight { position, scale: entry.scale });
                 }
                 _ => return Err(FormatError::Encoding { name, actual: entry.encoding }),
             }

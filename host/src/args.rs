@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use edgellm::sampler::SamplerOptions;
 use edgellm::{CacheFormat, Precision, SessionOptions};
 use edgellm_memory::Placement;
-use edgellm_quantize::{Format, HeadFormat};
+use edgellm_quantize::{Format, HeadFormat, I2sOrder};
 
 /// Which model.
 #[derive(Debug, Args)]
@@ -171,7 +171,12 @@ pub(crate) fn format_parser() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|name| name.parse())
 }
 
+/// Parses the order of I2_S's codes.
+pub(crate) fn order_parser() -> impl TypedValueParser<Value = I2sOrder> {
+    PossibleValuesParser::new(I2sOrder::ALL.map(|(_, name)| name)).try_map(|name| name.parse())
+}
+
 /// Parses the format of embedding and LM head.
 pub(crate) fn head_parser() -> impl TypedValueParser<Value = HeadFormat> {
-    PossibleValuesParser::new(HeadFormat::ALL.map(HeadFormat::name)).try_map(|name| name.parse())
+    PossibleValuesParser::new(HeadFormat::all().map(HeadFormat::name)).try_map(|name| name.parse())
 }

@@ -18,6 +18,7 @@ struct OptionsJson {
     format: Option<String>,
     head: Option<String>,
     group_size: Option<usize>,
+    i2s_order: Option<String>,
 }
 
 impl OptionsJson {
@@ -27,10 +28,13 @@ impl OptionsJson {
         let unknown = |error: edgellm_quantize::UnknownFormat| Failure::invalid(error.to_string());
         let format = given.format.as_deref().map_or(Ok(Format::Auto), str::parse).map_err(unknown)?;
         let head = given.head.as_deref().map_or(Ok(HeadFormat::default()), str::parse).map_err(unknown)?;
+        let i2s_order = given.i2s_order.as_deref().map(str::parse).transpose();
         let options = QuantizeOptions {
             format,
             head,
             group_size: given.group_size,
+            i2s_order: i2s_order
+                .map_err(|error: edgellm_quantize::UnknownOrder| Failure::invalid(error.to_string()))?,
             // As the command line writes it: the same model gives the same file.
             tool: concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string(),
         };

@@ -27,8 +27,9 @@ impl Codes {
     pub(crate) fn of(ggml_type: GgmlType) -> Option<Codes> {
         let exact = |encoding, zero| Some(Codes { encoding, zero, group_size: BLOCK, exact: true });
         let rounded = |encoding, zero, group_size| Some(Codes { encoding, zero, group_size, exact: false });
-        let signs =
-            |encoding, group_size| Some(Codes { encoding, zero: Zero::Symmetric(1), group_size, exact: true });
+        let signs = |encoding, group_size| {
+            Some(Codes { encoding, zero: Zero::Symmetric(1), group_size, exact: true })
+        };
         match ggml_type {
             GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 => None,
             GgmlType::Q4_0 => exact(Encoding::Nibbles, Zero::Symmetric(8)),

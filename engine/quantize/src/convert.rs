@@ -1,12 +1,15 @@
 //! The conversion: strip by strip, so that no whole tensor is ever held as floats.
 
 use crate::codes::{Codes, keep};
-use crate::options::{Format, QuantizeOptions, Target};
+use crate::gguf::GgmlType;
+use crate::options::{Format, I2sOrder, QuantizeOptions, Target};
 use crate::report::{ErrorSum, Method, Progress, Report, TensorReport};
-use crate::round::{Ternary, affine, symmetric};
+use crate::round::{Ternary, affine, binary, symmetric};
 use crate::source::{Source, SourceTensor};
 use crate::{QuantizeError, warnings};
-use edgellm::format::{Metadata, Quantization, Section, TensorEncoding, TensorError, WriteError, Writer};
+use edgellm::format::{
+    Metadata, Quantization, Section, TensorEncoding, TensorEntry, TensorError, WriteError, Writer,
+};
 use edgellm::linear::LinearId;
 use edgellm::tensors::Role;
 use edgellm_kernels::layout::{BLOCK, Encoding, Layout, STRIP, Zero, f16_to_f32, pack_strip};
@@ -51,6 +54,12 @@ impl Plan {
         }
     }
 
+    /// What the file says the weights are multiplied by. What is rounded has the product in the scales of its groups.
+    fn scale(&self, tensor: &SourceTensor<'_>) -> Option<f32> {
+        let kept = matches!(self, Plan::Kept(..)) && tensor.scale() != 1.0;
+        kept.then_some(tensor.scale())
+    }
+
     fn method(&self) -> Method {
         match self {
             Plan::Float => Method::Float,
@@ -61,14 +70,26 @@ impl Plan {
     }
 }
 
+/// The tensor with its codes in the order that the options say, if its type does not tell.
+fn in_order<'a>(
+    tensor: &SourceTensor<'a>,
+    options: &QuantizeOptions,
+) -> Result<SourceTensor<'a>, QuantizeError> {
+    match (tensor.ggml_type(), options.i2s_order) {
+        (GgmlType::I2_S, None) => Err(QuantizeError::I2sOrder { name: tensor.name().to_string() }),
+        (GgmlType::I2_S, Some(I2sOrder::Arm)) => Ok(tensor.clone().with_type(GgmlType::I2_S_ARM)),
+        _ => Ok(tensor.clone()),
+    }
+}
+
 /// The codes that a format keeps of a tensor, if any: all, or those that are of the format already.
 fn kept(tensor: &SourceTensor<'_>, format: Format, group_size: Option<usize>) -> Option<Codes> {
-    let codes = Codes::of(tensor.ggml_type())?;
+    let codes = tensor.codes()?;
     let fits = group_size.is_none_or(|size| size == codes.group_size);
     match format {
         Format::Auto => Some(codes),
-        Format::Int4 if fits && codes.encoding == Encoding::Nibbles => Some(codes),
         Format::Int8 if fits => codes.as_bytes(),
+        format if fits && codes.encoding == format.target().encoding => Some(codes),
         _ => None,
     }
 }
@@ -97,13 +118,17 @@ pub fn quantize<W: Write + Seek>(
     out: W,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Report, QuantizeError> {
+    let tensors: Vec<SourceTensor<'_>> =
+        source.tensors().iter().map(|tensor| in_order(tensor, options)).collect::<Result<_, _>>()?;
     let plans: Vec<Plan> =
-        source.tensors().iter().map(|tensor| Plan::new(tensor, options)).collect::<Result<_, _>>()?;
-    let entries = source
-        .tensors()
+        tensors.iter().map(|tensor| Plan::new(tensor, options)).collect::<Result<_, _>>()?;
+    let entries = tensors
         .iter()
         .zip(&plans)
-        .map(|(tensor, plan)| Writer::<W>::entry(tensor.name(), tensor.shape(), plan.encoding()))
+        .map(|(tensor, plan)| {
+            let entry = Writer::<W>::entry(tensor.name(), tensor.shape(), plan.encoding());
+            TensorEntry { scale: plan.scale(tensor), ..entry }
+        })
         .collect();
     let metadata = Metadata {
         name: source.name.clone(),
@@ -122,8 +147,7 @@ pub fn quantize<W: Write + Seek>(
         tokenizer: Section { offset: 0, length: 0, crc32: 0 },
         tensors: entries,
     };
-    let weights =
-        source.tensors().iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum();
+    let weights = tensors.iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum();
     let mut conversion = Conversion {
         ternary: Ternary::default(),
         all: ErrorSum::default(),
@@ -132,14 +156,14 @@ pub fn quantize<W: Write + Seek>(
         progress,
     };
     let mut writer = Writer::new(out, metadata, &source.tokenizer)?;
-    for (tensor, plan) in source.tensors().iter().zip(&plans) {
+    for (tensor, plan) in tensors.iter().zip(&plans) {
         writer.tensor(tensor.name(), |sink| conversion.tensor(tensor, plan, sink))?;
     }
     let error = conversion.all.error();
     let (mut out, metadata) = writer.finish()?;
     let bytes = out.seek(SeekFrom::End(0)).map_err(WriteError::from)?;
     let mut report = Report { tensors: Vec::new(), weights, bytes, error, warnings: Vec::new() };
-    for ((tensor, plan), entry) in source.tensors().iter().zip(&plans).zip(metadata.tensors) {
+    for ((tensor, plan), entry) in tensors.iter().zip(&plans).zip(metadata.tensors) {
         report.tensors.push(TensorReport {
             name: entry.name,
             shape: entry.shape,
@@ -156,7 +180,11 @@ pub fn quantize<W: Write + Seek>(
 
 fn describe_methods(plans: &[Plan], format: Format) -> String {
     let count = |method| plans.iter().filter(|plan| plan.method() == method).count();
-    let rounded = if format == Format::Bitnet { "least-squares ternary" } else { "rtn" };
+    let rounded = match format {
+        Format::Bitnet => "least-squares ternary",
+        Format::Binary => "least-squares signs",
+        _ => "rtn",
+    };
     let counts = [
         (count(Method::Lossless), "lossless"),
         (count(Method::Codes), "with the source's codes"),
@@ -229,7 +257,8 @@ impl Conversion<'_> {
                         )?;
                     }
                 }
-                add_errors(&mut sum, layout, &row_values, codes, scales, mins);
+                let tensor_scale = plan.scale(tensor).unwrap_or(1.0);
+                add_errors(&mut sum, layout, tensor_scale, &row_values, codes, scales, mins);
             }
             let (codes, scales) = (&codes[..count * cols], &scales[..count * groups]);
             pack_strip(layout, codes, scales, &mins[..count * min_groups], &mut packed);
@@ -255,6 +284,11 @@ impl Conversion<'_> {
             Zero::Affine => {
                 for (((x, codes), scale), min) in groups.zip(mins) {
                     (*scale, *min) = affine(x, max_code, codes);
+                }
+            }
+            Zero::Symmetric(_) if layout.encoding() == Encoding::Binary => {
+                for ((x, codes), scale) in groups {
+                    *scale = binary(x, codes);
                 }
             }
             Zero::Symmetric(1) => {
@@ -284,6 +318,7 @@ impl Conversion<'_> {
 fn add_errors(
     sum: &mut ErrorSum,
     layout: &Layout,
+    tensor_scale: f32,
     values: &[f32],
     codes: &[u8],
     scales: &[u16],
@@ -295,11 +330,11 @@ fn add_errors(
         match layout.zero() {
             Zero::Symmetric(zero) => {
                 let zero = f32::from(zero);
-                sum.add(x, codes.iter().map(|&code| scale * (f32::from(code) - zero)));
+                sum.add(x, codes.iter().map(|&code| tensor_scale * (scale * (f32::from(code) - zero))));
             }
             Zero::Affine => {
                 let min = f16_to_f32(mins.get(group).copied().unwrap_or(0));
-                sum.add(x, codes.iter().map(|&code| scale * f32::from(code) + min));
+                sum.add(x, codes.iter().map(|&code| tensor_scale * (scale * f32::from(code) + min)));
             }
         }
     }

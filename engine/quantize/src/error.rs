@@ -131,6 +131,16 @@ pub enum QuantizeError {
         /// The scale or minimum.
         value: f32,
     },
+    /// A tensor's codes are in one of two orders, and nothing says which.
+    #[error(
+        "tensor {name} has type I2_S, whose files do not say in which order their codes are, and the wrong one gives fluent \
+         nonsense: convert it with `edgellm quantize --i2s-order x86` if it was written on x86 or before November 2025, with \
+         `--i2s-order arm` if bitnet.cpp wrote it on ARM since"
+    )]
+    I2sOrder {
+        /// Hugging Face name.
+        name: String,
+    },
     /// The tokenizer cannot be rebuilt, or the engine cannot run it.
     #[error("the model's tokenizer cannot be used: {problem}; choose another file or another model")]
     Tokenizer {

@@ -46,7 +46,9 @@ mod warnings;
 pub use convert::quantize;
 pub use error::QuantizeError;
 pub use mistaken::{Mistaken, mistaken, mistaken_model};
-pub use options::{Format, HeadFormat, QuantizeOptions, RULES_VERSION, UnknownFormat};
+pub use options::{
+    Format, HeadFormat, I2sOrder, QuantizeOptions, RULES_VERSION, UnknownFormat, UnknownOrder,
+};
 pub use parts::Parts;
 pub use report::{Method, Progress, Report, TensorReport};
 pub use source::{Source, SourceTensor, tokenizer_of_files};

@@ -2,10 +2,12 @@
 //! is with both already rounded to half precision.
 
 mod affine;
+mod binary;
 mod symmetric;
 mod ternary;
 
 pub(crate) use affine::affine;
+pub(crate) use binary::binary;
 pub(crate) use symmetric::symmetric;
 pub(crate) use ternary::Ternary;
 

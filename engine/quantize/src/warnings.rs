@@ -16,6 +16,10 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
              {percent:.0} %). Good for measuring speed; for answers use int4, or a model trained for ternary \
              weights"
         )),
+        Format::Binary if rounded => warnings.push(format!(
+            "signs alone, without training, destroy a model: its text will be noise (the weights moved by {percent:.0} %). \
+             Good for measuring speed; for answers use int4, or a model trained for binary weights"
+        )),
         Format::Int2 if rounded => warnings.push(format!(
             "2-bit rounding without training makes models of a few billion parameters and below unusable \
              (the weights moved by {percent:.0} %): use int4, or int3 if memory is tight"
@@ -26,7 +30,9 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
         )),
         _ => {}
     }
-    if options.head == HeadFormat::Int4 && report.tensors.iter().any(|tensor| tensor.name.contains("embed")) {
+    if options.head == HeadFormat::As(Format::Int4)
+        && report.tensors.iter().any(|tensor| tensor.name.contains("embed"))
+    {
         warnings.push(
             "a 4-bit embedding and LM head cost more quality than 4-bit layers do: int8 is the safer head"
                 .to_string(),

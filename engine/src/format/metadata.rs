@@ -33,7 +33,7 @@ pub struct Metadata {
 /// The recipe of the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
-    /// `auto`, `int8`, `int4`, `int3`, `int2` or `bitnet`.
+    /// `auto`, `int8`, `int6`, `int5`, `int4`, `int3`, `int2`, `bitnet` or `binary`.
     pub format: String,
     /// Columns that share a scale; 0 for one scale per row.
     pub group_size: usize,
@@ -60,6 +60,7 @@ pub struct Section {
 
 /// One tensor of the directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "FlatEntry", into = "FlatEntry")]
 pub struct TensorEntry {
     /// Name as in Hugging Face checkpoints, such as `model.layers.0.self_attn.q_proj.weight`.
     pub name: String,
@@ -67,12 +68,42 @@ pub struct TensorEntry {
     pub shape: [usize; 2],
     /// How it is stored.
     pub encoding: TensorEncoding,
+    /// What all its weights are multiplied by; absent if 1. Since version 3.
+    pub scale: Option<f32>,
     /// Its bytes.
-    #[serde(flatten)]
     pub section: Section,
     /// Quantization error; absent for unquantized tensors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<TensorError>,
+}
+
+/// [`TensorEntry`] as it is written: serde's `flatten` would hide fields that this program does not know.
+#[derive(Serialize, Deserialize)]
+struct FlatEntry {
+    name: String,
+    shape: [usize; 2],
+    encoding: TensorEncoding,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scale: Option<f32>,
+    offset: u64,
+    length: u64,
+    crc32: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<TensorError>,
+}
+
+impl From<FlatEntry> for TensorEntry {
+    fn from(flat: FlatEntry) -> Self {
+        let FlatEntry { name, shape, encoding, scale, offset, length, crc32, error } = flat;
+        TensorEntry { name, shape, encoding, scale, section: Section { offset, length, crc32 }, error }
+    }
+}
+
+impl From<TensorEntry> for FlatEntry {
+    fn from(entry: TensorEntry) -> Self {
+        let TensorEntry { name, shape, encoding, scale, section, error } = entry;
+        let Section { offset, length, crc32 } = section;
+        FlatEntry { name, shape, encoding, scale, offset, length, crc32, error }
+    }
 }
 
 /// Quantization error: the difference between the stored weights and their source.
@@ -88,7 +119,7 @@ pub struct TensorError {
 
 /// How a tensor's bytes are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum TensorEncoding {
     /// 32-bit floats.
     F32,

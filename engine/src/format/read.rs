@@ -109,6 +109,14 @@ pub enum FormatError {
         /// Strip of 32 rows.
         strip: usize,
     },
+    /// The scale of a whole tensor is not finite, or that of a tensor of floats.
+    #[error("tensor {name}: its scale {scale} is not possible")]
+    TensorScale {
+        /// Tensor.
+        name: String,
+        /// Its scale.
+        scale: f32,
+    },
     /// A tensor that the model needs is missing.
     #[error("tensor {name} is missing")]
     Missing {
@@ -255,7 +263,10 @@ impl ModelFile {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let metadata: Metadata = serde_ignored::deserialize(&mut deserializer, |path| {
             let path = path.to_string();
-            if let Some(feature) = path.strip_prefix("config.") {
+            // What else is unknown describes the file and changes no result.
+            let feature =
+                path.strip_prefix("config.").or_else(|| path.starts_with("tensors.").then_some(&path));
+            if let Some(feature) = feature {
                 unknown.get_or_insert_with(|| feature.to_string());
             }
         })?;
@@ -295,6 +306,11 @@ impl ModelFile {
                 let actual = usize::try_from(tensor.section.length).unwrap_or(usize::MAX);
                 let source = LayoutError::Length { expected, actual };
                 return Err(FormatError::Layout { name: name(), source });
+            }
+            if let Some(scale) = tensor.scale
+                && !(scale.is_finite() && layout.is_some())
+            {
+                return Err(FormatError::TensorScale { name: name(), scale });
             }
             if index.insert(name(), at).is_some() {
                 return Err(FormatError::Duplicate { name: name() });

@@ -32,6 +32,11 @@ impl<H: LinearHooks> Pass<'_, H> {
             None => unreachable!("N of each"),
         });
         kernels.matmul(pool, self.activations, &mut products);
+        for ((_, weight), output) in layers.into_iter().zip(&mut outputs) {
+            if let Some(scale) = weight.scale {
+                output.iter_mut().for_each(|output| *output *= scale);
+            }
+        }
         for ((id, _), output) in layers.into_iter().zip(outputs) {
             self.hooks.add(id, input, cols, output);
         }

@@ -74,6 +74,8 @@ pub(crate) fn encoding_name(encoding: TensorEncoding) -> String {
         TensorEncoding::Planes { bits, group_size, zero } => {
             format!("{bits} bit-planes, {}", scales(group_size, zero))
         }
+        TensorEncoding::Ternary { group_size } => format!("ternary codes, groups of {group_size}"),
+        TensorEncoding::Binary { group_size } => format!("binary codes, groups of {group_size}"),
         TensorEncoding::Nibbles { group_size, zero } => format!("4-bit codes, {}", scales(group_size, zero)),
         TensorEncoding::Split { bits, group_size, zero } => {
             format!("{bits}-bit codes, {}", scales(group_size, zero))

@@ -1,13 +1,13 @@
 //! `edgellm quantize`.
 
-use crate::args::{format_parser, head_parser};
+use crate::args::{format_parser, head_parser, order_parser};
 use crate::cache::Cache;
 use crate::command::info::{LONGEST_NAME, encoding_name};
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
 use crate::{model, progress};
 use edgellm::text::printable;
-use edgellm_quantize::{Format, HeadFormat, Method, QuantizeOptions, Report};
+use edgellm_quantize::{Format, HeadFormat, I2sOrder, Method, QuantizeOptions, Report};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ Examples:
   edgellm quantize --input ./SmolLM2-360M --format int8 --head int8 --output smollm2-360m.tmac2.bin
 
 auto keeps the codes of a quantized GGUF file, and rounds float weights to int4 and their embedding and LM head to
-int8. int8 and int4 are close to the source. int3 and int2 lose much quality on small models, and bitnet (ternary)
-needs weights that were trained for it. The report lists the quantization error of each tensor, as
+int8. int8 to int4 are close to the source. int3 and int2 lose much quality on small models; bitnet (ternary) and binary
+need weights that were trained for them. The report lists the quantization error of each tensor, as
 `edgellm info --tensors` does later.")]
 pub(crate) struct Args {
     /// A .gguf file, a directory with config.json, tokenizer.json and *.safetensors, or hf:OWNER/REPO for a model of the
@@ -35,12 +35,17 @@ pub(crate) struct Args {
     /// File to write; it appears when it is complete
     #[arg(long, short, value_name = "PATH")]
     output: PathBuf,
-    /// Size of the quantization groups of what is rounded: a multiple of 32, or 0 for a whole row [default: 32; bitnet: 0]
+    /// Size of the quantization groups of what is rounded: a multiple of 32, or 0 for a whole row [default: 32; int6: 16, binary: 128,
+    /// bitnet: 0]
     #[arg(long, value_name = "N")]
     group_size: Option<usize>,
     /// Format of the embedding and the LM head; auto: int8, or with --format auto as in the source
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = head_parser())]
     head: HeadFormat,
+    /// Order of the codes in a GGUF file of type I2_S, which does not say it: x86 for what was written on x86, or before November
+    /// 2025; arm for what bitnet.cpp wrote on ARM since
+    #[arg(long, value_name = "ORDER", value_parser = order_parser())]
+    i2s_order: Option<I2sOrder>,
     /// Print the report as a JSON object
     #[arg(long)]
     json: bool,
@@ -56,6 +61,7 @@ impl Args {
         let mut options = QuantizeOptions::new(self.format);
         options.group_size = self.group_size;
         options.head = self.head;
+        options.i2s_order = self.i2s_order;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
         let report = model::convert_file(&input, &self.output, &options, name.as_deref(), || {})?;
         for warning in &report.warnings {

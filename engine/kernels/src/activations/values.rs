@@ -89,10 +89,7 @@ impl BlockTables {
                     coarse.tables.as_ptr().add(block * TABLE_BYTES),
                     fine.tables.as_ptr().add(block * TABLE_BYTES),
                 ],
-                starts: [
-                    -BIAS - *coarse.sums.get_unchecked(block),
-                    -BIAS - *fine.sums.get_unchecked(block),
-                ],
+                starts: [-BIAS - *coarse.sums.get_unchecked(block), -BIAS - *fine.sums.get_unchecked(block)],
                 refined: *token.refined.get_unchecked(block),
             }
         }

@@ -94,7 +94,8 @@ pub(crate) fn unpack_block<I: Isa>(
                 // length is asserted above, and WIDTH / 2 bytes, or 16, from its byte `at / 2`, rounded down to 16, on within
                 // the tile; the stores end at byte 128 * group + 128 <= 1024 of `out`.
                 unsafe {
-                    let rows = [isa.load(PAIR_BYTES[0].as_ptr().add(at)), isa.load(PAIR_BYTES[1].as_ptr().add(at))];
+                    let rows =
+                        [isa.load(PAIR_BYTES[0].as_ptr().add(at)), isa.load(PAIR_BYTES[1].as_ptr().add(at))];
                     for group in 0..GROUPS_PER_BLOCK {
                         let tile = isa.load_pair_tables(codes.as_ptr().add(32 * group + at / 32 * 16));
                         let flags = [isa.lookup(tile, rows[0]), isa.lookup(tile, rows[1])];
@@ -129,7 +130,10 @@ pub(crate) fn unpack_block<I: Isa>(
                         }
                         if encoding == Encoding::Binary {
                             let none = isa.load([0; 64].as_ptr());
-                            halves = [isa.append_bit(halves[0], none, masks[0]), isa.append_bit(halves[1], none, masks[1])];
+                            halves = [
+                                isa.append_bit(halves[0], none, masks[0]),
+                                isa.append_bit(halves[1], none, masks[1]),
+                            ];
                         }
                         let out = out.as_mut_ptr().add(128 * group + at);
                         isa.store(out, halves[0]);

@@ -1,11 +1,12 @@
 use crate::codes::Codes;
+use crate::dequantize::tests::fixture;
 use crate::gguf::GgmlType;
 use crate::report::Method;
-use crate::testing::{CONFIG_JSON, shard, tiny_gguf, tiny_tensors};
-use crate::{Format, HeadFormat, QuantizeError, QuantizeOptions, RULES_VERSION, Source, quantize};
+use crate::testing::{CONFIG_JSON, VOCAB, metadata_without, shard, tiny_gguf, tiny_tensors};
+use crate::{Format, HeadFormat, I2sOrder, QuantizeError, QuantizeOptions, RULES_VERSION, Source, quantize};
 use edgellm::Model;
 use edgellm::format::{Metadata, ModelFile, TensorData, TensorEncoding};
-use edgellm_kernels::layout::Layout;
+use edgellm_kernels::layout::{Encoding, Layout};
 use safetensors::Dtype;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ fn compare(file: &[u8], source: &Source<'_>, near: f32) {
                 for row in 0..rows {
                     tensor.read_row(row, &mut expected).unwrap();
                     matrix.dequantize_row(row, &mut actual);
+                    let scale = model.metadata().tensors[index].scale.unwrap_or(1.0);
+                    actual.iter_mut().for_each(|weight| *weight *= scale);
                     for (expected, actual) in expected.iter().zip(&actual) {
                         let name = tensor.name();
                         assert!((expected - actual).abs() <= near, "{name} {row}: {expected} {actual}");
@@ -76,6 +79,109 @@ fn four_bit_and_eight_bit_blocks_are_copied_without_loss() {
     }
 }
 
+/// A Llama model of width 256 whose matrices, embedding included, are these blocks over and over.
+fn of_few_bits(ggml_type: GgmlType, blocks: &[u8]) -> Vec<u8> {
+    const WIDTH: usize = 256;
+    let mut builder = metadata_without("llama", &["llama.embedding_length", "llama.feed_forward_length"])
+        .skipping(&[])
+        .u32("llama.embedding_length", WIDTH as u32)
+        .u32("llama.feed_forward_length", WIDTH as u32);
+    let scale = 0.37_f32.to_le_bytes();
+    let mut offset = 0;
+    for (name, rows) in [
+        ("token_embd", VOCAB),
+        ("blk.0.attn_q", WIDTH),
+        ("blk.0.attn_k", WIDTH / 2),
+        ("blk.0.attn_v", WIDTH / 2),
+        ("blk.0.attn_output", WIDTH),
+        ("blk.0.ffn_gate", WIDTH),
+        ("blk.0.ffn_up", WIDTH),
+        ("blk.0.ffn_down", WIDTH),
+    ] {
+        let length = ggml_type.row_bytes(rows * WIDTH).unwrap();
+        let mut data: Vec<u8> = blocks.iter().copied().cycle().take(length).collect();
+        if ggml_type.number() == 36 {
+            data.extend(scale);
+            data.resize(length + 32, 0);
+        }
+        let dims = [WIDTH as u64, rows as u64];
+        builder = builder.entry(&format!("{name}.weight"), &dims, ggml_type.number(), offset, &data);
+        offset += data.len().next_multiple_of(32) as u64;
+    }
+    for name in ["blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"] {
+        let ones: Vec<u8> = (0..WIDTH).flat_map(|_| 1_f32.to_le_bytes()).collect();
+        builder = builder.entry(name, &[WIDTH as u64], 0, offset, &ones);
+        offset += ones.len() as u64;
+    }
+    builder.build()
+}
+
+#[test]
+fn few_bits_stay_few_in_every_matrix() {
+    let mut seen = Vec::new();
+    for (ggml_type, blocks, _) in fixture() {
+        let Some(codes) = Codes::of_tensor(ggml_type, blocks) else { continue };
+        if !matches!(Codes::of(ggml_type).unwrap().encoding, Encoding::Ternary | Encoding::Binary) {
+            continue;
+        }
+        let gguf = of_few_bits(ggml_type, blocks);
+        let source = Source::from_gguf(&gguf).unwrap();
+        let order = if ggml_type == GgmlType::I2_S_ARM { I2sOrder::Arm } else { I2sOrder::X86 };
+        let options = QuantizeOptions { i2s_order: Some(order), ..QuantizeOptions::new(Format::Auto) };
+        let (file, report) = convert(&source, &options);
+        // ARM's order is known here only.
+        if ggml_type != GgmlType::I2_S_ARM {
+            compare(&file, &source, 0.0);
+        }
+        assert_eq!((report.count(Method::Lossless), report.error.max), (8, 0.0), "{ggml_type}");
+        let layout = Layout::new(VOCAB, 256, codes.encoding, codes.zero, codes.group_size.max(32)).unwrap();
+        let stored = ModelFile::parse(&file).unwrap().metadata().tensors[0].clone();
+        if codes.group_size > 0 {
+            assert_eq!((stored.encoding, stored.scale), ((&layout).into(), None), "{ggml_type}");
+        } else {
+            assert_eq!(stored.scale, Some(0.37), "{ggml_type}");
+        }
+        let format = if codes.encoding == Encoding::Binary { Format::Binary } else { Format::Bitnet };
+        if codes.encoding != Encoding::Planes(2) {
+            let head = HeadFormat::As(format);
+            let (_, report) = convert(&source, &QuantizeOptions { format, head, ..options });
+            assert_eq!(report.count(Method::Lossless), 8, "{ggml_type} as {format}");
+        }
+        seen.push((ggml_type, codes.encoding));
+    }
+    assert_eq!(seen.len(), 13, "five of the eight types with codes of 3 and without: {seen:?}");
+}
+
+#[test]
+fn an_order_that_files_do_not_say_is_asked_for() {
+    let (_, blocks, weights) = fixture().into_iter().find(|(kind, ..)| *kind == GgmlType::I2_S).unwrap();
+    let gguf = of_few_bits(GgmlType::I2_S, blocks);
+    let source = Source::from_gguf(&gguf).unwrap();
+    let options = QuantizeOptions::new(Format::Auto);
+    let mut out = Cursor::new(Vec::new());
+    let error = quantize(&source, &options, &mut out, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(error, QuantizeError::I2sOrder { .. }), "{error}");
+    assert!(error.to_string().contains("--i2s-order"), "{error}");
+    let first = |order| {
+        let (file, _) = convert(&source, &QuantizeOptions { i2s_order: Some(order), ..options.clone() });
+        let model = ModelFile::parse(&file).unwrap();
+        let TensorData::Packed(matrix) = model.data(&file, 0) else { panic!() };
+        (0..128).map(|col| f32::from(matrix.code(0, col).0) - 1.0).collect::<Vec<_>>()
+    };
+    assert_eq!(first(I2sOrder::X86), weights[..128]);
+    let arm = fixture().into_iter().find(|(kind, ..)| *kind == GgmlType::I2_S_ARM).unwrap();
+    assert_ne!(first(I2sOrder::Arm), first(I2sOrder::X86));
+    // The same bytes in ARM's order.
+    let gguf = of_few_bits(GgmlType::I2_S, &arm.1.repeat(2));
+    let source = Source::from_gguf(&gguf).unwrap();
+    let options = QuantizeOptions { i2s_order: Some(I2sOrder::Arm), ..QuantizeOptions::new(Format::Auto) };
+    let (file, _) = convert(&source, &options);
+    let model = ModelFile::parse(&file).unwrap();
+    let TensorData::Packed(matrix) = model.data(&file, 0) else { panic!() };
+    let codes: Vec<f32> = (0..128).map(|col| f32::from(matrix.code(0, col).0) - 1.0).collect();
+    assert_eq!(codes, arm.2[..128]);
+}
+
 #[test]
 fn auto_keeps_what_is_quantized_and_rounds_floats() {
     let blocks =
@@ -104,7 +210,8 @@ fn auto_keeps_what_is_quantized_and_rounds_floats() {
     // Another head, if the user wants one.
     let gguf = tiny_gguf(GgmlType::Q5_0, GgmlType::F32);
     let source = Source::from_gguf(&gguf).unwrap();
-    let options = QuantizeOptions { head: HeadFormat::Int4, ..QuantizeOptions::new(Format::Auto) };
+    let options =
+        QuantizeOptions { head: HeadFormat::As(Format::Int4), ..QuantizeOptions::new(Format::Auto) };
     let encodings = |options: &QuantizeOptions| convert(&source, options).1.tensors;
     let is_head = |tensor: &&crate::TensorReport| tensor.name.contains("embed");
     let head = encodings(&options).iter().find(is_head).unwrap().encoding;
@@ -154,7 +261,7 @@ fn every_format_rounds_every_source_type_about_as_well_as_its_bits_allow() {
     ];
     for (format, relative, near) in cases {
         for group_size in [None, Some(32), Some(64), Some(0)] {
-            let head = if format == Format::Int4 { HeadFormat::Int4 } else { HeadFormat::Int8 };
+            let head = HeadFormat::As(if format == Format::Int4 { Format::Int4 } else { Format::Int8 });
             let options = QuantizeOptions { group_size, head, ..QuantizeOptions::new(format) };
             let (file, report) = convert(&source, &options);
             compare(&file, &source, near);
@@ -216,7 +323,7 @@ fn the_version_of_the_rules_goes_up_when_they_change() {
     }
     assert_eq!(
         (RULES_VERSION, hash),
-        (3, 0x8f95_0ab9_d8c7_ddbc),
+        (4, 0x8f95_0ab9_d8c7_ddbc),
         "the conversion gives another file: raise RULES_VERSION once between two releases, and write {hash:#018x} here"
     );
 }

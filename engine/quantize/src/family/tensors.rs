@@ -56,7 +56,8 @@ impl<'a> Tensors<'a> {
             }
             let unexpected = || QuantizeError::UnexpectedTensor { name: tensor.name.to_string() };
             let name = hugging_face_name(tensor.name, layer_names).ok_or_else(unexpected)?;
-            let source = SourceTensor::new(name.clone(), tensor.shape, tensor.ggml_type, tensor.data);
+            let source = SourceTensor::new(name.clone(), tensor.shape, tensor.ggml_type, tensor.data)
+                .map(|source| source.with_scale(tensor.scale));
             if found.insert(name, source.ok_or_else(unexpected)?).is_some() {
                 return Err(unexpected());
             }

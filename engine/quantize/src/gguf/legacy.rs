@@ -6,11 +6,7 @@ use super::{Entry, GgufError};
 
 /// Gives the tensors of type Q2_0 the version that the lengths of all of them have, to the next tensor's offset or the end of
 /// `data_len` bytes of data.
-pub(super) fn tell_apart(
-    entries: &mut [Entry<'_>],
-    data_len: u64,
-    alignment: u64,
-) -> Result<(), GgufError> {
+pub(super) fn tell_apart(entries: &mut [Entry<'_>], data_len: u64, alignment: u64) -> Result<(), GgufError> {
     let mut offsets: Vec<u64> = entries.iter().map(|entry| entry.offset).collect();
     offsets.sort_unstable();
     let (mut official, mut legacy) = (true, true);

@@ -81,7 +81,7 @@ impl Builder {
         self.entry(name, dims, ggml_type.number(), offset, bytes)
     }
 
-    fn entry(mut self, name: &str, dims: &[u64], number: u32, offset: u64, bytes: &[u8]) -> Self {
+    pub(crate) fn entry(mut self, name: &str, dims: &[u64], number: u32, offset: u64, bytes: &[u8]) -> Self {
         self.directory.extend(string(name));
         self.directory.extend((dims.len() as u32).to_le_bytes());
         self.directory.extend(dims.iter().flat_map(|dim| dim.to_le_bytes()));
@@ -214,7 +214,7 @@ fn lies_are_refused_without_cost() {
     assert!(matches!(tensor(&[64], 0, 32), GgufError::TensorData { .. }), "outside");
     assert!(matches!(tensor(&[16], 0, 33), GgufError::TensorData { .. }), "unaligned");
     assert!(tensor(&[16], 0, 0).to_string().contains("overlap"));
-    assert!(tensor(&[256], 35, 32).to_string().contains("TQ2_0"));
+    assert!(tensor(&[256], 16, 32).to_string().contains("IQ2_XXS"));
     assert!(matches!(tensor(&[], 0, 32), GgufError::WrongValue { .. }));
     let twice = Builder::default().u32("a", 1).u32("a", 2).build();
     assert!(matches!(Gguf::parse(&twice), Err(GgufError::Duplicate { .. })));
@@ -295,4 +295,40 @@ fn parts_of_other_files_are_refused() {
     let error = join(&[short]).map(drop).unwrap_err().to_string();
     assert!(error.contains("split.tensors.count is 4"), "{error}");
     assert!(join(&[sample()]).is_ok(), "a file that was not split");
+}
+
+/// Two tensors of Q2_0, of 128 and 4,096 weights, in blocks of these bytes, at the offsets that those lengths give.
+fn two_of_q2_0(lengths: [usize; 2]) -> Vec<u8> {
+    let second = lengths[0].next_multiple_of(32);
+    let data = vec![0; second + lengths[1]];
+    Builder::default().entry("a", &[128], 42, 0, &data).entry("b", &[2048, 2], 42, second as u64, &[]).build()
+}
+
+#[test]
+fn both_versions_of_q2_0_are_told_apart_by_their_lengths() {
+    for (lengths, expected) in [([36, 1152], GgmlType::Q2_0), ([34, 1088], GgmlType::PQ2_0)] {
+        let file = two_of_q2_0(lengths);
+        let gguf = Gguf::parse(&file).unwrap();
+        let found: Vec<_> = gguf.tensors().iter().map(|t| (t.ggml_type, t.data.len())).collect();
+        assert_eq!(found, [(expected, lengths[0]), (expected, lengths[1])]);
+    }
+    for lengths in [[36, 1000], [100, 1088], [36, 2000]] {
+        let error = Gguf::parse(&two_of_q2_0(lengths)).unwrap_err();
+        assert!(matches!(error, GgufError::TwoVersions { .. }), "{lengths:?}: {error}");
+    }
+    let padded = Builder::default().entry("a", &[128], 42, 0, &[0; 64]).build();
+    assert!(Gguf::parse(&padded).unwrap_err().to_string().contains("Q2_0"), "either version");
+}
+
+#[test]
+fn a_tensor_of_one_scale_has_it_behind_its_codes() {
+    let mut data = vec![0x55; 64];
+    data.extend(0.75_f32.to_le_bytes());
+    data.resize(64 + 32, 0);
+    let file = Builder::default().entry("a", &[128, 2], 36, 0, &data).build();
+    let gguf = Gguf::parse(&file).unwrap();
+    let tensor = &gguf.tensors()[0];
+    assert_eq!((tensor.ggml_type, tensor.data.len(), tensor.scale), (GgmlType::I2_S, 64, 0.75));
+    let short = Builder::default().entry("a", &[128, 2], 36, 0, &data[..60]).build();
+    assert!(matches!(Gguf::parse(&short), Err(GgufError::TensorData { .. })));
 }

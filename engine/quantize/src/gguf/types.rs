@@ -57,8 +57,7 @@ pub enum GgmlType {
 }
 
 /// The supported types, for messages.
-pub(super) const SUPPORTED: &str =
-    "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0, TQ2_0, \
+pub(super) const SUPPORTED: &str = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0, TQ2_0, \
      I2_S, Q1_0, Q2_0, PQ2_0 and PTQ1_0";
 
 /// Number in the file, type, name, weights per block, bytes per block.
