@@ -15,8 +15,12 @@ use std::time::Instant;
 #[global_allocator]
 static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
 
-/// More bytes than any cache holds.
-const COLD_BYTES: usize = 160 << 20;
+/// More bytes than the caches hold: 160 MiB, or twice the last level's where Linux tells that it is larger.
+fn cold_bytes() -> usize {
+    let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").unwrap_or_default();
+    let kilobytes = size.trim().strip_suffix('K').and_then(|size| size.parse().ok()).unwrap_or(0usize);
+    (2 * kilobytes << 10).max(160 << 20)
+}
 
 struct Case {
     model: &'static str,
@@ -85,13 +89,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rounds = if quick { 5 } else { 15 };
     let mut rows = Vec::new();
 
-    let cold = vec![1u64; COLD_BYTES / 8];
+    let cold_bytes = cold_bytes();
+    let cold = vec![1u64; cold_bytes / 8];
     let cores = std::thread::available_parallelism()?.get();
     for threads in [1, 2].into_iter().filter(|&threads| threads <= cores) {
         let compute = Compute::new(edgellm::available_kernels()[0], threads);
-        for (what, bytes) in [("8 MiB", 8 << 20), ("160 MiB", COLD_BYTES)] {
+        for bytes in [8 << 20, cold_bytes] {
             let rates = quartiles((0..rounds).map(|_| stream(&compute, &cold[..bytes / 8])).collect());
-            println!("streaming {what} on {threads} thread(s): {:.1} GB/s", rates[1]);
+            println!("streaming {} MiB on {threads} thread(s): {:.1} GB/s", bytes >> 20, rates[1]);
             rows.push(format!(
                 r#"{{"kind":"stream","bytes":{bytes},"threads":{threads},"gb_per_s":{rates:?}}}"#
             ));
@@ -111,7 +116,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let layout = Layout::new(case.rows, case.cols, encoding, zero, group_size)?;
             let mut random = Random(index as u64);
             let one = random_matrix(&layout, &mut random);
-            let copies = COLD_BYTES.div_ceil(one.len());
+            let copies = cold_bytes.div_ceil(one.len());
             let data: Vec<u8> = one.iter().copied().cycle().take(copies * one.len()).collect();
             let matrices: Vec<Matrix<'_>> = data
                 .chunks_exact(one.len())
