@@ -8,7 +8,7 @@ mod features;
 mod rope;
 mod validate;
 
-pub use features::{HiddenAct, LayerType, LinearAttention, NormPlacement, QkNorm};
+pub use features::{HiddenAct, LayerType, LinearAttention, NormPlacement, QkNorm, Rotation, Signs};
 pub use rope::RopeScaling;
 pub use validate::ConfigError;
 
@@ -100,6 +100,9 @@ pub struct ModelConfig {
     /// Shape of `linear_attention` layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linear_attention: Option<LinearAttention>,
+    /// Rotation of the inputs of some matrices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -130,6 +133,14 @@ impl ModelConfig {
     /// Elements of a head that are rotated.
     pub fn rotary_dim(&self) -> usize {
         self.rotary_dim.unwrap_or(self.head_dim)
+    }
+
+    /// Whether inputs of this width can be rotated.
+    pub fn rotates(&self, width: usize) -> bool {
+        self.rotation.as_ref().is_some_and(|Rotation { block_size, signs }| {
+            width.is_multiple_of(*block_size)
+                && (signs.is_empty() || signs.iter().any(|signs| signs.width == width))
+        })
     }
 
     /// Factor on attention scores.

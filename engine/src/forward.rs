@@ -70,6 +70,14 @@ pub(crate) struct Buffers {
     short_conv: ShortConvBuffers,
     delta_net: DeltaNetBuffers,
     feed_forward: FeedForwardBuffers,
+    input: InputBuffers,
+}
+
+/// The input of a product, as it is multiplied.
+#[derive(Debug, Default)]
+struct InputBuffers {
+    /// (T, cols)
+    rotated: Vec<f32>,
     activations: Activations,
 }
 
@@ -77,7 +85,7 @@ pub(crate) struct Buffers {
 struct Pass<'a, H> {
     model: &'a Model,
     precision: Precision,
-    activations: &'a mut Activations,
+    input: &'a mut InputBuffers,
     hooks: &'a mut H,
 }
 
@@ -94,13 +102,13 @@ pub(crate) fn forward<'b, H: LinearHooks>(
     hooks: &mut H,
 ) -> &'b mut [f32] {
     hidden_states(model, precision, buffers, spans, hooks);
-    let Buffers { normed, logits, activations, .. } = buffers;
+    let Buffers { normed, logits, input, .. } = buffers;
     if normed.is_empty() {
         // Cleared only here: filling megabytes with zeros would cost a few percent of every step.
         logits.clear();
     } else {
         let head = (LinearId::LmHead, model.weights().lm_head);
-        let mut pass = Pass { model, precision, activations, hooks };
+        let mut pass = Pass { model, precision, input, hooks };
         pass.linear(normed, model.config().hidden_size, [head], [logits]);
         if let Some(divisor) = model.config().logits_scaling {
             logits.iter_mut().for_each(|logit| *logit /= divisor);
@@ -118,9 +126,8 @@ pub(crate) fn hidden_states<'b, H: LinearHooks>(
     spans: &mut [Span<'_>],
     hooks: &mut H,
 ) -> &'b mut [f32] {
-    let Buffers { x, normed, projected, attention, short_conv, delta_net, feed_forward, activations, .. } =
-        buffers;
-    let mut pass = Pass { model, precision, activations, hooks };
+    let Buffers { x, normed, projected, attention, short_conv, delta_net, feed_forward, input, .. } = buffers;
+    let mut pass = Pass { model, precision, input, hooks };
     embed(model, spans, x);
     attention.prepare(model, spans);
     for span in spans.iter_mut() {
@@ -157,6 +164,10 @@ fn embed(model: &Model, spans: &[Span<'_>], x: &mut Vec<f32>) {
     }
     if let Some(scale) = weight.scale {
         x.iter_mut().for_each(|x| *x *= scale);
+    }
+    if let (true, Some(rotation)) = (weight.rotated, &model.config().rotation) {
+        let (compute, signs) = (model.compute(), model.weights().signs(hidden));
+        compute.kernels().hadamard(compute.pool(), x, hidden, rotation.block_size, [&[], signs]);
     }
     if let Some(factor) = model.config().embedding_multiplier {
         x.iter_mut().for_each(|x| *x *= factor);

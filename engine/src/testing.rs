@@ -6,12 +6,14 @@ pub mod templates;
 pub use family::Family;
 
 use crate::TokenId;
+use crate::config::{Rotation, Signs};
 use crate::format::{Metadata, Quantization, Section, TensorEncoding, TensorEntry, WriteError, Writer};
-use crate::linear::LinearId;
+use crate::linear::{LinearId, Projection};
 use crate::tensors::{FINAL_NORM, Role, tensors};
 use crate::tokenizer::Tokenizer;
 use edgellm_kernels::layout::{Encoding, Layout, Zero};
 use edgellm_kernels::testing::{Random, random_matrix};
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::io::Cursor;
 use std::time::{Duration, Instant};
@@ -39,6 +41,8 @@ pub struct Recipe {
     pub group_size: usize,
     /// Whether the LM head is the embedding.
     pub tied: bool,
+    /// Whether matrices are rotated, in blocks of 32: all but two of linear attention's.
+    pub rotated: bool,
 }
 
 /// The scale of a ternary matrix of a seeded model, beside those of its rows.
@@ -46,8 +50,14 @@ pub const TENSOR_SCALE: f32 = 0.7;
 
 /// One recipe for each format, and each family.
 pub fn recipes() -> Vec<Recipe> {
-    let recipe =
-        |family, encoding, zero, group_size, tied| Recipe { family, encoding, zero, group_size, tied };
+    let recipe = |family, encoding, zero, group_size, tied| Recipe {
+        family,
+        encoding,
+        zero,
+        group_size,
+        tied,
+        rotated: false,
+    };
     let int4 = |family| recipe(family, Encoding::Nibbles, Zero::Affine, 32, true);
     vec![
         int4(Family::Llama),
@@ -63,11 +73,11 @@ pub fn recipes() -> Vec<Recipe> {
         int4(Family::Granite),
         recipe(Family::BitNet, Encoding::Ternary, Zero::Symmetric(1), 1 << 20, true),
         int4(Family::Lfm2),
-        int4(Family::Qwen35),
+        Recipe { rotated: true, ..int4(Family::Qwen35) },
         recipe(Family::Qwen2, Encoding::Split(5), Zero::Symmetric(16), 32, false),
         recipe(Family::Llama, Encoding::Split(6), Zero::Symmetric(32), 16, true),
         recipe(Family::Llama, Encoding::Split(2), Zero::Affine, 16, false),
-        recipe(Family::Llama, Encoding::Ternary, Zero::Symmetric(1), 128, true),
+        Recipe { rotated: true, ..recipe(Family::Llama, Encoding::Ternary, Zero::Symmetric(1), 128, true) },
         recipe(Family::Llama, Encoding::Binary, Zero::Symmetric(1), 32, false),
         recipe(
             Family::Llama,
@@ -191,6 +201,15 @@ fn model_with(
     config.tie_word_embeddings = recipe.tied;
     config.eos_token_ids = vec![end];
     let mut list = tensors(&config);
+    if recipe.rotated {
+        let matrices = list.iter().filter(|tensor| tensor.role != Role::Float);
+        let widths: BTreeSet<usize> = matrices.map(|tensor| tensor.shape[1]).collect();
+        let mut random = Random(seed ^ 1);
+        let mut sign = || random.bits() & 1 == 1;
+        let signs =
+            widths.into_iter().map(|width| Signs::pack(&(0..width).map(|_| sign()).collect::<Vec<_>>()));
+        config.rotation = Some(Rotation { block_size: 32, signs: signs.collect() });
+    }
     // Matrices first, and biases last in a layer.
     list.sort_by_key(|tensor| match tensor.role {
         Role::Embedding => (0, 0, false),
@@ -218,7 +237,14 @@ fn model_with(
             let encoding = layout.as_ref().map_or(TensorEncoding::F32, TensorEncoding::from);
             let scale = matches!(encoding, TensorEncoding::Ternary { .. }).then_some(TENSOR_SCALE);
             let entry = Writer::<Cursor<Vec<u8>>>::entry(&tensor.name, tensor.shape, encoding);
-            (TensorEntry { scale, ..entry }, layout)
+            let apart = [Projection::LinearA, Projection::LinearB];
+            let rotated = recipe.rotated
+                && match tensor.role {
+                    Role::Float => false,
+                    Role::Linear(LinearId::Layer { projection, .. }) => !apart.contains(&projection),
+                    Role::Embedding | Role::Linear(LinearId::LmHead) => true,
+                };
+            (TensorEntry { scale, rotated, ..entry }, layout)
         })
         .collect();
     let metadata = Metadata {

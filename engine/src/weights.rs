@@ -13,6 +13,8 @@ pub(crate) struct Weight {
     pub(crate) position: usize,
     /// What products with it are multiplied by, if not by 1.
     pub(crate) scale: Option<f32>,
+    /// Whether its inputs are rotated.
+    pub(crate) rotated: bool,
 }
 
 /// All weights of a model.
@@ -25,6 +27,15 @@ pub(crate) struct Weights {
     pub(crate) norm: Vec<f32>,
     /// (vocab_size, hidden_size); the embedding where tied
     pub(crate) lm_head: Weight,
+    /// The signs of rotated inputs, by their width.
+    signs: HashMap<usize, Vec<f32>>,
+}
+
+impl Weights {
+    /// The signs of rotated inputs of this width; empty if there are none.
+    pub(crate) fn signs(&self, width: usize) -> &[f32] {
+        self.signs.get(&width).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// Weights of a layer. Norms, (hidden_size), are absent where the model has none.
@@ -126,7 +137,9 @@ impl Weights {
                 if config.layer_type(index).is_attention() { with_cache.next() } else { with_state.next() };
             InLayer { found: &found, index }.layer(config, number.unwrap_or_default())
         });
-        Ok(Weights { embed_tokens, layers: layers.collect::<Result<_, _>>()?, norm, lm_head })
+        let rotation = config.rotation.iter().flat_map(|rotation| &rotation.signs);
+        let signs = rotation.filter_map(|signs| Some((signs.width, signs.unpack()?))).collect();
+        Ok(Weights { embed_tokens, layers: layers.collect::<Result<_, _>>()?, norm, lm_head, signs })
     }
 }
 
@@ -154,7 +167,9 @@ impl Found {
                     found.floats.insert(name, (floats(data).collect(), expected[0]));
                 }
                 (Role::Embedding | Role::Linear(_), TensorData::Packed(_)) if !is_float => {
-                    found.weights.insert(name, Weight { position, scale: entry.scale });
+                    found
+                        .weights
+                        .insert(name, Weight { position, scale: entry.scale, rotated: entry.rotated });
                 }
                 _ => return Err(FormatError::Encoding { name, actual: entry.encoding }),
             }

@@ -1,5 +1,6 @@
 //! Hooks into the linear layers: what they see, and what they add.
 
+use edgellm::config::Rotation;
 use edgellm::format::{ModelFile, TensorData};
 use edgellm::linear::{LinearHooks, LinearId, Projection};
 use edgellm::tensors::{Role, tensors};
@@ -81,11 +82,33 @@ fn product(file: &[u8], id: LinearId, input: &[f32], cols: usize) -> Vec<f32> {
     let TensorData::Packed(matrix) = parsed.data(file, position.unwrap()) else { panic!("{id:?} is packed") };
     let rows = matrix.layout().rows();
     let mut weight = vec![0.0; rows * cols];
+    let entry = &parsed.metadata().tensors[position.unwrap()];
     for (row, weight) in weight.chunks_exact_mut(cols).enumerate() {
         matrix.dequantize_row(row, weight);
+        weight.iter_mut().for_each(|weight| *weight *= entry.scale.unwrap_or(1.0));
+        if let (true, Some(rotation)) = (entry.rotated, &parsed.metadata().config.rotation) {
+            turn_back(rotation, weight);
+        }
     }
     let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
     input.chunks_exact(cols).flat_map(|x| weight.chunks_exact(cols).map(move |w| dot(x, w))).collect()
+}
+
+/// The row whose product with an input is that of `row` with the rotated input: s * (H row), by definition.
+fn turn_back(rotation: &Rotation, row: &mut [f32]) {
+    let signs = rotation.signs.iter().find(|signs| signs.width == row.len()).unwrap().unpack().unwrap();
+    let size = rotation.block_size;
+    for (block, signs) in row.chunks_exact_mut(size).zip(signs.chunks_exact(size)) {
+        let before = block.to_vec();
+        for (i, (turned, sign)) in block.iter_mut().zip(signs).enumerate() {
+            let sum: f32 = before
+                .iter()
+                .enumerate()
+                .map(|(j, x)| if (i & j).count_ones() % 2 == 0 { *x } else { -x })
+                .sum();
+            *turned = sign * sum / (size as f32).sqrt();
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::activations::Activations;
 use crate::attention::{Place, Queries};
 use crate::blocks::Blocks;
 use crate::float::{Gate, GateMul, RmsNorm};
+use crate::hadamard::Hadamard;
 use crate::layout::Matrix;
 use crate::matmul::{MatmulJob, TILE_FROM, UNPACK_TOKENS};
 use crate::pool::Pool;
@@ -169,6 +170,31 @@ impl Kernels {
             let gate =
                 unsafe { std::slice::from_raw_parts_mut(target.0.add(range.start * GATE_PIECE), up.len()) };
             self.set.gate_mul(GateMul { function, gate, up });
+        });
+    }
+
+    /// Multiplies the rows of `x`, (tokens, cols), by `before`, transforms blocks of `block` elements by the normalized
+    /// Walsh-Hadamard matrix, and multiplies them by `after`, on all threads of the pool. Signs are (cols) each, or empty.
+    ///
+    /// # Panics
+    /// If `block` is no power of two or does not divide `cols`, `x` is not whole rows, or signs have another length.
+    pub fn hadamard(&self, pool: &Pool, x: &mut [f32], cols: usize, block: usize, signs: [&[f32]; 2]) {
+        assert!(block.is_power_of_two() && cols.is_multiple_of(block) && x.len().is_multiple_of(cols));
+        assert!(
+            signs.iter().all(|signs| signs.is_empty() || signs.len() == cols),
+            "one sign for each column"
+        );
+        let blocks = x.len() / block;
+        let target = Target(x.as_mut_ptr());
+        let target = &target;
+        pool.for_each_range(blocks, &|range| {
+            for index in range {
+                let at = index * block % cols;
+                let [before, after] = signs.map(|signs| signs.get(at..at + block).unwrap_or_default());
+                // SAFETY: index < blocks, so these elements are of `x`; each block is handed to one thread.
+                let x = unsafe { std::slice::from_raw_parts_mut(target.0.add(index * block), block) };
+                self.set.hadamard(Hadamard { x, block, before, after });
+            }
         });
     }
 

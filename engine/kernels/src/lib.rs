@@ -7,7 +7,7 @@
 //! - [`isa`]: the vector operations that an instruction set provides
 //! - [`Blocks`]: algorithms for a whole block over these operations, which an instruction set may override; [`Tiles`]:
 //!   matrix instructions
-//! - `matmul`, `float`, [`attention`] and `recurrence`: products and floating-point work, in one order on every target
+//! - `matmul`, `float`, `hadamard`, [`attention`] and `recurrence`: products and floating-point work, in one order on every target
 //! - [`Kernels`]: all of it for one instruction set, on the threads of a [`pool`]
 //! - [`portable`] and, on wasm32, `simd128`: instances; `edgellm-kernels-native` has those of x86-64 and aarch64.
 //!   [`candidates`] lists them
@@ -38,6 +38,7 @@ pub mod attention;
 mod blocks;
 mod candidates;
 mod float;
+mod hadamard;
 mod half;
 pub mod isa;
 mod kernels;

@@ -4,6 +4,7 @@ use crate::activations::Target;
 use crate::attention::{AttendJob, MergeJob, SegmentJob};
 use crate::blocks::Blocks;
 use crate::float::{GateMul, RmsNorm};
+use crate::hadamard::Hadamard;
 use crate::isa::{Isa, Job};
 use crate::matmul::{MatmulJob, fetch_ahead, multiply_by_tiles};
 use crate::recurrence::{CausalConv, DeltaRule};
@@ -22,6 +23,7 @@ pub(crate) trait KernelSet: Send + Sync {
     fn rms_norm(&self, job: RmsNorm<'_>);
     fn gate_mul(&self, job: GateMul<'_>);
     fn causal_conv(&self, job: CausalConv<'_>);
+    fn hadamard(&self, job: Hadamard<'_>);
     fn delta_rule(&self, job: DeltaRule<'_>);
     fn stream(&self, data: &[u64]) -> u64;
     /// # Safety
@@ -51,6 +53,10 @@ impl<I: Blocks> KernelSet for I {
     }
 
     fn causal_conv(&self, job: CausalConv<'_>) {
+        self.enter(job);
+    }
+
+    fn hadamard(&self, job: Hadamard<'_>) {
         self.enter(job);
     }
 

@@ -38,6 +38,14 @@ pub fn float_hash(kernels: Kernels) -> u64 {
         kernels.causal_conv(&mut conv, &[&w[..], &x, &w].concat(), &mut before, true);
         add(&conv);
         add(&before);
+        let mut rotated = x[..len / 8 * 8].to_vec();
+        let (cols, signs) = (rotated.len(), vec![-1.0; rotated.len()]);
+        if cols > 0 {
+            for block in [8, 1 << cols.trailing_zeros()] {
+                kernels.hadamard(&Pool::new(), &mut rotated, cols, block, [&signs, &[]]);
+                add(&rotated);
+            }
+        }
         let mut activations = Activations::default();
         kernels.quantize(&Pool::new(), &mut activations, &x, len, false, 1.0);
         add(activations.token(0).scales);

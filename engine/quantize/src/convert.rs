@@ -127,7 +127,7 @@ pub fn quantize<W: Write + Seek>(
         .zip(&plans)
         .map(|(tensor, plan)| {
             let entry = Writer::<W>::entry(tensor.name(), tensor.shape(), plan.encoding());
-            TensorEntry { scale: plan.scale(tensor), ..entry }
+            TensorEntry { scale: plan.scale(tensor), rotated: tensor.rotated(), ..entry }
         })
         .collect();
     let metadata = Metadata {

@@ -258,6 +258,11 @@ impl<'a> Gguf<'a> {
         self.metadata.get(key)
     }
 
+    /// All metadata keys, in any order.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.metadata.keys().copied()
+    }
+
     /// The value of `key` as an unsigned integer, which may also be written as a float, or once for each layer.
     ///
     /// # Errors

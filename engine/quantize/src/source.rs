@@ -3,6 +3,7 @@
 mod end_tokens;
 mod files;
 mod gguf_config;
+mod hadamard;
 mod hf_config;
 mod hf_names;
 mod safetensors_file;
@@ -19,7 +20,8 @@ use crate::family::{Family, Origin, Tensors};
 use crate::gguf::{Gguf, Value};
 use crate::tokenizer;
 use edgellm::config::ModelConfig;
-use edgellm::tensors::{EMBEDDING, tensors};
+use edgellm::tensors::{EMBEDDING, Role, tensors};
+use hadamard::Hadamard;
 use std::collections::{BTreeMap, HashMap};
 use template_tokens::TemplateTokens;
 
@@ -60,7 +62,12 @@ impl<'a> Source<'a> {
         let gguf = Gguf::join(parts.iter().map(|bytes| Gguf::parse(bytes)).collect::<Result<_, _>>()?)?;
         let family = gguf_config::family(&gguf)?;
         let table = tokenizer::TokenTable::read(&gguf)?;
-        let config = gguf_config::read(&gguf, &table, family)?;
+        let mut config = gguf_config::read(&gguf, &table, family)?;
+        let hadamard = Hadamard::read(&gguf)?;
+        if let (true, Some(linear)) = (hadamard.grouped_values, &mut config.linear_attention) {
+            linear.interleaved = false;
+        }
+        config.rotation = hadamard.rotation;
         let tokenizer = tokenizer::rebuild(&gguf, &table)?;
         let chat_template = match gguf.get("tokenizer.chat_template") {
             None => None,
@@ -68,7 +75,7 @@ impl<'a> Source<'a> {
         };
         let chat_template = chat_template.filter(|template| !template.trim().is_empty());
         let name = gguf.get("general.name").and_then(Value::as_str).filter(|name| !name.is_empty());
-        let found = Tensors::from_gguf(&gguf, family.layer_names)?;
+        let found = Tensors::from_gguf(&gguf, family.layer_names, &hadamard.weights)?;
         let tokens = TemplateTokens::from_gguf(&gguf, &table)?;
         let name = name.unwrap_or(UNNAMED).to_string();
         Self::assemble((Origin::Gguf, family), name, config, tokenizer, chat_template, tokens, found)
@@ -121,6 +128,14 @@ impl<'a> Source<'a> {
             };
             if tensor.shape() != expected {
                 return Err(QuantizeError::Shape { name, expected, actual: tensor.shape() });
+            }
+            if tensor.rotated() && !(role != Role::Float && config.rotates(expected[1])) {
+                let found = format!("{name}, with {} columns", expected[1]);
+                return refuse(
+                    "the rotation of",
+                    found,
+                    "matrices whose width has whole blocks, and signs if any has",
+                );
             }
             *types.entry(tensor.ggml_type().name()).or_insert(0_usize) += 1;
             list.push(tensor.with_role(role));

@@ -96,3 +96,46 @@ impl LinearAttention {
         2 * self.key_dim() + self.value_dim()
     }
 }
+
+/// Rotation of the inputs of matrices that were rotated themselves, as in Bonsai 2: a matrix marked so in the directory is
+/// multiplied with H (s * x), where H is the normalized Walsh-Hadamard matrix in blocks, and a row of such an embedding is
+/// s * (H z).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// Elements of a block, a power of two.
+    pub block_size: usize,
+    /// The signs s for each width of inputs; without any, there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signs: Vec<Signs>,
+}
+
+/// Signs of the elements of an input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signs {
+    /// Number of elements.
+    pub width: usize,
+    /// Which elements are negated: hexadecimal digits of four elements each, the first in the lowest bit.
+    pub negative: String,
+}
+
+impl Signs {
+    /// Packs signs.
+    pub fn pack(negative: &[bool]) -> Signs {
+        let digit = |bits: &[bool]| {
+            let bits = bits.iter().enumerate().map(|(bit, &negative)| u32::from(negative) << bit).sum();
+            char::from_digit(bits, 16).unwrap_or('0')
+        };
+        Signs { width: negative.len(), negative: negative.chunks(4).map(digit).collect() }
+    }
+
+    /// 1 or -1 for each element; `None` if the digits are not as many as the width takes.
+    pub fn unpack(&self) -> Option<Vec<f32>> {
+        let digits: Option<Vec<u32>> = self.negative.chars().map(|digit| digit.to_digit(16)).collect();
+        let digits = digits.filter(|digits| digits.len() == self.width.div_ceil(4))?;
+        let signs =
+            digits.iter().flat_map(|digit| (0..4).map(move |bit| 1.0 - 2.0 * (digit >> bit & 1) as f32));
+        Some(signs.take(self.width).collect())
+    }
+}

@@ -36,6 +36,7 @@ impl ModelConfig {
         self.validate_attention()?;
         self.validate_layers()?;
         self.validate_multipliers()?;
+        self.validate_rotation()?;
         let vocab = self.vocab_size as u64;
         for id in self.eos_token_ids.iter().chain(&self.bos_token_id) {
             let rule = "a token id must be below vocab_size";
@@ -81,6 +82,21 @@ impl ModelConfig {
         let ok =
             layers.is_sorted_by(|a, b| a < b) && layers.last().is_none_or(|&l| l < self.num_hidden_layers);
         check("no_rope_layers", format!("{layers:?}"), ok, "it must name layers in ascending order")
+    }
+
+    fn validate_rotation(&self) -> Result<(), ConfigError> {
+        let Some(rotation) = &self.rotation else { return Ok(()) };
+        let block = rotation.block_size;
+        let rule = "it must be a power of two in 2..=32768";
+        check("rotation", block, block.is_power_of_two() && (2..=32768).contains(&block), rule)?;
+        for (index, signs) in rotation.signs.iter().enumerate() {
+            let first = rotation.signs[..index].iter().all(|before| before.width != signs.width);
+            let ok =
+                first && signs.width > 0 && signs.width.is_multiple_of(block) && signs.unpack().is_some();
+            let rule = "each width must be whole blocks, appear once, and have a digit for four elements";
+            check("rotation", format!("signs for width {}", signs.width), ok, rule)?;
+        }
+        Ok(())
     }
 
     fn validate_layers(&self) -> Result<(), ConfigError> {

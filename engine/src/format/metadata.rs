@@ -70,6 +70,8 @@ pub struct TensorEntry {
     pub encoding: TensorEncoding,
     /// What all its weights are multiplied by; absent if 1. Since version 3.
     pub scale: Option<f32>,
+    /// Whether its inputs are rotated, as [`Rotation`](crate::config::Rotation) says. Since version 3.
+    pub rotated: bool,
     /// Its bytes.
     pub section: Section,
     /// Quantization error; absent for unquantized tensors.
@@ -84,6 +86,8 @@ struct FlatEntry {
     encoding: TensorEncoding,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scale: Option<f32>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rotated: bool,
     offset: u64,
     length: u64,
     crc32: u32,
@@ -93,16 +97,17 @@ struct FlatEntry {
 
 impl From<FlatEntry> for TensorEntry {
     fn from(flat: FlatEntry) -> Self {
-        let FlatEntry { name, shape, encoding, scale, offset, length, crc32, error } = flat;
-        TensorEntry { name, shape, encoding, scale, section: Section { offset, length, crc32 }, error }
+        let FlatEntry { name, shape, encoding, scale, rotated, offset, length, crc32, error } = flat;
+        let section = Section { offset, length, crc32 };
+        TensorEntry { name, shape, encoding, scale, rotated, section, error }
     }
 }
 
 impl From<TensorEntry> for FlatEntry {
     fn from(entry: TensorEntry) -> Self {
-        let TensorEntry { name, shape, encoding, scale, section, error } = entry;
+        let TensorEntry { name, shape, encoding, scale, rotated, section, error } = entry;
         let Section { offset, length, crc32 } = section;
-        FlatEntry { name, shape, encoding, scale, offset, length, crc32, error }
+        FlatEntry { name, shape, encoding, scale, rotated, offset, length, crc32, error }
     }
 }
 

@@ -117,6 +117,14 @@ pub enum FormatError {
         /// Its scale.
         scale: f32,
     },
+    /// A tensor is rotated, and the configuration does not say how inputs of its width are, or it is none of a product.
+    #[error("tensor {name} is rotated, but there is no rotation for its {cols} columns")]
+    Rotation {
+        /// Tensor.
+        name: String,
+        /// Its columns.
+        cols: usize,
+    },
     /// A tensor that the model needs is missing.
     #[error("tensor {name} is missing")]
     Missing {
@@ -311,6 +319,9 @@ impl ModelFile {
                 && !(scale.is_finite() && layout.is_some())
             {
                 return Err(FormatError::TensorScale { name: name(), scale });
+            }
+            if tensor.rotated && !(layout.is_some() && metadata.config.rotates(cols)) {
+                return Err(FormatError::Rotation { name: name(), cols });
             }
             if index.insert(name(), at).is_some() {
                 return Err(FormatError::Duplicate { name: name() });

@@ -9,7 +9,7 @@ use std::io::{self, Cursor, Seek, SeekFrom, Write};
 /// The specification, whose example is read here.
 const SPECIFICATION: &str = include_str!("../../../docs/format.md");
 
-fn metadata(tensors: Vec<super::TensorEntry>) -> Metadata {
+fn metadata(tensors: Vec<TensorEntry>) -> Metadata {
     Metadata {
         name: "Example".to_string(),
         config: ModelConfig {

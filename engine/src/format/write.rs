@@ -96,7 +96,7 @@ impl<W: Write + Seek> Writer<W> {
     /// A directory entry to be completed by the writer.
     pub fn entry(name: impl Into<String>, shape: [usize; 2], encoding: TensorEncoding) -> TensorEntry {
         let section = Section { offset: 0, length: 0, crc32: 0 };
-        TensorEntry { name: name.into(), shape, encoding, scale: None, section, error: None }
+        TensorEntry { name: name.into(), shape, encoding, scale: None, rotated: false, section, error: None }
     }
 
     /// Writes the bytes of the next tensor, in pieces: `fill` is called with a sink for them.

@@ -167,10 +167,10 @@ impl<H: LinearHooks> Pass<'_, H> {
         if spans.iter().any(|span| span.cache.format() == CacheFormat::Int8) {
             // Every block refined to 14 bits, so that the only loss of an int8 cache is the rounding of its keys and
             // values.
-            compute.kernels().quantize(compute.pool(), self.activations, q, head_dim, false, 0.0);
+            compute.kernels().quantize(compute.pool(), &mut self.input.activations, q, head_dim, false, 0.0);
         }
         let group = config.num_attention_heads / kv_heads;
-        let queries = Queries { values: q, quantized: self.activations, kv_heads, group, head_dim };
+        let queries = Queries { values: q, quantized: &self.input.activations, kv_heads, group, head_dim };
         let place = |mut row: usize| {
             let mut spans = spans.iter();
             loop {

@@ -1,11 +1,12 @@
 //! Qwen3.5, its text models, and Bonsai 2: Gated DeltaNet in three of four layers, gated attention in the others. Norms are
 //! stored as differences from 1 but for GGUF. The heads that predict further tokens (MTP) are left out.
 
-use super::{Family, Origin};
+use super::{Family, Origin, Tensors};
 use crate::QuantizeError;
 use crate::source::tensor::{Function, periodic};
 use crate::source::{HfConfig, Keys};
 use edgellm::config::{LayerType, LinearAttention, ModelConfig, QkNorm};
+use std::sync::Arc;
 
 /// Every such layer has full attention.
 const INTERVAL: usize = 4;
@@ -67,6 +68,31 @@ fn read_gguf(keys: &Keys<'_, '_>, config: &mut ModelConfig) -> Result<(), Quanti
     Ok(())
 }
 
+/// Puts the value heads of each key head together, which GGUF files keep apart: rows of all that makes the values.
+fn group_values(linear: LinearAttention, tensors: &mut Tensors<'_>) {
+    let (groups, dim) = (linear.num_key_heads, linear.value_head_dim);
+    let repeats = linear.num_value_heads / groups.max(1);
+    // The head in the file of each head, and the rows of each, `width` a head, after the first `before`.
+    let head = move |head: usize| head % repeats.max(1) * groups + head / repeats.max(1);
+    let rows = move |before: usize, width: usize| -> Arc<[u32]> {
+        let values = (0..linear.num_value_heads)
+            .flat_map(|index| (0..width).map(move |row| before + head(index) * width + row));
+        (0..before).chain(values).map(|row| row as u32).collect()
+    };
+    let keys = 2 * groups * linear.key_head_dim;
+    for (end, before, width) in [
+        (".linear_attn.in_proj_qkv.weight", keys, dim),
+        (".linear_attn.conv1d.weight", keys, dim),
+        (".linear_attn.in_proj_z.weight", 0, dim),
+        (".linear_attn.in_proj_b.weight", 0, 1),
+        (".linear_attn.in_proj_a.weight", 0, 1),
+        (".linear_attn.A", 0, 1),
+        (".linear_attn.dt_bias", 0, 1),
+    ] {
+        tensors.each(end, |tensor| tensor.with_places(rows(before, width)));
+    }
+}
+
 pub(super) static FAMILY: Family = Family {
     name: "qwen3_5_text",
     aliases: &["qwen3_5"],
@@ -97,6 +123,12 @@ pub(super) static FAMILY: Family = Family {
                 ("self_attn.gate_proj", &|rows| periodic(rows, 2 * head, head, head)),
             ],
         );
+        // Where the output projection has the value heads of a key head together, what makes the values gets them together.
+        if let (Origin::Gguf, Some(linear)) = (origin, config.linear_attention)
+            && !linear.interleaved
+        {
+            group_values(linear, tensors);
+        }
         if origin == Origin::HuggingFace {
             tensors.0.retain(|name, _| !name.starts_with("mtp.") && !name.starts_with("model.visual."));
             tensors.add_one(|name| !name.ends_with("linear_attn.norm.weight"));

@@ -5,7 +5,7 @@ use crate::gguf::Gguf;
 use crate::source::SourceTensor;
 use crate::source::tensor::{Function, rotary_pairs};
 use edgellm::config::ModelConfig;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Where a model was read from.
@@ -48,7 +48,12 @@ pub(crate) struct Tensors<'a>(pub(crate) HashMap<String, SourceTensor<'a>>);
 
 impl<'a> Tensors<'a> {
     /// The tensors of a GGUF file under Hugging Face's names, or names that [`Family::arrange`](super::Family) knows.
-    pub(crate) fn from_gguf(gguf: &Gguf<'a>, layer_names: &[(&str, &str)]) -> Result<Self, QuantizeError> {
+    /// `rotated`: the file's names of the matrices whose inputs are rotated.
+    pub(crate) fn from_gguf(
+        gguf: &Gguf<'a>,
+        layer_names: &[(&str, &str)],
+        rotated: &HashSet<String>,
+    ) -> Result<Self, QuantizeError> {
         let mut found = HashMap::new();
         for tensor in gguf.tensors() {
             if CONSTANTS.contains(&tensor.name) {
@@ -57,7 +62,7 @@ impl<'a> Tensors<'a> {
             let unexpected = || QuantizeError::UnexpectedTensor { name: tensor.name.to_string() };
             let name = hugging_face_name(tensor.name, layer_names).ok_or_else(unexpected)?;
             let source = SourceTensor::new(name.clone(), tensor.shape, tensor.ggml_type, tensor.data)
-                .map(|source| source.with_scale(tensor.scale));
+                .map(|source| source.with_scale(tensor.scale).with_rotation(rotated.contains(tensor.name)));
             if found.insert(name, source.ok_or_else(unexpected)?).is_some() {
                 return Err(unexpected());
             }

@@ -21,6 +21,8 @@ pub struct SourceTensor<'a> {
     function: Function,
     /// What all weights are multiplied by.
     scale: f32,
+    /// Whether its inputs are rotated.
+    rotated: bool,
 }
 
 /// What the model's floats are of those in the file.
@@ -44,13 +46,20 @@ impl<'a> SourceTensor<'a> {
     ) -> Option<SourceTensor<'a>> {
         let row_bytes = ggml_type.row_bytes(shape[1])?;
         (row_bytes.checked_mul(shape[0])? == data.len()).then_some(())?;
-        let (places, function, role, scale) = (None, Function::Same, Role::Float, 1.0);
-        Some(SourceTensor { name, role, shape, ggml_type, data, row_bytes, places, function, scale })
+        let (places, function, role) = (None, Function::Same, Role::Float);
+        let (scale, rotated) = (1.0, false);
+        Some(SourceTensor { name, role, shape, ggml_type, data, row_bytes, places, function, scale, rotated })
     }
 
     /// The same tensor, whose weights are multiplied by `scale`.
     pub(crate) fn with_scale(mut self, scale: f32) -> Self {
         self.scale = scale;
+        self
+    }
+
+    /// The same tensor, whose inputs are rotated.
+    pub(crate) fn with_rotation(mut self, rotated: bool) -> Self {
+        self.rotated = rotated;
         self
     }
 
@@ -114,6 +123,11 @@ impl<'a> SourceTensor<'a> {
         self.scale
     }
 
+    /// Whether its inputs are rotated.
+    pub fn rotated(&self) -> bool {
+        self.rotated
+    }
+
     /// How its codes can be kept; `None` for floats.
     pub(crate) fn codes(&self) -> Option<Codes> {
         Codes::of_tensor(self.ggml_type, self.data)
@@ -121,7 +135,8 @@ impl<'a> SourceTensor<'a> {
 
     /// Whether both have the same stored bytes.
     pub(crate) fn same_as(&self, other: &SourceTensor<'_>) -> bool {
-        let same_type = self.ggml_type == other.ggml_type && self.scale == other.scale;
+        let same_type =
+            self.ggml_type == other.ggml_type && self.scale == other.scale && self.rotated == other.rotated;
         same_type && self.shape == other.shape && self.data == other.data
     }
 

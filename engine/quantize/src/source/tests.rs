@@ -1,4 +1,5 @@
 mod files;
+mod hadamard;
 mod json;
 
 use super::{Source, hf_config};
