@@ -5,7 +5,9 @@ mod files;
 mod gguf_config;
 mod hf_config;
 mod hf_names;
+mod packed;
 mod safetensors_file;
+mod stored;
 mod template_tokens;
 pub(crate) mod tensor;
 
@@ -83,8 +85,9 @@ impl<'a> Source<'a> {
     pub fn from_files(files: &[(&str, &'a [u8])]) -> Result<Self, QuantizeError> {
         let files = files::Files::new(files);
         let tokenizer = files.tokenizer()?;
-        let (mut config, family, name) = hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
-        let found = Tensors(hf_names::canonical(files.tensors()?));
+        let (mut config, family, name, scheme) =
+            hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
+        let found = Tensors(hf_names::canonical(files.tensors(scheme.as_deref())?));
         end_tokens::from_files(&files, &tokenizer, &mut config)?;
         let chat_template = files.chat_template()?;
         let tokens = TemplateTokens::from_files(&files, &tokenizer)?;
@@ -122,7 +125,7 @@ impl<'a> Source<'a> {
             if tensor.shape() != expected {
                 return Err(QuantizeError::Shape { name, expected, actual: tensor.shape() });
             }
-            *types.entry(tensor.ggml_type().name()).or_insert(0_usize) += 1;
+            *types.entry(tensor.type_name()).or_insert(0_usize) += 1;
             list.push(tensor.with_role(role));
         }
         // Sorted, so that the same source always gives the same error.
