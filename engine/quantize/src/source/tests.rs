@@ -11,7 +11,7 @@ use crate::testing::{
 use edgellm::config::RopeScaling;
 use safetensors::Dtype;
 
-fn tokenizer_json() -> Vec<u8> {
+pub(super) fn tokenizer_json() -> Vec<u8> {
     Source::from_gguf(&tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0)).unwrap().tokenizer
 }
 

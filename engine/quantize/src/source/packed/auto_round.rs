@@ -2,6 +2,7 @@
 //! `packing_format` says. Layers may have settings of their own in `extra_config`.
 
 use super::fields::{Fields, bits, group_size};
+use super::gptq::StoredZeros;
 use super::module::names;
 use super::{Found, Scheme, awq, gptq};
 use crate::QuantizeError;
@@ -15,18 +16,15 @@ const FORMATS: &str = "auto_round, auto_round:gptqmodel, auto_round:auto_gptq an
 /// How layers are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packing {
-    /// As GPTQ, with zero points that are so much less than what is meant.
-    Gptq {
-        less: u8,
-    },
+    Gptq(StoredZeros),
     Awq,
 }
 
 static PACKINGS: [(&str, Packing); 6] = [
-    ("auto_round", Packing::Gptq { less: 0 }),
-    ("auto_round:gptqmodel", Packing::Gptq { less: 0 }),
-    ("auto_round:auto_gptq", Packing::Gptq { less: 1 }),
-    ("auto_round:gptq", Packing::Gptq { less: 1 }),
+    ("auto_round", Packing::Gptq(StoredZeros::AsMeant)),
+    ("auto_round:gptqmodel", Packing::Gptq(StoredZeros::AsMeant)),
+    ("auto_round:auto_gptq", Packing::Gptq(StoredZeros::Less)),
+    ("auto_round:gptq", Packing::Gptq(StoredZeros::Less)),
     ("auto_round:auto_awq", Packing::Awq),
     ("auto_round:awq", Packing::Awq),
 ];
@@ -93,14 +91,14 @@ impl AutoRound {
         let (Some(found), Some(size)) = (settings.bits, settings.group_size) else {
             return Err(QuantizeError::json("config.json", "quantization_config needs bits and group_size"));
         };
-        let less = match self.packing {
-            Packing::Gptq { less } => less,
+        let zeros = match self.packing {
+            Packing::Gptq(zeros) => zeros,
             Packing::Awq => {
                 awq::check_bits(found)?;
-                0
+                StoredZeros::AsMeant
             }
         };
-        Ok(gptq::Shape { bits: bits(found)?, group_size: group_size(size)?, less })
+        Ok(gptq::Shape { bits: bits(found)?, group_size: group_size(size)?, zeros })
     }
 }
 
@@ -123,7 +121,7 @@ impl Scheme for AutoRound {
             }
             let shape = self.shape(own.or(self.settings))?;
             tensors.push(match self.packing {
-                Packing::Gptq { .. } => gptq::unpack(found, layer, shape, &NAMES)?,
+                Packing::Gptq(_) => gptq::unpack(found, layer, shape, &NAMES)?,
                 Packing::Awq => awq::unpack(found, layer, shape.group_size, &NAMES)?,
             });
         }

@@ -91,7 +91,8 @@ pub(super) fn unpack<'a>(
     let groups = if group_size == 0 { 1 } else { cols.div_ceil(group_size) };
     zeros.expect(&[groups, words])?;
     scales.expect(&[groups, rows])?;
-    let words = |words| Words { words, bits: BITS, lane: rows / ROWS, step: 1, order: Order::EvenFirst };
+    let words =
+        |words| Words { words, bits: BITS, lane: rows / ROWS, step: 1, order: Order::EvenFirst, plus: 0 };
     let integers = Integers {
         codes: words(codes.words()?),
         lanes: Lanes::Columns,

@@ -52,7 +52,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
         }
         _ => return refuse("linear_class", class, "bitlinear and autobitlinear"),
     };
-    let floats = match fields.get("modules_to_not_convert") {
+    let floats: Option<Vec<String>> = match fields.get("modules_to_not_convert") {
         None => None,
         Some(list) => Some(serde_json::from_value(list.clone()).map_err(|error| {
             QuantizeError::json("config.json", format!("modules_to_not_convert: {error}"))
@@ -61,7 +61,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
     // Without a list, transformers leaves the head alone; with one, it does only what the list says.
     let head = LM_HEAD.trim_end_matches(".weight");
     if let (Mode::Online, Some(list)) = (mode, &floats)
-        && !list.iter().any(|name: &String| covers(name, head))
+        && !list.iter().any(|name| covers(name, head))
     {
         return refuse("modules_to_not_convert", "a list without lm_head", "null, and lists with lm_head");
     }

@@ -160,7 +160,7 @@ impl PackQuantized {
             (Some(zeros), false) => {
                 zeros.expect(&[words_of(rows, bits), groups])?;
                 Zeros::Each {
-                    words: Words { words: zeros.words()?, bits, lane: 1, step: groups, order },
+                    words: Words { words: zeros.words()?, bits, lane: 1, step: groups, order, plus: 0 },
                     less: 0,
                 }
             }
@@ -170,7 +170,7 @@ impl PackQuantized {
             }
         };
         let integers = Integers {
-            codes: Words { words: codes.words()?, bits, lane: words, step: 1, order },
+            codes: Words { words: codes.words()?, bits, lane: words, step: 1, order, plus: 0 },
             lanes: Lanes::Rows,
             scales: scales.floats()?,
             steps: [groups, 1],

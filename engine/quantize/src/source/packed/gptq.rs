@@ -10,11 +10,12 @@
 
 use super::fields::{Fields, bits, group_size};
 use super::integers::{Integers, Lanes, Zeros};
-use super::module::{Part, check_order, names, need, take};
+use super::module::{check_order, names, need, take};
 use super::words::{Order, Words, words_of};
 use super::{Found, Scheme};
 use crate::QuantizeError;
 use crate::source::{SourceTensor, refuse};
+use serde_json::Value;
 
 pub(super) const NAMES: [&str; 4] = ["GPTQ of 2 bits", "GPTQ of 3 bits", "GPTQ of 4 bits", "GPTQ of 8 bits"];
 
@@ -24,8 +25,18 @@ pub(super) struct Shape {
     pub(super) bits: u8,
     /// Columns that share a scale, 0 for all of a row.
     pub(super) group_size: usize,
-    /// By how much stored zero points are less than what is meant.
-    pub(super) less: u8,
+    pub(super) zeros: StoredZeros,
+}
+
+/// What stored zero points are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoredZeros {
+    /// What is meant.
+    AsMeant,
+    /// 1 less.
+    Less,
+    /// 1 less, as GPTQModel subtracts it: modulo the number of codes where these have 3 bits, from whole words of them else.
+    Wrapped,
 }
 
 #[derive(Debug)]
@@ -39,9 +50,10 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
     {
         return refuse("checkpoint_format", format!("{checkpoint} and {format}"), FORMATS);
     }
-    let less = match checkpoint.or(format).unwrap_or("gptq") {
-        "gptq" => 1,
-        "gptq_v2" => 0,
+    let zeros = match checkpoint.or(format).unwrap_or("gptq") {
+        "gptq" if is_of_gptqmodel(fields) => StoredZeros::Wrapped,
+        "gptq" => StoredZeros::Less,
+        "gptq_v2" => StoredZeros::AsMeant,
         other => return refuse("checkpoint_format", other, FORMATS),
     };
     if fields.flag("is_marlin_format")? == Some(true) {
@@ -64,7 +76,14 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
     fields.one_of("data_type", &["int"], "int")?;
     let (bits, group_size) =
         (bits(fields.need_whole("bits")?)?, group_size(fields.need_whole("group_size")?)?);
-    Ok(Box::new(Gptq(Shape { bits, group_size, less })))
+    Ok(Box::new(Gptq(Shape { bits, group_size, zeros })))
+}
+
+/// Whether GPTQModel wrote the checkpoint: `meta.quantizer` is its name and version, or a list with them.
+fn is_of_gptqmodel(fields: &Fields<'_>) -> bool {
+    let quantizer = fields.get("meta").and_then(|meta| meta.get("quantizer"));
+    let is = |value: &Value| value.as_str().is_some_and(|name| name.starts_with("gptqmodel"));
+    quantizer.is_some_and(|value| is(value) || value.as_array().is_some_and(|list| list.iter().any(is)))
 }
 
 /// Checks that no layers have settings of their own, but that they are not quantized: `-:PATTERN`.
@@ -108,48 +127,38 @@ pub(super) fn unpack<'a>(
     if let Some(index) = take(found, layer, "g_idx") {
         check_order(&index, cols, size)?;
     }
-    let order = Order::InOrder;
+    let (less, plus) = match (shape.zeros, bits) {
+        (StoredZeros::AsMeant, _) => (0, 0),
+        (StoredZeros::Wrapped, 2 | 4 | 8) => (0, u32::MAX / ((1 << bits) - 1)),
+        _ => (1, 0),
+    };
+    let of = |words, lane, step, plus| Words { words, bits, lane, step, order: Order::InOrder, plus };
     let integers = Integers {
-        codes: Words { words: codes.words()?, bits, lane: 1, step: rows, order },
+        codes: of(codes.words()?, 1, rows, 0),
         lanes: Lanes::Rows,
         scales: scales.floats()?,
         steps: [1, rows],
-        zeros: Zeros::Each {
-            words: Words { words: zeros.words()?, bits, lane: zero_words, step: 1, order },
-            less: shape.less,
-        },
+        zeros: Zeros::Each { words: of(zeros.words()?, zero_words, 1, plus), less },
     };
-    check_zeros(&integers, &zeros, rows, groups)?;
-    drop_zero_bias(found, layer)?;
+    // Writers that subtract 1 from each zero point damage those beside one that is 0.
+    if shape.zeros == StoredZeros::Less && integers.has_impossible_zero(rows, groups) {
+        return Err(zeros.wrong(
+            "has zero points of which all bits are set, which programs read in different ways: use a checkpoint with \
+             checkpoint_format gptq_v2, one of GPTQModel, or one that is symmetric",
+        ));
+    }
+    drop_zero_bias(found, layer);
     Ok(SourceTensor::from_packed(
         format!("{layer}.weight"),
         integers.packed(names, [rows, cols], shape.group_size),
     ))
 }
 
-/// A stored zero point of all ones, plus 1, is no code. Programs disagree on what it means, because writers that subtract 1
-/// from 0 damage the zero points beside it.
-fn check_zeros(
-    integers: &Integers<'_>,
-    zeros: &Part<'_>,
-    rows: usize,
-    groups: usize,
-) -> Result<(), QuantizeError> {
-    match integers.impossible_zero(rows, groups) {
-        None => Ok(()),
-        Some(zero) => Err(zeros.wrong(format!(
-            "has a zero point of {zero}, less 1, which programs read in different ways: use a checkpoint with \
-             checkpoint_format gptq_v2, or one that is symmetric"
-        ))),
-    }
-}
-
 /// Old versions of AutoGPTQ give every layer a bias, of zeros where the model has none. The engine knows biases of q, k and v.
-fn drop_zero_bias(found: &mut Found<'_>, layer: &str) -> Result<(), QuantizeError> {
+fn drop_zero_bias(found: &mut Found<'_>, layer: &str) {
     let kept = ["q_proj", "k_proj", "v_proj"].iter().any(|name| layer.ends_with(name));
     let name = format!("{layer}.bias");
     if !kept && found.get(&name).is_some_and(|bias| bias.data.iter().all(|&byte| byte == 0)) {
         found.remove(&name);
     }
-    Ok(())
 }

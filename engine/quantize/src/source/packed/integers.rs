@@ -29,7 +29,7 @@ pub(super) enum Lanes {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Zeros<'a> {
     Same(u8),
-    /// One for each group and row; the lanes are groups. Some files have `less` less than is meant.
+    /// One for each group and row; the lanes are groups. Some files have `less` less than is meant, modulo all codes.
     Each {
         words: Words<'a>,
         less: u8,
@@ -54,16 +54,23 @@ impl<'a> Integers<'a> {
     fn zero(&self, row: usize, group: usize) -> u8 {
         match &self.zeros {
             Zeros::Same(zero) => *zero,
-            Zeros::Each { words, less } => words.get(group, row).saturating_add(*less),
+            Zeros::Each { words, less } => words.get(group, row).wrapping_add(*less) & self.most(),
         }
     }
 
-    /// The first stored zero point that is no code with what it lacks; `None` if all are codes.
-    pub(super) fn impossible_zero(&self, rows: usize, groups: usize) -> Option<usize> {
-        let most = (1 << self.codes.bits) - 1;
-        let Zeros::Each { words, less } = &self.zeros else { return None };
-        let stored = |group: usize| (0..rows).map(move |row| usize::from(words.get(group, row)));
-        (0..groups).flat_map(stored).find(|zero| zero + usize::from(*less) > most)
+    /// The largest code.
+    fn most(&self) -> u8 {
+        u8::MAX >> 8_usize.saturating_sub(self.codes.bits)
+    }
+
+    /// Whether a stored zero point is no code with what it lacks.
+    pub(super) fn has_impossible_zero(&self, rows: usize, groups: usize) -> bool {
+        let Zeros::Each { words, less } = &self.zeros else { return false };
+        let lane = |group| {
+            (0..rows)
+                .any(|row| words.get(group, row).checked_add(*less).is_none_or(|zero| zero > self.most()))
+        };
+        (0..groups).any(lane)
     }
 
     /// The tensor, whose groups have `size` columns, 0 for all of a row.

@@ -11,6 +11,8 @@ pub(super) struct Words<'a> {
     /// Distance from a word of a lane to its next.
     pub(super) step: usize,
     pub(super) order: Order,
+    /// What is added to each word, whose carry goes from an integer to the next.
+    pub(super) plus: u32,
 }
 
 /// Where the integers of a word are.
@@ -24,7 +26,7 @@ pub(super) enum Order {
 impl Words<'_> {
     fn word(&self, lane: usize, index: usize) -> u32 {
         let place = lane * self.lane + index * self.step;
-        self.words.get(place).map_or(0, |word| u32::from_le_bytes(*word))
+        self.words.get(place).map_or(0, |word| u32::from_le_bytes(*word).wrapping_add(self.plus))
     }
 
     /// Integer `index` of a lane; 0 if there is none.
@@ -58,8 +60,14 @@ mod tests {
         let mut stream = 0_u128;
         (0..32).for_each(|index| stream |= (index % 8) << (3 * index));
         let bytes = stream.to_le_bytes();
-        let words =
-            Words { words: &bytes.as_chunks().0[..3], bits: 3, lane: 3, step: 1, order: Order::InOrder };
+        let words = Words {
+            words: &bytes.as_chunks().0[..3],
+            bits: 3,
+            lane: 3,
+            step: 1,
+            order: Order::InOrder,
+            plus: 0,
+        };
         assert!((0..32).all(|index| words.get(0, index) == (index % 8) as u8));
         assert_eq!((words.get(1, 0), words.get(0, 32)), (0, 0), "past the end");
         assert_eq!((words_of(32, 3), words_of(33, 3), words_of(8, 4)), (3, 4, 1));
@@ -68,7 +76,16 @@ mod tests {
     #[test]
     fn even_columns_come_first() {
         let bytes = 0x7531_6420_u32.to_le_bytes();
-        let words = Words { words: &[bytes], bits: 4, lane: 1, step: 1, order: Order::EvenFirst };
+        let words = Words { words: &[bytes], bits: 4, lane: 1, step: 1, order: Order::EvenFirst, plus: 0 };
         assert_eq!([0, 1, 2, 3, 4, 5, 6, 7].map(|index| words.get(0, index)), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn sums_of_words_are_carried() {
+        // 0x0105 less 0x1111 of four integers: a word of integers below 1 is what it was after the sum.
+        let bytes = 0x0105_u32.wrapping_sub(0x1111_1111).to_le_bytes();
+        let words =
+            Words { words: &[bytes], bits: 4, lane: 1, step: 1, order: Order::InOrder, plus: 0x1111_1111 };
+        assert_eq!([0, 1, 2, 3, 4].map(|index| words.get(0, index)), [5, 0, 1, 0, 0]);
     }
 }
