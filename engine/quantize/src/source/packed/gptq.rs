@@ -116,7 +116,7 @@ pub(super) fn unpack<'a>(
     let bits = usize::from(shape.bits);
     let [words, rows] = codes.matrix()?;
     let cols = words * 32 / bits;
-    if words_of(cols, bits) != words {
+    if cols * bits != words * 32 {
         return Err(codes.wrong(format!("has {words} rows, which codes of {bits} bits cannot fill")));
     }
     let size = if shape.group_size == 0 { cols } else { shape.group_size };

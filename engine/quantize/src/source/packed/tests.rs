@@ -72,7 +72,7 @@ impl Checkpoint {
         Checkpoint {
             config: serde_json::from_slice(&member("config.json")).unwrap(),
             tensors: tensors.collect(),
-            expected: serde_json::from_slice(&member("expected.json")).unwrap(),
+            expected: Arc::new(serde_json::from_slice(&member("expected.json")).unwrap()),
         }
     }
 

@@ -215,13 +215,12 @@ fn zero_points_that_programs_read_in_different_ways() {
 
 #[test]
 fn tensors_that_contradict_the_configuration() {
-    let layer = Q.to_string();
     let twice = error("gptq-4", |checkpoint| {
         checkpoint.tensors.insert(format!("{Q}.weight"), (Dtype::F32, vec![1, 1], vec![0; 4]));
     });
     assert!(twice.contains(Q) && twice.contains("twice"), "{twice}");
     let floats = error("auto-round-4", |checkpoint| {
-        set(checkpoint, "/extra_config", json!({ &layer: {"bits": 16} }));
+        set(checkpoint, &format!("/extra_config/{Q}"), json!({"bits": 16}));
     });
     assert!(floats.contains(Q) && floats.contains("16 bits"), "{floats}");
     let symmetric = error("compressed-4-asym", |checkpoint| {
