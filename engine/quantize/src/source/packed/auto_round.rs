@@ -20,11 +20,16 @@ enum Packing {
     Awq,
 }
 
-static PACKINGS: [(&str, Packing); 6] = [
+/// Older files name the program's kernel as well, and have the name in `backend`.
+static PACKINGS: [(&str, Packing); 10] = [
     ("auto_round", Packing::Gptq(StoredZeros::AsMeant)),
     ("auto_round:gptqmodel", Packing::Gptq(StoredZeros::AsMeant)),
+    ("auto_round:exllamav2", Packing::Gptq(StoredZeros::AsMeant)),
+    ("auto_round:tritonv2", Packing::Gptq(StoredZeros::AsMeant)),
     ("auto_round:auto_gptq", Packing::Gptq(StoredZeros::Less)),
     ("auto_round:gptq", Packing::Gptq(StoredZeros::Less)),
+    ("auto_round:auto_gptq:exllamav2", Packing::Gptq(StoredZeros::Less)),
+    ("auto_round:gptq:exllamav2", Packing::Gptq(StoredZeros::Less)),
     ("auto_round:auto_awq", Packing::Awq),
     ("auto_round:awq", Packing::Awq),
 ];
@@ -66,7 +71,8 @@ impl Settings {
 }
 
 pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError> {
-    let format = fields.text("packing_format")?.unwrap_or("none");
+    let [format, backend] = [fields.text("packing_format")?, fields.text("backend")?];
+    let format = format.or(backend).unwrap_or("none");
     let Some(&(_, packing)) = PACKINGS.iter().find(|(name, _)| *name == format) else {
         return refuse("packing_format", format, FORMATS);
     };
@@ -78,7 +84,6 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
         }
     }
     gptq::no_dynamic_layers(fields)?;
-    fields.one_of("backend", &["auto"], "auto")?;
     let settings = Settings::read(fields, &["packing_format", "extra_config", "dynamic", "backend"])?;
     let scheme = AutoRound { packing, settings, layers };
     scheme.shape(settings)?;

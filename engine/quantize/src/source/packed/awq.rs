@@ -33,12 +33,10 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
             return refuse("AWQ version", other, "gemm");
         }
     }
-    if fields.flag("zero_point")? == Some(false) {
-        return refuse("zero_point", false, "true");
-    }
     fields.one_of("backend", &["auto", "autoawq"], "autoawq")?;
     fields.one_of("pack_dtype", &["int32", "torch.int32"], "int32")?;
     fields.one_of("data_type", &["int"], "int")?;
+    fields.one_of("method", &["awq"], "awq")?;
     no_dynamic_layers(fields)?;
     fields.only(&[
         "bits",
@@ -53,6 +51,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
         "pack_dtype",
         "data_type",
         "dynamic",
+        "method",
     ])?;
     let bits = match fields.whole("w_bit")? {
         Some(bits) => bits,

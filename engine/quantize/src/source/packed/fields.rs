@@ -9,7 +9,7 @@ const FIELDS: &str = "the fields that the documentation of quantized checkpoints
 
 /// Fields that say how scales and zero points were found, or how some program should compute with them: they do not change
 /// what the weights are. Whether a layer is quantized can be seen from its tensors.
-const IGNORED: [&str; 77] = [
+const IGNORED: [&str; 81] = [
     // Of all methods.
     "quant_method",
     "modules_to_not_convert",
@@ -41,6 +41,7 @@ const IGNORED: [&str; 77] = [
     "pad_token_id",
     "cache_block_outputs",
     "cache_examples_on_gpu",
+    "mock_quantization",
     "parallel_packing",
     "hyb_act",
     "v2",
@@ -82,6 +83,9 @@ const IGNORED: [&str; 77] = [
     "quant_block_list",
     "to_quant_block_names",
     "quant_lm_head",
+    "train_bs",
+    "static_kv_granularity",
+    "static_attention_granularity",
     "supported_types",
     // Of activations that are not quantized: Fields::only checks act_bits.
     "act_data_type",

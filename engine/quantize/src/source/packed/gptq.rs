@@ -61,6 +61,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
     }
     fields.one_of("pack_dtype", &["int32", "torch.int32"], "int32")?;
     fields.one_of("backend", &["auto"], "auto")?;
+    fields.one_of("method", &["gptq"], "gptq")?;
     no_dynamic_layers(fields)?;
     fields.only(&[
         "bits",
@@ -71,6 +72,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
         "pack_dtype",
         "backend",
         "dynamic",
+        "method",
         "data_type",
     ])?;
     fields.one_of("data_type", &["int"], "int")?;

@@ -2,6 +2,7 @@
 
 use super::super::stored::{Floats, Found, Stored};
 use crate::QuantizeError;
+use edgellm_kernels::layout::MAX_DIM;
 use safetensors::Dtype;
 
 /// A layer with a part of this ending, by which it is found.
@@ -32,10 +33,12 @@ impl<'a> Part<'a> {
         QuantizeError::packed(self.name.clone(), problem)
     }
 
-    /// Rows and columns.
+    /// Rows and columns, which are few enough to calculate with.
     pub(super) fn matrix(&self) -> Result<[usize; 2], QuantizeError> {
         match *self.stored.shape {
-            [rows, cols] if rows > 0 && cols > 0 => Ok([rows, cols]),
+            [rows, cols] if (1..=MAX_DIM).contains(&rows) && (1..=MAX_DIM).contains(&cols) => {
+                Ok([rows, cols])
+            }
             ref other => Err(self.wrong(format!("has shape {other:?}, and should be a matrix"))),
         }
     }

@@ -224,8 +224,20 @@ fn other_formats_are_rounded_from_the_same_weights() {
             );
         }
     }
-    let (_, report) = Checkpoint::read("bitnet").converted(Format::Bitnet);
-    assert!(report.tensors.iter().any(|tensor| tensor.method.name() == "lossless"));
+    // Formats that have the same codes, or hold them all, keep them.
+    for (name, format) in
+        [("bitnet", Format::Bitnet), ("auto-round-gptq-2", Format::Int8), ("compressed-4", Format::Int8)]
+    {
+        let checkpoint = Checkpoint::read(name);
+        let (_, report) = checkpoint.converted(format);
+        for tensor in report.tensors.iter().filter(|tensor| checkpoint.expected.contains_key(&tensor.name)) {
+            assert_eq!(
+                (tensor.method.name(), tensor.error.unwrap().max),
+                ("lossless", 0.0),
+                "{name} {tensor:?}"
+            );
+        }
+    }
 }
 
 /// Rows of packed tensors are stacked in Phi-3's files.

@@ -47,7 +47,7 @@ impl Words<'_> {
 
 /// Words that `count` integers of `bits` bits take.
 pub(super) fn words_of(count: usize, bits: usize) -> usize {
-    (count as u64 * bits as u64).div_ceil(32) as usize
+    (count as u64).saturating_mul(bits as u64).div_ceil(32) as usize
 }
 
 #[cfg(test)]

@@ -45,7 +45,6 @@ fn fields_of_the_configuration() {
         ("awq-4", "/version".to_string(), json!("GEMV"), ["AWQ version", "gemv"]),
         ("awq-4", "/bits".to_string(), json!(3), ["bits", "3"]),
         ("awq-4", "/group_size".to_string(), json!(48), ["group_size", "48"]),
-        ("awq-4", "/zero_point".to_string(), json!(false), ["zero_point", "false"]),
         ("awq-4", "/backend".to_string(), json!("llm-awq"), ["backend", "llm-awq"]),
         ("auto-round-4", "/packing_format".to_string(), json!("mlx"), ["packing_format", "mlx"]),
         ("auto-round-4", "/data_type".to_string(), json!("mx_fp"), ["data_type", "mx_fp"]),
@@ -177,8 +176,13 @@ fn shapes_of_the_codes() {
             assert!(error.contains(Q), "{name} {rows}: {error}");
         }
     }
+    let huge = [64, i64::MAX].map(i64::to_le_bytes).concat();
+    let error = error("compressed-3", |checkpoint| {
+        checkpoint.tensors.insert(format!("{Q}.weight_shape"), (Dtype::I64, vec![2], huge));
+    });
+    assert!(error.contains("weight_shape"), "{error}");
     // Bits that the words do not have.
-    let error = error("gptq-4", |checkpoint| set(checkpoint, "/bits", json!(3)));
+    let error = self::error("gptq-4", |checkpoint| set(checkpoint, "/bits", json!(3)));
     assert!(error.contains("qweight") && error.contains("3 bits"), "{error}");
 }
 
@@ -257,6 +261,8 @@ fn what_changes_nothing_is_accepted() {
         ("gptq-4", "/rotation", Value::Null),
         ("gptq-4", "/group_size", json!(128.0)),
         ("awq-4", "/modules_to_not_convert", json!(["lm_head"])),
+        ("awq-4", "/zero_point", json!(false)),
+        ("auto-round-4", "/backend", json!("auto")),
         ("auto-round-gptq-2", "/extra_config", json!({"lm_head": {"bits": 16}})),
         ("compressed-4", "/sparsity_config", json!({"format": "dense"})),
         ("compressed-4", "/config_groups/group_0/weights/actorder", json!("static")),
