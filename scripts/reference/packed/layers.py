@@ -1,7 +1,8 @@
 """Layers of a checkpoint that is quantized, packed and unpacked by the programs that define the formats.
 
-A packer makes of whole numbers, scales and zero points the tensors of a layer, by their endings, and what its program's own
-code computes of these tensors as the layer's weights, in float32 (scales are widened first, so that nothing is rounded).
+A packer makes of whole numbers, scales and zero points the tensors of a layer, by their endings, and what its program's
+own code computes of these tensors as the layer's weights, in float32 (scales are widened first, so that nothing is
+rounded).
 """
 
 import importlib.util

@@ -3,10 +3,11 @@
 
     make.py [NAME...]
 
-Each is a random Llama model of one layer, packed by the program that defines the format (layers.py), in
-engine/quantize/fixtures/packed/NAME.zip: config.json, model.safetensors, and expected.json, which has for each quantized
+Each is a random Llama model of one layer, packed by the program that defines the format (layers.py, on a CPU), in
+engine/quantize/fixtures/packed/NAME.zip: config.json, model.safetensors, and expected.json. This has for each quantized
 tensor how a model file must hold it, and hashes (FNV-1a, 64 bits) of its codes (bytes), its scales and minimums (16-bit
-floats) and of its weights as that program computes them (32-bit floats).
+floats) and of its weights as that program computes them (32-bit floats). The same name gives the same archive.
+requirements.txt lists the packages.
 """
 
 import json
@@ -249,8 +250,6 @@ def fixtures() -> list[Fixture]:
     extra = {f"model.layers.0.{name}": {"bits": bits} for name, bits in own.items()}
     auto = lambda packing: f"auto_round:{packing}"
     awq = {"quant_method": "awq", "zero_point": True, "group_size": 64, "bits": 4, "version": "gemm"}
-    bfloat = torch.bfloat16
-    one_float = {"self_attn.v_proj": 16}
     return [
         Fixture("gptq-2", gptq_config(2, 64, sym=True), layers.auto_gptq, 2, 64, (2, 1)),
         Fixture("gptq-3", gptq_config(3, 32), layers.auto_gptq, 3, 32, (1, 7)),
@@ -264,6 +263,7 @@ def fixtures() -> list[Fixture]:
             hidden=128,
             inner=128,
         ),
+        # Zero points of 0, less 1.
         Fixture("gptqmodel-3", of_gptqmodel(3, 32, 1), gptqmodel(1), 3, 32, (0, 8)),
         Fixture("gptqmodel-4", of_gptqmodel(4, 32, 1), gptqmodel(1), 4, 32, (0, 16)),
         Fixture("gptqmodel-8", of_gptqmodel(8, -1, 2), gptqmodel(2), 8, -1, (128, 1)),
@@ -281,13 +281,27 @@ def fixtures() -> list[Fixture]:
         Fixture(
             "auto-round-gptq-2",
             auto_round_config(2, 32, auto("auto_gptq"), sym=True),
-            auto_round("gptq"),
+            auto_round("auto_gptq"),
             2,
             32,
             (2, 1),
         ),
-        Fixture("auto-round-gptq-3", auto_round_config(3, 64, auto("auto_gptq")), auto_round("gptq"), 3, 64, (1, 7)),
-        Fixture("auto-round-awq-4", auto_round_config(4, 32, auto("auto_awq")), layers.auto_round_awq, 4, 32, (0, 16)),
+        Fixture(
+            "auto-round-gptq-3",
+            auto_round_config(3, 64, auto("auto_gptq")),
+            auto_round("auto_gptq"),
+            3,
+            64,
+            (1, 7),
+        ),
+        Fixture(
+            "auto-round-awq-4",
+            auto_round_config(4, 32, auto("auto_awq")),
+            layers.auto_round_awq,
+            4,
+            32,
+            (0, 16),
+        ),
         Fixture("compressed-2", compressed_config(2, -1, True, []), compressed(True), 2, -1, (2, 1)),
         Fixture("compressed-3", compressed_config(3, 32, False, []), compressed(False), 3, 32, (0, 8)),
         Fixture(
@@ -297,10 +311,26 @@ def fixtures() -> list[Fixture]:
             4,
             32,
             (8, 1),
-            own_bits=one_float,
+            own_bits={"self_attn.v_proj": 16},
         ),
-        Fixture("compressed-4-asym", compressed_config(4, 64, False, []), compressed(False), 4, 64, (0, 16), bfloat),
-        Fixture("compressed-8", compressed_config(8, -1, False, []), compressed(False), 8, -1, (100, 50), bfloat),
+        Fixture(
+            "compressed-4-asym",
+            compressed_config(4, 64, False, []),
+            compressed(False),
+            4,
+            64,
+            (0, 16),
+            torch.bfloat16,
+        ),
+        Fixture(
+            "compressed-8",
+            compressed_config(8, -1, False, []),
+            compressed(False),
+            8,
+            -1,
+            (100, 50),
+            torch.bfloat16,
+        ),
     ]
 
 
