@@ -79,6 +79,7 @@ impl<'a> Source<'a> {
     /// Reads the files of a Hugging Face directory, by name. Required are `config.json`, `tokenizer.json` or
     /// `tokenizer.model`, and `model.safetensors`, or the files into which it was split; `generation_config.json`,
     /// `tokenizer_config.json`, `added_tokens.json`, `special_tokens_map.json` and `chat_template.jinja` are used if present.
+    /// Checkpoints that GPTQ, AWQ, AutoRound, compressed-tensors or BitNet quantized keep their codes.
     ///
     /// # Errors
     /// [`QuantizeError`] if a file is missing or damaged, or the model is not supported.

@@ -23,8 +23,10 @@ pub(super) struct Stored<'a> {
 impl<'a> Stored<'a> {
     /// A tensor over `data`; `None` if `data` does not have the length of the shape.
     pub(super) fn new(dtype: Dtype, shape: &[usize], data: &'a [u8]) -> Option<Stored<'a>> {
-        let bits = shape.iter().try_fold(dtype.bitsize(), |bits, &dim| bits.checked_mul(dim))?;
-        (Some(bits) == data.len().checked_mul(8)).then(|| Stored { dtype, shape: shape.to_vec(), data })
+        // A tensor's bits may be more than 32-bit targets count.
+        let bits =
+            shape.iter().try_fold(dtype.bitsize() as u64, |bits, &dim| bits.checked_mul(dim as u64))?;
+        (bits == data.len() as u64 * 8).then(|| Stored { dtype, shape: shape.to_vec(), data })
     }
 
     /// As a vector or a matrix of floats.

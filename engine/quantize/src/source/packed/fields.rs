@@ -5,7 +5,7 @@ use crate::source::refuse;
 use serde_json::{Map, Value};
 
 const FILE: &str = "config.json";
-const FIELDS: &str = "the fields that the documentation of quantized checkpoints lists";
+const WITHOUT: &str = "checkpoints without it";
 
 /// Fields that say how scales and zero points were found, or how some program should compute with them: they do not change
 /// what the weights are. Whether a layer is quantized can be seen from its tensors.
@@ -187,7 +187,7 @@ impl<'v> Fields<'v> {
             };
             let known = name == "act_bits" || known.contains(&name.as_str());
             if !absent && !known && !IGNORED.contains(&name.as_str()) {
-                return refuse("field", format!("{}.{name}", self.place), FIELDS);
+                return refuse("field", format!("{}.{name}", self.place), WITHOUT);
             }
         }
         Ok(())

@@ -283,3 +283,45 @@ fn a_description_names_the_types() {
     assert_eq!(of("auto-round-4"), "safetensors: 5 AutoRound of 4 bits, 5 BF16, 1 AutoRound of 8 bits");
     assert_eq!(of("bitnet-online"), "safetensors: 7 BitNet, online, 4 BF16");
 }
+
+/// A fourth code of two bits, which no ternary model has, stands for 2.
+#[test]
+fn a_fourth_code_is_kept_in_planes() {
+    let mut checkpoint = Checkpoint::read("bitnet");
+    let (_, _, bytes) = checkpoint.tensors.get_mut("model.layers.0.self_attn.q_proj.weight").unwrap();
+    bytes[0] = 0xff;
+    let check = |source: &Source<'_>| {
+        let tensor = source.tensors().iter().find(|tensor| tensor.name().contains("q_proj")).unwrap();
+        assert_eq!(tensor.codes().unwrap().encoding, Encoding::Planes(2));
+        let mut weights = [0.0; 64];
+        tensor.read_row(48, &mut weights).unwrap();
+        assert_eq!(weights[0], 2.0 * tensor.scale());
+    };
+    checkpoint.source(check).unwrap();
+    let report = checkpoint.converted(Format::Auto).1;
+    let tensor = report.tensors.iter().find(|tensor| tensor.name.contains("q_proj")).unwrap();
+    assert_eq!((tensor.method.name(), tensor.error.unwrap().max), ("lossless", 0.0));
+}
+
+/// Scales that half precision does not have are rounded, and the report says it.
+#[test]
+fn scales_that_are_rounded_are_not_lossless() {
+    let mut checkpoint = Checkpoint::read("compressed-4");
+    let name = "model.layers.0.self_attn.q_proj.weight";
+    let scales = vec![0x30_u8; 2 * 64 * 2];
+    checkpoint.tensors.insert(format!("{name}_scale"), (Dtype::BF16, vec![64, 2], scales));
+    let report = checkpoint.converted(Format::Auto).1;
+    let method = |name: &str| report.tensors.iter().find(|tensor| tensor.name == name).unwrap().method.name();
+    assert_eq!(method(name), "codes");
+    assert_eq!(method("model.layers.0.self_attn.k_proj.weight"), "lossless");
+}
+
+#[test]
+fn older_names_mean_the_same() {
+    let usual = Checkpoint::read("auto-round-gptq-3");
+    let mut older = usual.clone();
+    older.config["quantization_config"]["quant_method"] = json!("intel/auto-round");
+    older.config["quantization_config"]["packing_format"] = Value::Null;
+    older.config["quantization_config"]["backend"] = json!("auto_round:gptq:exllamav2");
+    assert!(usual.converted(Format::Auto).0 == older.converted(Format::Auto).0);
+}
