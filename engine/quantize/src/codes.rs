@@ -89,7 +89,7 @@ fn has_fourth_code(ggml_type: GgmlType, data: &[u8]) -> bool {
 }
 
 /// The largest half-precision float.
-const LARGEST_HALF: f32 = 65504.0;
+pub(crate) const LARGEST_HALF: f32 = 65504.0;
 
 /// A row's codes as a file with zero point `zero` holds them, with their scales and minimums as half-precision bits.
 ///

@@ -1,6 +1,6 @@
 //! The conversion: strip by strip, so that no whole tensor is ever held as floats.
 
-use crate::codes::{Codes, keep};
+use crate::codes::Codes;
 use crate::gguf::GgmlType;
 use crate::options::{Format, I2sOrder, QuantizeOptions, Target};
 use crate::report::{ErrorSum, Method, Progress, Report, TensorReport};
@@ -76,8 +76,8 @@ fn in_order<'a>(
     options: &QuantizeOptions,
 ) -> Result<SourceTensor<'a>, QuantizeError> {
     match (tensor.ggml_type(), options.i2s_order) {
-        (GgmlType::I2_S, None) => Err(QuantizeError::I2sOrder { name: tensor.name().to_string() }),
-        (GgmlType::I2_S, Some(I2sOrder::Arm)) => Ok(tensor.clone().with_type(GgmlType::I2_S_ARM)),
+        (Some(GgmlType::I2_S), None) => Err(QuantizeError::I2sOrder { name: tensor.name().to_string() }),
+        (Some(GgmlType::I2_S), Some(I2sOrder::Arm)) => Ok(tensor.clone().with_type(GgmlType::I2_S_ARM)),
         _ => Ok(tensor.clone()),
     }
 }
@@ -167,7 +167,7 @@ pub fn quantize<W: Write + Seek>(
         report.tensors.push(TensorReport {
             name: entry.name,
             shape: entry.shape,
-            source_type: tensor.ggml_type().name(),
+            source_type: tensor.type_name(),
             encoding: entry.encoding,
             method: plan.method(),
             bytes: entry.section.length,
@@ -248,13 +248,11 @@ impl Conversion<'_> {
                         self.round_row(layout, target.max_code, &row_values, codes, scales, mins);
                     }
                     _ => {
-                        let (ggml_type, row) = (tensor.ggml_type(), first + r);
-                        keep(ggml_type, tensor.row(row), layout.zero(), codes, scales, mins).map_err(
-                            |value| {
-                                let name = tensor.name().to_string();
-                                QuantizeError::ScaleRange { name, row, value }
-                            },
-                        )?;
+                        let row = first + r;
+                        tensor.keep_row(row, layout.zero(), codes, scales, mins).map_err(|value| {
+                            let name = tensor.name().to_string();
+                            QuantizeError::ScaleRange { name, row, value }
+                        })?;
                     }
                 }
                 let tensor_scale = plan.scale(tensor).unwrap_or(1.0);

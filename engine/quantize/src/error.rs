@@ -108,6 +108,23 @@ pub enum QuantizeError {
         /// What to do.
         advice: &'static str,
     },
+    /// A tensor of a quantized checkpoint contradicts the others of its layer, or the configuration.
+    #[error("tensor {name} {problem}")]
+    Packed {
+        /// Name in the source.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The columns of a layer are in the order of their activations.
+    #[error(
+        "tensor {name} assigns columns to scales in an order of its own (act-order), which is not supported: use a checkpoint \
+         that was made with desc_act = false (actorder = null or weight), or a GGUF file of the model"
+    )]
+    ActOrder {
+        /// Name in the source.
+        name: String,
+    },
     /// A weight is NaN or infinite.
     #[error("tensor {name}, row {row}: a weight is {value}; the source is damaged")]
     NotFinite {
@@ -164,6 +181,10 @@ pub enum QuantizeError {
 impl QuantizeError {
     pub(crate) fn json(file: &str, problem: impl ToString) -> Self {
         QuantizeError::Json { file: file.to_string(), problem: problem.to_string() }
+    }
+
+    pub(crate) fn packed(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        QuantizeError::Packed { name: name.into(), problem: problem.into() }
     }
 }
 

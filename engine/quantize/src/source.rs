@@ -6,7 +6,9 @@ mod gguf_config;
 mod hadamard;
 mod hf_config;
 mod hf_names;
+mod packed;
 mod safetensors_file;
+mod stored;
 mod template_tokens;
 pub(crate) mod tensor;
 
@@ -84,14 +86,16 @@ impl<'a> Source<'a> {
     /// Reads the files of a Hugging Face directory, by name. Required are `config.json`, `tokenizer.json` or
     /// `tokenizer.model`, and `model.safetensors`, or the files into which it was split; `generation_config.json`,
     /// `tokenizer_config.json`, `added_tokens.json`, `special_tokens_map.json` and `chat_template.jinja` are used if present.
+    /// Checkpoints that GPTQ, AWQ, AutoRound, compressed-tensors or BitNet quantized keep their codes.
     ///
     /// # Errors
     /// [`QuantizeError`] if a file is missing or damaged, or the model is not supported.
     pub fn from_files(files: &[(&str, &'a [u8])]) -> Result<Self, QuantizeError> {
         let files = files::Files::new(files);
         let tokenizer = files.tokenizer()?;
-        let (mut config, family, name) = hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
-        let found = Tensors(hf_names::canonical(files.tensors()?));
+        let (mut config, family, name, scheme) =
+            hf_config::read(files.get("config.json", files::CONFIG_ADVICE)?)?;
+        let found = Tensors(hf_names::canonical(files.tensors(scheme.as_deref())?));
         end_tokens::from_files(&files, &tokenizer, &mut config)?;
         let chat_template = files.chat_template()?;
         let tokens = TemplateTokens::from_files(&files, &tokenizer)?;
@@ -137,7 +141,7 @@ impl<'a> Source<'a> {
                     "matrices whose width has whole blocks, and signs if any has",
                 );
             }
-            *types.entry(tensor.ggml_type().name()).or_insert(0_usize) += 1;
+            *types.entry(tensor.type_name()).or_insert(0_usize) += 1;
             list.push(tensor.with_role(role));
         }
         // Sorted, so that the same source always gives the same error.

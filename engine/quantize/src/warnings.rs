@@ -3,7 +3,7 @@
 use crate::gguf::GgmlType;
 use crate::options::{Format, HeadFormat, QuantizeOptions};
 use crate::report::{Method, Report};
-use crate::source::Source;
+use crate::source::{Source, SourceTensor};
 
 /// The quality to expect, in words.
 pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report) -> Vec<String> {
@@ -42,17 +42,7 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
     let (mut coarse, mut all) = (0, 0);
     for tensor in layers {
         all += 1;
-        coarse += usize::from(matches!(
-            tensor.ggml_type(),
-            GgmlType::Q2_K
-                | GgmlType::Q3_K
-                | GgmlType::Q4_0
-                | GgmlType::Q4_1
-                | GgmlType::Q4_K
-                | GgmlType::IQ4_NL
-                | GgmlType::IQ4_XS
-                | GgmlType::MXFP4
-        ));
+        coarse += usize::from(is_coarse(tensor));
     }
     let description = &source.description;
     if options.format == Format::Int8 && 2 * coarse > all {
@@ -67,4 +57,22 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
         ));
     }
     warnings
+}
+
+/// Whether a tensor has at most four bits a weight.
+fn is_coarse(tensor: &SourceTensor<'_>) -> bool {
+    match tensor.ggml_type() {
+        None => tensor.codes().is_some_and(|codes| codes.encoding.bits() <= 4),
+        Some(ggml_type) => matches!(
+            ggml_type,
+            GgmlType::Q2_K
+                | GgmlType::Q3_K
+                | GgmlType::Q4_0
+                | GgmlType::Q4_1
+                | GgmlType::Q4_K
+                | GgmlType::IQ4_NL
+                | GgmlType::IQ4_XS
+                | GgmlType::MXFP4
+        ),
+    }
 }

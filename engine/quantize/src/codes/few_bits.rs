@@ -43,7 +43,7 @@ pub(super) fn tq2_0(x: &[u8; 66], codes: &mut [u8; 256], [scale]: &mut [f32; 1])
 
 /// Trit `index` of a byte, which is a fraction of 256 in base 3.
 fn trit(byte: u8, index: u32) -> u8 {
-    (u16::from(byte.wrapping_mul(3u8.wrapping_pow(index))) * 3 >> 8) as u8
+    ((u16::from(byte.wrapping_mul(3u8.wrapping_pow(index))) * 3) >> 8) as u8
 }
 
 /// Of each byte the first trit, then the second, ...: as many codes as there is room for.

@@ -1,5 +1,6 @@
 //! The files of a Hugging Face directory.
 
+use super::packed::Scheme;
 use super::{SourceTensor, safetensors_file};
 use crate::QuantizeError;
 use crate::mistaken::mistaken;
@@ -89,13 +90,26 @@ impl<'f, 'a> Files<'f, 'a> {
         Ok(json)
     }
 
-    /// The tensors of all shards.
-    pub(super) fn tensors(&self) -> Result<HashMap<String, SourceTensor<'a>>, QuantizeError> {
+    /// The tensors of all shards: those that `scheme` quantized, and the floats.
+    pub(super) fn tensors(
+        &self,
+        scheme: Option<&dyn Scheme>,
+    ) -> Result<HashMap<String, SourceTensor<'a>>, QuantizeError> {
         let mut weights = safetensors_file::Weights::default();
         for shard in self.shards()? {
             weights.add(&shard, self.get(&shard, WEIGHTS_ADVICE)?)?;
         }
-        Ok(weights.tensors())
+        let mut found = weights.tensors();
+        let mut tensors = HashMap::new();
+        for tensor in scheme.map_or_else(|| Ok(Vec::new()), |scheme| scheme.unpack(&mut found))? {
+            tensors.insert(tensor.name().to_string(), tensor);
+        }
+        for (name, stored) in found {
+            if tensors.insert(name.clone(), stored.floats(name.clone())?).is_some() {
+                return Err(QuantizeError::packed(name, "is in the file twice, quantized and as floats"));
+            }
+        }
+        Ok(tensors)
     }
 
     /// The files with the weights: one, those that an index lists, or those whose names are numbered.

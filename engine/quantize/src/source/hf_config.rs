@@ -1,6 +1,7 @@
 //! `config.json` as a [`ModelConfig`]: what all families have in common.
 
 use super::files::read_json;
+use super::packed::{self, Scheme};
 use crate::QuantizeError;
 use crate::family::{self, Family};
 use edgellm::config::{HiddenAct, LayerType, ModelConfig, RopeScaling};
@@ -48,7 +49,6 @@ pub(crate) struct HfConfig {
     /// Gemma's name of `hidden_act`, which takes precedence.
     hidden_activation: Option<String>,
     partial_rotary_factor: Option<f64>,
-    quantization_config: Option<Value>,
     // Of single families.
     pub(crate) query_pre_attn_scalar: Option<f64>,
     pub(crate) attn_logit_softcapping: Option<f64>,
@@ -87,7 +87,19 @@ struct Wrapper {
     text_config: Option<Value>,
     architectures: Option<Vec<String>>,
     tie_word_embeddings: Option<bool>,
+    quantization_config: Option<Value>,
+    compression_config: Option<Value>,
 }
+
+/// The settings of a text model among those of a whole model.
+#[derive(Default, Deserialize)]
+struct Wrapped {
+    quantization_config: Option<Value>,
+    compression_config: Option<Value>,
+}
+
+/// What `config.json` says: the configuration, the model's family and name, and how its weights are quantized.
+type Read = (ModelConfig, &'static Family, Option<String>, Option<Box<dyn Scheme>>);
 
 /// `rope_scaling` or `rope_parameters`.
 #[derive(Clone, Default, Deserialize)]
@@ -124,10 +136,11 @@ pub(crate) fn refuse<T>(
     Err(QuantizeError::Unsupported { what, found: found.to_string(), supported })
 }
 
-/// Reads the configuration, with its family and the model's name if that is given. Token ids are set by
-/// [`end_tokens`](super::end_tokens), `attention_bias` follows from the tensors.
-pub(super) fn read(bytes: &[u8]) -> Result<(ModelConfig, &'static Family, Option<String>), QuantizeError> {
+/// Reads the configuration. Token ids are set by [`end_tokens`](super::end_tokens), `attention_bias` follows from the
+/// tensors.
+pub(super) fn read(bytes: &[u8]) -> Result<Read, QuantizeError> {
     let wrapper: Wrapper = read_json(FILE, bytes)?;
+    let scheme = wrapper.scheme()?;
     let mut hf: HfConfig = match &wrapper.text_config {
         Some(text) => {
             serde_json::from_value(text.clone()).map_err(|error| QuantizeError::json(FILE, error))?
@@ -154,16 +167,35 @@ pub(super) fn read(bytes: &[u8]) -> Result<(ModelConfig, &'static Family, Option
     if !config.layer_types.contains(&LayerType::SlidingAttention) {
         config.sliding_window = None;
     }
-    Ok((config, family, hf.name.filter(|name| !name.is_empty())))
+    Ok((config, family, hf.name.filter(|name| !name.is_empty()), scheme))
+}
+
+impl Wrapper {
+    /// How the weights are quantized, if they are. Models of text and images say it beside or in the settings of the text.
+    fn scheme(&self) -> Result<Option<Box<dyn Scheme>>, QuantizeError> {
+        let wrapped: Wrapped = match &self.text_config {
+            Some(text) => {
+                serde_json::from_value(text.clone()).map_err(|error| QuantizeError::json(FILE, error))?
+            }
+            None => Wrapped::default(),
+        };
+        if self.compression_config.is_some() || wrapped.compression_config.is_some() {
+            return refuse("compression_config", "present", "quantization_config");
+        }
+        let configs = [&self.quantization_config, &wrapped.quantization_config];
+        match configs.map(Option::as_ref) {
+            [Some(outer), Some(inner)] if outer != inner => {
+                refuse("quantization_config", "two that differ", "one")
+            }
+            [Some(config), _] | [None, Some(config)] => packed::read(config).map(Some),
+            [None, None] => Ok(None),
+        }
+    }
 }
 
 impl HfConfig {
     /// The configuration as far as families do not differ.
     fn common(&self, family: &Family) -> Result<ModelConfig, QuantizeError> {
-        if let Some(quantization) = &self.quantization_config {
-            let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("present");
-            return refuse("quantization_config", method, "unquantized checkpoints, and GGUF files");
-        }
         let heads = self.num_attention_heads.unwrap_or(0);
         let head_dim = match self.head_dim {
             Some(head_dim) => head_dim,

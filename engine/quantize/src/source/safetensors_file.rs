@@ -1,19 +1,16 @@
 //! Tensors of safetensors files.
 
-use super::SourceTensor;
+use super::stored::{Found, Stored};
 use crate::QuantizeError;
-use crate::gguf::GgmlType;
 use crate::mistaken::is_safetensors;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
-
-const ELEMENT_ADVICE: &str = "use the unquantized checkpoint";
+use std::collections::BTreeMap;
 
 /// The tensors of one or several files.
 #[derive(Default)]
 pub(super) struct Weights<'a> {
-    found: HashMap<String, SourceTensor<'a>>,
+    found: Found<'a>,
     /// Names that were left out when saving, and those under which the same tensors are stored.
     shared: BTreeMap<String, String>,
 }
@@ -39,26 +36,10 @@ impl<'a> Weights<'a> {
             if name.ends_with("rotary_emb.inv_freq") {
                 continue;
             }
-            let ggml_type = match info.dtype {
-                Dtype::F32 => GgmlType::F32,
-                Dtype::F16 => GgmlType::F16,
-                Dtype::BF16 => GgmlType::BF16,
-                other => {
-                    let found = format!("{other:?}");
-                    return Err(QuantizeError::TensorType { name, found, advice: ELEMENT_ADVICE });
-                }
-            };
-            let shape = match *info.shape {
-                [length] => [1, length],
-                [rows, cols] => [rows, cols],
-                // The kernel of a convolution that mixes no channels.
-                [channels, 1, taps] => [channels, taps],
-                _ => return Err(QuantizeError::UnexpectedTensor { name }),
-            };
             let (start, end) = info.data_offsets;
             let tensor = data
                 .get(start..end)
-                .and_then(|data| SourceTensor::new(name.clone(), shape, ggml_type, data))
+                .and_then(|data| Stored::new(info.dtype, &info.shape, data))
                 .ok_or_else(|| wrong(format!("tensor {name} is not as long as its shape")))?;
             if self.found.insert(name.clone(), tensor).is_some() {
                 return Err(wrong(format!("tensor {name} is in two files")));
@@ -70,13 +51,13 @@ impl<'a> Weights<'a> {
     }
 
     /// All tensors, those included that are stored once under one of their names.
-    pub(super) fn tensors(self) -> HashMap<String, SourceTensor<'a>> {
+    pub(super) fn tensors(self) -> Found<'a> {
         let Weights { mut found, shared } = self;
         for (name, stored) in shared {
             if !found.contains_key(&name)
                 && let Some(tensor) = found.get(&stored).cloned()
             {
-                found.insert(name.clone(), tensor.renamed(name));
+                found.insert(name, tensor);
             }
         }
         found

@@ -1,10 +1,12 @@
 //! A tensor of the source: slices of its bytes, with its rows in Hugging Face's order.
 
+use super::packed::Packed;
 use crate::QuantizeError;
-use crate::codes::Codes;
+use crate::codes::{Codes, keep};
 use crate::dequantize::dequantize;
 use crate::gguf::GgmlType;
 use edgellm::tensors::Role;
+use edgellm_kernels::layout::Zero;
 use std::sync::Arc;
 
 /// A tensor of a [`Source`](crate::Source). Its rows are in Hugging Face's order, whatever their order in the file.
@@ -13,9 +15,7 @@ pub struct SourceTensor<'a> {
     name: String,
     role: Role,
     shape: [usize; 2],
-    ggml_type: GgmlType,
-    data: &'a [u8],
-    row_bytes: usize,
+    data: Data<'a>,
     /// Where each row (of a vector: element) is in the file, if not at its own place.
     places: Option<Arc<[u32]>>,
     function: Function,
@@ -23,6 +23,15 @@ pub struct SourceTensor<'a> {
     scale: f32,
     /// Whether its inputs are rotated.
     rotated: bool,
+}
+
+/// The stored weights.
+#[derive(Clone, Debug, PartialEq)]
+enum Data<'a> {
+    /// Rows of floats, or of blocks of codes.
+    Rows { ggml_type: GgmlType, bytes: &'a [u8], row_bytes: usize },
+    /// Codes, scales and zero points in tensors of their own.
+    Packed(Arc<Packed<'a>>),
 }
 
 /// What the model's floats are of those in the file.
@@ -46,9 +55,18 @@ impl<'a> SourceTensor<'a> {
     ) -> Option<SourceTensor<'a>> {
         let row_bytes = ggml_type.row_bytes(shape[1])?;
         (row_bytes.checked_mul(shape[0])? == data.len()).then_some(())?;
+        Some(SourceTensor::of(name, shape, Data::Rows { ggml_type, bytes: data, row_bytes }))
+    }
+
+    /// A tensor of a checkpoint that is quantized.
+    pub(super) fn from_packed(name: String, packed: Packed<'a>) -> SourceTensor<'a> {
+        SourceTensor::of(name, packed.shape(), Data::Packed(Arc::new(packed)))
+    }
+
+    fn of(name: String, shape: [usize; 2], data: Data<'a>) -> SourceTensor<'a> {
         let (places, function, role) = (None, Function::Same, Role::Float);
         let (scale, rotated) = (1.0, false);
-        Some(SourceTensor { name, role, shape, ggml_type, data, row_bytes, places, function, scale, rotated })
+        SourceTensor { name, role, shape, data, places, function, scale, rotated }
     }
 
     /// The same tensor, whose weights are multiplied by `scale`.
@@ -64,8 +82,10 @@ impl<'a> SourceTensor<'a> {
     }
 
     /// The same bytes as elements of another type, of as many bytes a row.
-    pub(crate) fn with_type(mut self, ggml_type: GgmlType) -> Self {
-        self.ggml_type = ggml_type;
+    pub(crate) fn with_type(mut self, other: GgmlType) -> Self {
+        if let Data::Rows { ggml_type, .. } = &mut self.data {
+            *ggml_type = other;
+        }
         self
     }
 
@@ -113,9 +133,20 @@ impl<'a> SourceTensor<'a> {
         self.shape
     }
 
-    /// Type of the elements.
-    pub fn ggml_type(&self) -> GgmlType {
-        self.ggml_type
+    /// Type of the elements; `None` if they are packed as no GGUF file has them.
+    pub fn ggml_type(&self) -> Option<GgmlType> {
+        match &self.data {
+            Data::Rows { ggml_type, .. } => Some(*ggml_type),
+            Data::Packed(_) => None,
+        }
+    }
+
+    /// Name of the type of the elements.
+    pub fn type_name(&self) -> &'static str {
+        match &self.data {
+            Data::Rows { ggml_type, .. } => ggml_type.name(),
+            Data::Packed(packed) => packed.type_name(),
+        }
     }
 
     /// What all weights are multiplied by, beside the scales of their groups.
@@ -130,14 +161,16 @@ impl<'a> SourceTensor<'a> {
 
     /// How its codes can be kept; `None` for floats.
     pub(crate) fn codes(&self) -> Option<Codes> {
-        Codes::of_tensor(self.ggml_type, self.data)
+        match &self.data {
+            Data::Rows { ggml_type, bytes, .. } => Codes::of_tensor(*ggml_type, bytes),
+            Data::Packed(packed) => Some(packed.codes()),
+        }
     }
 
     /// Whether both have the same stored bytes.
     pub(crate) fn same_as(&self, other: &SourceTensor<'_>) -> bool {
-        let same_type =
-            self.ggml_type == other.ggml_type && self.scale == other.scale && self.rotated == other.rotated;
-        same_type && self.shape == other.shape && self.data == other.data
+        let same_use = self.scale == other.scale && self.rotated == other.rotated;
+        same_use && self.shape == other.shape && self.data == other.data
     }
 
     /// The position in the file of row (of a vector: element) `index`.
@@ -148,11 +181,34 @@ impl<'a> SourceTensor<'a> {
         }
     }
 
-    /// The stored bytes of row `row`; empty if there is no such row.
+    /// Where row `row` is in the file. A vector is one row, whose elements have places.
+    fn stored_row(&self, row: usize) -> usize {
+        if self.shape[0] == 1 { row } else { self.place(row) }
+    }
+
+    /// The stored bytes of row `row`; empty if there is no such row, or it has no bytes of its own.
     pub fn row(&self, row: usize) -> &'a [u8] {
-        let row = if self.shape[0] == 1 { row } else { self.place(row) };
-        let start = row.saturating_mul(self.row_bytes);
-        self.data.get(start..start.saturating_add(self.row_bytes)).unwrap_or_default()
+        let Data::Rows { bytes, row_bytes, .. } = self.data else { return &[] };
+        let start = self.stored_row(row).saturating_mul(row_bytes);
+        bytes.get(start..start.saturating_add(row_bytes)).unwrap_or_default()
+    }
+
+    /// A row's codes as a file with zero point `zero` holds them, with their scales and minimums as half-precision bits.
+    ///
+    /// # Errors
+    /// The first scale or minimum that half precision does not reach, or that is NaN.
+    pub(crate) fn keep_row(
+        &self,
+        row: usize,
+        zero: Zero,
+        codes: &mut [u8],
+        scales: &mut [u16],
+        mins: &mut [u16],
+    ) -> Result<(), f32> {
+        match &self.data {
+            Data::Rows { ggml_type, .. } => keep(*ggml_type, self.row(row), zero, codes, scales, mins),
+            Data::Packed(packed) => packed.keep(self.stored_row(row), zero, codes, scales, mins),
+        }
     }
 
     /// Dequantizes row `row` into `out`.
@@ -160,7 +216,11 @@ impl<'a> SourceTensor<'a> {
     /// # Errors
     /// [`QuantizeError`] if there is no such row of `out`'s length, or a weight is not finite.
     pub fn read_row(&self, row: usize, out: &mut [f32]) -> Result<(), QuantizeError> {
-        if !dequantize(self.ggml_type, self.row(row), out) {
+        let read = match &self.data {
+            Data::Rows { ggml_type, .. } => dequantize(*ggml_type, self.row(row), out),
+            Data::Packed(packed) => packed.dequantize(self.stored_row(row), out),
+        };
+        if !read {
             let (expected, actual) = ([row, out.len()], self.shape);
             return Err(QuantizeError::Shape { name: self.name.clone(), expected, actual });
         }
@@ -204,7 +264,12 @@ impl<'a> SourceTensor<'a> {
 
     /// Columns of a stored row.
     fn stored_cols(&self) -> usize {
-        self.row_bytes / self.ggml_type.block_bytes() * self.ggml_type.block_weights()
+        match &self.data {
+            Data::Rows { ggml_type, row_bytes, .. } => {
+                row_bytes / ggml_type.block_bytes() * ggml_type.block_weights()
+            }
+            Data::Packed(packed) => packed.shape()[1],
+        }
     }
 }
 

@@ -92,7 +92,12 @@ fn what_changes_the_computation_is_refused_by_name() {
         (r#""rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}"#, ["rope_theta", "5000"]),
         (r#""use_sliding_window": true"#, ["use_sliding_window", "without sliding_window"]),
         (r#""layer_types": ["mamba"]"#, ["layer_types", "mamba"]),
-        (r#""quantization_config": {"quant_method": "gptq", "bits": 4}"#, ["quantization_config", "gptq"]),
+        (r#""quantization_config": {"quant_method": "hqq", "bits": 4}"#, ["quantization_config", "hqq"]),
+        (
+            r#""quantization_config": {"quant_method": "gptq", "bits": 4}"#,
+            ["quantization_config", "group_size"],
+        ),
+        (r#""compression_config": {"quant_method": "gptq"}"#, ["compression_config", "quantization_config"]),
         (r#""max_position_embeddings": 0.5"#, ["max_position_embeddings", "0.5"]),
         (r#""num_attention_heads": -1"#, ["num_attention_heads", "-1"]),
         (r#""vocab_size": "262""#, ["vocab_size", "262"]),
