@@ -4,9 +4,9 @@
 //! which engines run out of registers. What loops gain, and what else was tried, is in docs/experiments/webassembly-kernels.md.
 
 use super::vectors::Simd128;
-use crate::activations::BlockValues;
 #[cfg(target_feature = "relaxed-simd")]
 use crate::activations::TABLE_BIAS;
+use crate::activations::{BlockTables, BlockValues};
 use crate::blocks::Blocks;
 use crate::isa::Isa;
 use crate::layout::GROUPS_PER_BLOCK;
@@ -70,6 +70,111 @@ unsafe impl Blocks for Simd128 {
             planes::<BITS>(codes, tables, start)
         }
     }
+
+    #[inline(always)]
+    unsafe fn ternary_block(self, codes: *const u8, tables: BlockTables) -> [v128; 8] {
+        // SAFETY: `ternary` has the contract of this operation.
+        unsafe {
+            if tables.refined {
+                let [rows, fine] = ternary(codes, tables.digits, tables.starts);
+                joined(rows, fine)
+            } else {
+                let [rows] = ternary(codes, [tables.digits[0]], [tables.starts[0]]);
+                rows
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn binary_block(self, codes: *const u8, tables: BlockTables) -> [v128; 8] {
+        // SAFETY: `binary` has the contract of this operation.
+        unsafe {
+            if tables.refined {
+                let [rows, fine] = binary(codes, tables.digits, tables.starts);
+                joined(rows, fine)
+            } else {
+                let [rows] = binary(codes, [tables.digits[0]], [tables.starts[0]]);
+                rows
+            }
+        }
+    }
+}
+
+/// Joins the sums of both digits.
+#[inline(always)]
+fn joined(coarse: [v128; 8], fine: [v128; 8]) -> [v128; 8] {
+    let mut rows = coarse;
+    for (row, fine) in rows.iter_mut().zip(fine) {
+        *row = Simd128.refine(*row, fine);
+    }
+    rows
+}
+
+/// Sums over some digits of a block of ternary codes, whose indexes are taken apart once.
+///
+/// # Safety
+/// 256 bytes are readable at `codes`, and 128 at each digit.
+#[inline(always)]
+unsafe fn ternary<const DIGITS: usize>(
+    codes: *const u8,
+    digits: [*const u8; DIGITS],
+    starts: [i32; DIGITS],
+) -> [[v128; 8]; DIGITS] {
+    let isa = Simd128;
+    // Of each digit the low and the high nibbles, in both registers of a tile.
+    let mut sums = [[[isa.pair_zero(); 2]; 2]; DIGITS];
+    for group in 0..groups() {
+        for register in [0, 1] {
+            // SAFETY: group < 8, so the loads end at byte 256 of the codes and at byte 128 of the tables at most.
+            unsafe {
+                let indexes = isa.load(codes.add(32 * group + 16 * register));
+                let halves = [isa.low_nibbles(indexes), isa.high_nibbles(indexes)];
+                for (sums, digit) in sums.iter_mut().zip(digits) {
+                    let table = isa.load(digit.add(16 * group));
+                    for (sums, indexes) in sums.iter_mut().zip(halves) {
+                        sums[register] = isa.pair_add(sums[register], isa.lookup(table, indexes));
+                    }
+                }
+            }
+        }
+    }
+    let mut rows = [[isa.splat(0.0); 8]; DIGITS];
+    for ((rows, [low, high]), start) in rows.iter_mut().zip(sums).zip(starts) {
+        *rows = isa.pair_rows(low, high, start);
+    }
+    rows
+}
+
+/// The same for binary codes: twice what their bits select.
+///
+/// # Safety
+/// 128 bytes are readable at `codes`, and 128 at each digit.
+#[inline(always)]
+unsafe fn binary<const DIGITS: usize>(
+    codes: *const u8,
+    digits: [*const u8; DIGITS],
+    starts: [i32; DIGITS],
+) -> [[v128; 8]; DIGITS] {
+    let isa = Simd128;
+    let mut sums = [[isa.lookup_zero(); 2]; DIGITS];
+    for group in 0..groups() {
+        // SAFETY: group < 8, so the loads end at byte 128 at most.
+        unsafe {
+            let indexes = isa.load(codes.add(16 * group));
+            let halves = [isa.low_nibbles(indexes), isa.high_nibbles(indexes)];
+            for (sums, digit) in sums.iter_mut().zip(digits) {
+                let table = isa.load(digit.add(16 * group));
+                for (sum, indexes) in sums.iter_mut().zip(halves) {
+                    *sum = isa.lookup_add(*sum, isa.lookup(table, indexes));
+                }
+            }
+        }
+    }
+    let mut rows = [[isa.splat(0.0); 8]; DIGITS];
+    for ((rows, [low, high]), start) in rows.iter_mut().zip(sums).zip(starts) {
+        *rows = isa.lookup_rows(isa.lookup_double(low), isa.lookup_double(high), start);
+    }
+    rows
 }
 
 /// Sums of a block of nibbles, with activations widened to 16 bits that hold both digits: a refined block takes no longer
