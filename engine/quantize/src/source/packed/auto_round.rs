@@ -103,7 +103,7 @@ impl AutoRound {
                 StoredZeros::AsMeant
             }
         };
-        Ok(gptq::Shape { bits: bits(found)?, group_size: group_size(size)?, zeros })
+        Ok(gptq::Shape { bits: bits(found)?, group_size: group_size(size)?, zeros, ordered: false })
     }
 }
 

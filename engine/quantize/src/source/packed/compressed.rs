@@ -147,13 +147,7 @@ impl PackQuantized {
         let size = if self.group_size == 0 { cols } else { self.group_size };
         let groups = cols.div_ceil(size);
         scales.expect(&[rows, groups])?;
-        match take(found, layer, "weight_g_idx") {
-            Some(index) => check_order(&index, cols, size)?,
-            None if self.ordered => {
-                return Err(QuantizeError::MissingTensor { name: format!("{layer}.weight_g_idx") });
-            }
-            None => {}
-        }
+        check_order(found, layer, "weight_g_idx", self.ordered, cols, size)?;
         let order = Order::InOrder;
         let zeros = match (take(found, layer, "weight_zero_point"), self.symmetric) {
             (None, true) => Zeros::Same(1 << (bits - 1)),

@@ -10,7 +10,7 @@
 
 use super::fields::{Fields, bits, group_size};
 use super::integers::{Integers, Lanes, Zeros};
-use super::module::{check_order, names, need, take};
+use super::module::{check_order, names, need};
 use super::words::{Order, Words, words_of};
 use super::{Found, Scheme};
 use crate::QuantizeError;
@@ -26,6 +26,8 @@ pub(super) struct Shape {
     /// Columns that share a scale, 0 for all of a row.
     pub(super) group_size: usize,
     pub(super) zeros: StoredZeros,
+    /// Whether columns may be in the order of their activations, so that an index must say their groups.
+    pub(super) ordered: bool,
 }
 
 /// What stored zero points are.
@@ -60,7 +62,6 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
         return refuse("is_marlin_format", true, "false");
     }
     fields.one_of("pack_dtype", &["int32", "torch.int32"], "int32")?;
-    fields.one_of("backend", &["auto"], "auto")?;
     fields.one_of("method", &["gptq"], "gptq")?;
     no_dynamic_layers(fields)?;
     fields.only(&[
@@ -71,6 +72,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
         "is_marlin_format",
         "pack_dtype",
         "backend",
+        "desc_act",
         "dynamic",
         "method",
         "data_type",
@@ -78,7 +80,8 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Box<dyn Scheme>, QuantizeError
     fields.one_of("data_type", &["int"], "int")?;
     let (bits, group_size) =
         (bits(fields.need_whole("bits")?)?, group_size(fields.need_whole("group_size")?)?);
-    Ok(Box::new(Gptq(Shape { bits, group_size, zeros })))
+    let ordered = fields.flag("desc_act")? == Some(true);
+    Ok(Box::new(Gptq(Shape { bits, group_size, zeros, ordered })))
 }
 
 /// Whether GPTQModel wrote the checkpoint: `meta.quantizer` is its name and version, or a list with them.
@@ -126,9 +129,7 @@ pub(super) fn unpack<'a>(
     let zero_words = words_of(rows, bits);
     zeros.expect(&[groups, zero_words])?;
     scales.expect(&[groups, rows])?;
-    if let Some(index) = take(found, layer, "g_idx") {
-        check_order(&index, cols, size)?;
-    }
+    check_order(found, layer, "g_idx", shape.ordered, cols, size)?;
     let (less, plus) = match (shape.zeros, bits) {
         (StoredZeros::AsMeant, _) => (0, 0),
         (StoredZeros::Wrapped, 2 | 4 | 8) => (0, u32::MAX / ((1 << bits) - 1)),

@@ -87,10 +87,19 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Checks that the groups of columns that an index lists are runs of `size` columns in their order.
-pub(super) fn check_order(index: &Part<'_>, cols: usize, size: usize) -> Result<(), QuantizeError> {
+/// Checks that the groups of columns are runs of `size` columns in their order, as far as an index lists them; `must` it?
+pub(super) fn check_order(
+    found: &mut Found<'_>,
+    layer: &str,
+    part: &str,
+    must: bool,
+    cols: usize,
+    size: usize,
+) -> Result<(), QuantizeError> {
+    let index = if must { Some(need(found, layer, part)?) } else { take(found, layer, part) };
+    let Some(index) = index else { return Ok(()) };
     index.expect(&[cols])?;
     let groups = index.numbers()?;
     let in_order = groups.iter().enumerate().all(|(col, &group)| group == (col / size.max(1)) as i64);
-    if in_order { Ok(()) } else { Err(QuantizeError::ActOrder { name: index.name.clone() }) }
+    if in_order { Ok(()) } else { Err(QuantizeError::ActOrder { name: index.name }) }
 }

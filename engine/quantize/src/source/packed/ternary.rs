@@ -48,7 +48,7 @@ pub(super) struct Rounded<'a> {
 impl<'a> Rounded<'a> {
     pub(super) fn packed(floats: Floats<'a>, shape: [usize; 2], factor: f32) -> Packed<'a> {
         let grid = Grid::Rounded(Rounded { floats, cols: shape[1], factor });
-        Packed { type_name: "BitNet, online", shape, codes: codes(Encoding::Ternary), grid }
+        Packed { type_name: "BitNet online", shape, codes: codes(Encoding::Ternary), grid }
     }
 
     pub(super) fn codes(&self, row: usize, codes: &mut [u8]) {

@@ -6,8 +6,8 @@ use crate::codes::Codes;
 use crate::source::tests::tokenizer_json;
 use crate::source::{Source, SourceTensor};
 use crate::{Format, QuantizeOptions, Report, quantize};
-use edgellm::Model;
 use edgellm::format::{ModelFile, TensorData};
+use edgellm::{Model, Session, SessionOptions};
 use edgellm_kernels::layout::{Encoding, Zero};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -213,6 +213,28 @@ fn model_files_hold_the_codes() {
     }
 }
 
+/// The logits after a few tokens.
+fn logits(file: Vec<u8>) -> Vec<f32> {
+    let model = Model::from_bytes(file).unwrap();
+    let mut session = Session::new(&model, SessionOptions::default()).unwrap();
+    session.prefill(&[5, 100, 7, 261, 33, 8]).unwrap().to_vec()
+}
+
+/// Kernels take the zero points and the groups of all formats: what they compute is what they compute of the weights in
+/// 8 bits, nearly.
+#[test]
+fn the_engine_runs_the_codes() {
+    for name in Checkpoint::names() {
+        let checkpoint = Checkpoint::read(&name);
+        let [kept, rounded] =
+            [Format::Auto, Format::Int8].map(|format| logits(checkpoint.converted(format).0));
+        let norm = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let differences: Vec<f32> = kept.iter().zip(&rounded).map(|(a, b)| a - b).collect();
+        let difference = norm(&differences) / norm(&rounded);
+        assert!(difference < 0.02, "{name}: {difference}");
+    }
+}
+
 #[test]
 fn other_formats_are_rounded_from_the_same_weights() {
     for name in ["gptq-3", "awq-4", "compressed-8", "bitnet"] {
@@ -281,7 +303,7 @@ fn a_description_names_the_types() {
     let of = |name: &str| Checkpoint::read(name).source(|source| source.description.clone()).unwrap();
     assert_eq!(of("gptq-4"), "safetensors: 7 GPTQ of 4 bits, 4 BF16");
     assert_eq!(of("auto-round-4"), "safetensors: 5 AutoRound of 4 bits, 5 BF16, 1 AutoRound of 8 bits");
-    assert_eq!(of("bitnet-online"), "safetensors: 7 BitNet, online, 4 BF16");
+    assert_eq!(of("bitnet-online"), "safetensors: 7 BitNet online, 4 BF16");
 }
 
 /// A fourth code of two bits, which no ternary model has, stands for 2.

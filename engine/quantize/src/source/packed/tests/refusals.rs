@@ -181,6 +181,12 @@ fn shapes_of_the_codes() {
         checkpoint.tensors.insert(format!("{Q}.weight_shape"), (Dtype::I64, vec![2], huge));
     });
     assert!(error.contains("weight_shape"), "{error}");
+    // An order that nothing tells.
+    let error = self::error("gptq-4", |checkpoint| {
+        set(checkpoint, "/desc_act", json!(true));
+        checkpoint.tensors.remove(&format!("{Q}.g_idx")).unwrap();
+    });
+    assert!(error.contains("missing") && error.contains(&format!("{Q}.g_idx")), "{error}");
     // Bits that the words do not have.
     let error = self::error("gptq-4", |checkpoint| set(checkpoint, "/bits", json!(3)));
     assert!(error.contains("qweight") && error.contains("3 bits"), "{error}");
@@ -294,7 +300,7 @@ fn listed_layers_are_not_rounded() {
     let mut checkpoint = Checkpoint::read("bitnet-online");
     set(&mut checkpoint, "/modules_to_not_convert", json!(["lm_head", "model.layers.0.mlp"]));
     let description = checkpoint.source(|source| source.description.clone()).unwrap();
-    assert_eq!(description, "safetensors: 7 BF16, 4 BitNet, online");
+    assert_eq!(description, "safetensors: 7 BF16, 4 BitNet online");
 }
 
 #[test]
