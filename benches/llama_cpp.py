@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """EdgeLLM and llama.cpp on the same weights, interleaved (A B A B ...), on this machine.
 
-    python3 benches/llama_cpp.py --gguf MODEL.gguf [--large RANDOM-1B-F16.gguf] [--comparisons decode-int4,...]
+    python3 benches/llama_cpp.py --gguf MODEL.gguf [--large RANDOM-1B-F16.gguf] [--few-bits RANDOM-1.7B-F16.gguf]
+                                 [--comparisons decode-int4,...]
                                  [--rounds 7] [--threads 1,2] [--avx2] [--llama BUILD_BIN_FOLDER]
 
 Each comparison runs llama.cpp's files and ours one after the other in every round. A ratio is ours over the fastest of
@@ -10,7 +11,7 @@ replaces its own rows of benches/results/llama_cpp.json, and each call prints th
 
 llama.cpp comes from the source distribution of llama-cpp-python (its pinned version below), built natively into
 target/llama.cpp, or without AVX-512 into target/llama.cpp-avx2, unless --llama names a directory with llama-bench and
-llama-quantize. EdgeLLM's program is `speed` of this directory. `random_model.py` creates the large model.
+llama-quantize. EdgeLLM's program is `speed` of this directory. `random_model.py` creates the large model and that of few bits.
 """
 
 import argparse
@@ -35,6 +36,13 @@ COMPARISONS = {
     "decode-large": ("large", "decode", 64, ["TQ2_0 pure"], ["bitnet, int4 head", "bitnet, int4 head, fast"], 2),
     "prefill-int4": ("gguf", "prefill", 512, ["Q4_0"], ["int4", "int4 from Q4_0"], 2),
     "prefill-large": ("large", "prefill", 512, ["TQ2_0 pure", "Q2_K"], ["bitnet, int4 head"], 2.5),
+    "decode-ternary-1.7b": ("few_bits", "decode", 32, ["TQ2_0 pure"], ["auto from TQ2_0 pure"], 1.5),
+    "prefill-ternary-1.7b": ("few_bits", "prefill", 128, ["TQ2_0 pure"], ["auto from TQ2_0 pure"], 2),
+    "decode-q2_0-1.7b": ("few_bits", "decode", 8, ["Q2_0 pure"], ["auto from Q2_0 pure"], 15),
+    "prefill-q2_0-1.7b": ("few_bits", "prefill", 128, ["Q2_0 pure"], ["auto from Q2_0 pure"], 15),
+    "decode-binary-1.7b": ("few_bits", "decode", 32, ["Q1_0 pure"],
+                           ["auto from Q1_0 pure", "auto from Q2_0 pure", "auto from TQ2_0 pure"], 3),
+    "prefill-binary-1.7b": ("few_bits", "prefill", 128, ["Q1_0 pure"], ["auto from Q1_0 pure"], 4),
 }  # fmt: skip
 
 
@@ -232,7 +240,8 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gguf", required=True, type=Path)
+    parser.add_argument("--gguf", type=Path)
+    parser.add_argument("--few-bits", type=Path, help="the F16 file of the model of Qwen3 1.7B's shape")
     parser.add_argument("--large", type=Path, help="the F16 file of the model with a billion random weights")
     parser.add_argument("--comparisons", default=",".join(COMPARISONS), help=f"of {', '.join(COMPARISONS)}")
     parser.add_argument("--rounds", type=int, default=7)
@@ -254,7 +263,7 @@ def main():
     rows = report.get("rows", [])
     for name in args.comparisons.split(","):
         if not getattr(args, COMPARISONS[name][0]):
-            print(f"{name}: not measured, it takes --large", file=sys.stderr)
+            print(f"{name}: not measured, it takes --{COMPARISONS[name][0].replace('_', '-')}", file=sys.stderr)
             continue
         for threads in (int(threads) for threads in args.threads.split(",")):
             measured = compare(name, args, binaries, threads)

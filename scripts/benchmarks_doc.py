@@ -49,7 +49,7 @@ def spread(figure: dict, digits: int = 1) -> str:
     return f"{figure['median']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def llama_cpp(folder: str) -> str:
+def llama_cpp(folder: str, name: str = "llama_cpp") -> str:
     """`benches/llama_cpp.py`: one line per file."""
 
     def line(row: dict) -> list:
@@ -57,7 +57,7 @@ def llama_cpp(folder: str) -> str:
         ratio, goal = (spread(row["ratio"], 2), row["goal"]) if "ratio" in row else ("", "")
         return [name, row["threads"], row["side"], row["format"], spread(row["rate"]), ratio, goal]
 
-    rows = load(folder, "llama_cpp")["rows"]
+    rows = load(folder, name)["rows"]
     return table("comparison | threads | engine | format | tokens per second | ratio | goal", map(line, rows))
 
 

@@ -32,8 +32,24 @@ export function engine() {
   if (!existsSync(join(ENGINE, "index.js"))) run(join(ROOT, "scripts", "build-web"), []);
 }
 
-/** The page's catalogue with this one model, for `serve`. */
-export async function catalogue(tmac2) {
+/** Models of the hub, which the page downloads from there and converts. */
+export const HUB = [
+  {
+    name: "ternary-bonsai-1.7b",
+    about: "chat model of ternary weights, about 490 MB",
+    licence: "Apache-2.0",
+    url: "https://huggingface.co/prism-ml/Ternary-Bonsai-1.7B-gguf/resolve/main/Ternary-Bonsai-1.7B-Q2_0_g64.gguf",
+  },
+  {
+    name: "bonsai-1.7b",
+    about: "chat model of binary weights, about 250 MB",
+    licence: "Apache-2.0",
+    url: "https://huggingface.co/prism-ml/Bonsai-1.7B-gguf/resolve/main/Bonsai-1.7B-Q1_0.gguf",
+  },
+];
+
+/** The page's catalogue with this one model, and others, for `serve`. */
+export async function catalogue(tmac2, others = []) {
   const hash = createHash("sha256");
   for await (const piece of createReadStream(tmac2)) hash.update(piece);
   const entry = {
@@ -44,7 +60,7 @@ export async function catalogue(tmac2) {
     bytes: statSync(tmac2).size,
     sha256: hash.digest("hex"),
   };
-  return {models: {[`${NAME}.tmac2.bin`]: tmac2}, catalogue: [entry]};
+  return {models: {[`${NAME}.tmac2.bin`]: tmac2}, catalogue: [entry, ...others]};
 }
 
 /** The standard output of a command; its standard error goes to the terminal. */

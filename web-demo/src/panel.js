@@ -81,7 +81,7 @@ export class Panel {
   }
 
   #offerRow(entry) {
-    const about = [size(entry.bytes), entry.about, entry.licence].filter(Boolean).join(" · ");
+    const about = [entry.bytes && size(entry.bytes), entry.about, entry.licence].filter(Boolean).join(" · ");
     const get = button("Get", `Get ${entry.name}`, () => this.models.fromCatalogue(entry));
     get.className = "primary";
     return row(entry.name, about, "row", get);

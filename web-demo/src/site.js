@@ -6,7 +6,7 @@
  * @property {string} [about] A few words.
  * @property {string} [licence]
  * @property {string} url Of a .tmac2.bin or .gguf file; relative to the page, or on a site that allows pages to read it.
- * @property {number} bytes Length of the file.
+ * @property {number} [bytes] Length of the file; where it is known, a download that does not fit is refused before it starts.
  * @property {string} [sha256] Of the file, 64 hexadecimal digits.
  */
 

@@ -95,6 +95,8 @@ test("a GGUF file dropped on the page becomes the same model", async () => {
     carrier.remove();
     for (const type of ["dragover", "drop"]) dispatchEvent(new DragEvent(type, {dataTransfer, bubbles: true, cancelable: true}));
   });
+  assert.equal(await page.getByLabel("Bits per weight").inputValue(), "auto");
+  await page.getByLabel("Bits per weight").selectOption("int4");
   await page.getByRole("button", {name: "Quantize"}).click();
   await visitor.notice(/is now .*-int4\.tmac2\.bin/);
   const saved = page.waitForEvent("download");

@@ -22,7 +22,11 @@ fn fold(row: &[f32]) -> Vec<f32> {
             let start = i / BLOCK * BLOCK;
             let sum: f64 = (0..BLOCK)
                 .map(|j| {
-                    if (i - start & j).count_ones() % 2 == 0 { signed[start + j] } else { -signed[start + j] }
+                    if ((i - start) & j).count_ones() % 2 == 0 {
+                        signed[start + j]
+                    } else {
+                        -signed[start + j]
+                    }
                 })
                 .sum();
             (sum / (BLOCK as f64).sqrt()) as f32
