@@ -11,7 +11,8 @@ replaces its own rows of benches/results/llama_cpp.json, and each call prints th
 
 llama.cpp comes from the source distribution of llama-cpp-python (its pinned version below), built natively into
 target/llama.cpp, or without AVX-512 into target/llama.cpp-avx2, unless --llama names a directory with llama-bench and
-llama-quantize. EdgeLLM's program is `speed` of this directory. `random_model.py` creates the large model and that of few bits.
+llama-quantize. EdgeLLM's program is `speed` of this directory. `random_model.py` creates the large model and that of
+few bits.
 """
 
 import argparse
@@ -257,7 +258,7 @@ def main():
     native = run(ROOT / "scripts/llama_cpp_flags", stdout=subprocess.PIPE).stdout.split()
     flags, folder = (avx2, "llama.cpp-avx2") if args.avx2 else (native, "llama.cpp")
     binaries = args.llama or build_llama(flags, folder)
-    run("cargo", "build", "-q", "--release", "-p", "edgellm-benches", "-p", "edgellm-host", cwd=ROOT)
+    run("cargo", "build", "-q", "--release", "--locked", "-p", "edgellm-benches", "-p", "edgellm-host", cwd=ROOT)
     commit = run("git", "rev-parse", "--short", "HEAD", cwd=ROOT, stdout=subprocess.PIPE).stdout.strip()
     report = earlier(args.output)
     rows = report.get("rows", [])

@@ -2,12 +2,12 @@
 """A model of random weights, as an F16 GGUF file: speed does not depend on the values of weights.
 
     .venv/bin/python benches/random_model.py --shape llama-1b --vocabulary MODEL.gguf --output target/random-1b-f16.gguf
-    .venv/bin/python benches/random_model.py --shape qwen3-1.7b --vocabulary QWEN.gguf --output target/random-1.7b-f16.gguf
+    .venv/bin/python benches/random_model.py --shape qwen3-1.7b --vocabulary QWEN.gguf --output OUTPUT-F16.gguf
 
-llama-1b is a model with a billion weights (hidden 2048, feed-forward 8192, 16 layers, 32 query and 8 key-value heads of 64,
-vocabulary 32,000, separate embedding and head), and qwen3-1.7b has the shape of that model, and of Bonsai 1.7B. The weights of
-qwen3-1.7b are ternary, so that types of two bits hold them exactly. The vocabulary is the first part of another model's,
-since both engines require one.
+llama-1b is a model with a billion weights (hidden 2048, feed-forward 8192, 16 layers, 32 query and 8 key-value heads of
+64, vocabulary 32,000, separate embedding and head), and qwen3-1.7b has the shape of that model, and of Bonsai 1.7B. The
+weights of qwen3-1.7b are ternary, so that types of two bits hold them exactly. The vocabulary is the first part of
+another model's, since both engines require one.
 """
 
 import argparse
@@ -100,7 +100,8 @@ def write(shape, source, output):
     writer.add_tensor("output_norm.weight", np.ones(hidden, np.float32))
     for layer in range(shape.layers):
         for name, rows, cols in [
-            ("attn_q", queries, hidden), ("attn_k", kv, hidden), ("attn_v", kv, hidden), ("attn_output", hidden, queries),
+            ("attn_q", queries, hidden), ("attn_k", kv, hidden), ("attn_v", kv, hidden),
+            ("attn_output", hidden, queries),
             ("ffn_gate", shape.feed_forward, hidden), ("ffn_up", shape.feed_forward, hidden),
             ("ffn_down", hidden, shape.feed_forward),
         ]:  # fmt: skip

@@ -104,7 +104,7 @@ fn turn_back(rotation: &Rotation, row: &mut [f32]) {
             let sum: f32 = before
                 .iter()
                 .enumerate()
-                .map(|(j, x)| if (i & j).count_ones() % 2 == 0 { *x } else { -x })
+                .map(|(j, x)| if (i & j).count_ones().is_multiple_of(2) { *x } else { -x })
                 .sum();
             *turned = sign * sum / (size as f32).sqrt();
         }

@@ -4,8 +4,8 @@
     python3 scripts/reference/greedy.py --gguf MODEL.gguf --llama BUILD_BIN_FOLDER [--float MODEL-F32.gguf]
                                         [--edgellm PROGRAM] [-- OPTIONS...]
 
-Both continue ten prompts by 32 tokens, without a chat template. OPTIONS go to `edgellm generate`, such as `--target plugin`.
---float is the same file as floats (llama-quantize --allow-requantize MODEL.gguf MODEL-F32.gguf F32), which llama.cpp multiplies
+Both continue ten prompts by 32 tokens, without a chat template. OPTIONS go to `edgellm generate`, as `--target plugin`.
+--float is the same file as floats (llama-quantize --allow-requantize MODEL.gguf X.gguf F32), which llama.cpp multiplies
 with activations that are not rounded: then its own two texts are compared as well.
 """
 

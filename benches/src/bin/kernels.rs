@@ -19,7 +19,7 @@ static MEMORY: edgellm_memory::HugePages = edgellm_memory::HugePages;
 fn cold_bytes() -> usize {
     let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/size").unwrap_or_default();
     let kilobytes = size.trim().strip_suffix('K').and_then(|size| size.parse().ok()).unwrap_or(0usize);
-    (2 * kilobytes << 10).max(160 << 20)
+    (2 * kilobytes * 1024).max(160 << 20)
 }
 
 struct Case {

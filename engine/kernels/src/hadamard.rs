@@ -96,7 +96,8 @@ mod tests {
                 let start = row / block * block;
                 let expected: f64 = (0..block)
                     .map(|j| {
-                        let sign = if ((row - start) & j).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                        let sign =
+                            if ((row - start) & j).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
                         sign * f64::from(before[start + j] * x[start + j])
                     })
                     .sum();

@@ -22,7 +22,7 @@ fn fold(row: &[f32]) -> Vec<f32> {
             let start = i / BLOCK * BLOCK;
             let sum: f64 = (0..BLOCK)
                 .map(|j| {
-                    if ((i - start) & j).count_ones() % 2 == 0 {
+                    if ((i - start) & j).count_ones().is_multiple_of(2) {
                         signed[start + j]
                     } else {
                         -signed[start + j]
