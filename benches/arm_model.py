@@ -8,7 +8,7 @@
    records every executed instruction: exact counts, and the inner loops in execution order.
 2. Passes one strip of 32 rows of that trace to llvm-mca for the boards' processors: cycles per weight, assuming that
    every load hits the first-level cache.
-3. Computes tokens per second for three models from these and the boards' published clocks and bandwidths
+3. Computes tokens per second for four models from these and the boards' published clocks and bandwidths
    (benches/arm/boards.json, with sources). docs/hardware-guide.md says how far to trust that.
 
 --whole takes the file of the first model in boards.json in its first formats, counts the instructions of decoded
@@ -27,7 +27,7 @@ TARGET = ROOT / "target" / "aarch64"
 RELEASE = TARGET / "aarch64-unknown-linux-gnu" / "release"
 COLS = 1024  # of the product that is traced
 STRIP, BLOCK = 32, 32
-FORMATS = ["int8", "int4", "int3", "int2", "bitnet"]
+FORMATS = ["int8", "int4", "int3", "int2", "bitnet", "ternary", "binary"]
 # Board, LLVM's model of its processor, and the kernels it can run, the best one first. LLVM treats the Cortex-A76 as a
 # Cortex-A57; its Neoverse N1, the server core derived from the A76, is closer.
 CORES = {
@@ -179,9 +179,10 @@ def matrices(model):
 
 def packed_bytes(rows, cols, format):
     """The size of a matrix in the layout of engine/kernels/src/layout.rs."""
-    bits = {"int8": 8, "int4": 4, "int3": 3, "int2": 2, "bitnet": 2}[format]
-    groups = 1 if format == "bitnet" else cols // BLOCK
-    scales = 2 * STRIP if format in ("int8", "bitnet") else 4 * STRIP
+    bits = {"int8": 8, "int4": 4, "int3": 3, "int2": 2, "bitnet": 2, "ternary": 2, "binary": 1}[format]
+    group = {"bitnet": cols, "ternary": 128, "binary": 128}.get(format, BLOCK)
+    groups = -(-cols // group)
+    scales = 2 * STRIP if format in ("int8", "bitnet", "ternary", "binary") else 4 * STRIP
     return -(-rows // STRIP) * (groups * scales + cols // BLOCK * bits * STRIP * BLOCK // 8)
 
 
