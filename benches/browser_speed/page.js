@@ -6,8 +6,8 @@ import { Wllama } from '/wllama/index.js';
 /** Loaded engines by the name of their row. */
 const engines = new Map();
 
-/** A text of about 512 tokens, for prefill. */
-const LONG = 'The quick brown fox jumps over the lazy dog, and then it rests. '.repeat(32);
+/** A text of about 16 tokens a sentence, for prefill. */
+const long = (sentences) => 'The quick brown fox jumps over the lazy dog, and then it rests. '.repeat(sentences);
 /** A question that any correct engine answers alike. */
 const QUESTION = 'The capital of France is';
 
@@ -16,17 +16,17 @@ export async function load({ name, engine, url, threads, variant }) {
 }
 
 /** Tokens per second, and the answer to `QUESTION`. */
-export const measure = (name, tokens) => engines.get(name)(tokens);
+export const measure = (name, tokens, sentences) => engines.get(name)(tokens, sentences);
 
 async function loadEdgeLlm(url, threads, variant) {
   const model = await Model.fromUrl(url, { variant, threads });
   const session = await model.session({ contextLength: 1024 });
-  return async (count) => {
+  return async (count, sentences) => {
     const run = async (input, maxTokens) => {
       await session.reset();
       return session.generate(input, { temperature: 0, ignoreEos: true, maxTokens }).result;
     };
-    const prefill = (await run(LONG, 1)).timings;
+    const prefill = (await run(long(sentences), 1)).timings;
     const decode = await run(Uint32Array.of(1), count);
     const answer = await run(QUESTION, 4);
     return {
@@ -44,7 +44,7 @@ async function loadWllama(url, threads) {
   const wllama = new Wllama({ default: '/wllama/wasm/wllama.wasm' }, { suppressNativeLog: true });
   const blob = await (await fetch(url)).blob();
   await wllama.loadModel([blob], { n_threads: threads, n_ctx: 1024, n_gpu_layers: 0, n_parallel: 1 });
-  return async (count) => {
+  return async (count, sentences) => {
     const run = async (prompt, max_tokens) => {
       // Its end tokens are forbidden, so that it generates as many tokens as we do; cached tokens are not counted.
       const options = { prompt, max_tokens, temperature: 0, logit_bias: { 0: -1e9, 2: -1e9 } };
@@ -52,7 +52,7 @@ async function loadWllama(url, threads) {
       return { text: choices[0].text, timings };
     };
     await run('Something else, so that nothing of the next text is cached.', 1);
-    const prefill = (await run(LONG, 1)).timings;
+    const prefill = (await run(long(sentences), 1)).timings;
     const decode = (await run('.', count)).timings;
     const answer = await run(QUESTION, 4);
     return {

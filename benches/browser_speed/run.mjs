@@ -4,11 +4,14 @@
 //     scripts/build-web && cargo build --release -p edgellm-host -p edgellm-benches
 //     npm ci --prefix benches/browser_speed && npm ci --prefix wasm/tests
 //     node benches/browser_speed/run.mjs [--rounds 5] [--threads 1,2] [--tokens 64] [--gguf FOLDER] [--output FILE]
+//     node benches/browser_speed/run.mjs --files NAME=FILE.tmac2.bin,... --peers NAME=FILE.gguf,... [--sentences 32]
 //
 // The model is SmolLM2-135M-Instruct: int4 (lossless from the published Q4_1), int2 and bitnet for us, the published
 // Q4_1 for wllama, and any other *.gguf of that model in the directory --gguf (made by llama-quantize, which
 // benches/llama_cpp.py builds). Every round measures every row once; ratios are taken within a round. Answers are
-// checked: ours must equal the native program's tokens, wllama's must name the capital of France.
+// checked: ours must equal the native program's tokens, wllama's must name the capital of France. With --files and --peers
+// other files of one model are measured, whose answers wllama's are not compared with; --sentences shortens the prompt, of 16
+// tokens each.
 // Writes benches/results/browser_speed.json and prints a Markdown table.
 
 import { execFileSync } from 'node:child_process';
@@ -24,16 +27,21 @@ const { values: args } = parseArgs({
     tokens: { type: 'string', default: '64' },
     formats: { type: 'string', default: 'int4,int2,bitnet' },
     gguf: { type: 'string' },
+    files: { type: 'string' },
+    peers: { type: 'string', default: '' },
+    sentences: { type: 'string', default: '32' },
     output: { type: 'string', default: join(ROOT, 'benches', 'results', 'browser_speed.json') },
   },
 });
-const [rounds, tokens] = [Number(args.rounds), Number(args.tokens)];
+const [rounds, tokens, sentences] = [args.rounds, args.tokens, args.sentences].map(Number);
+/** NAME=FILE,... as pairs. */
+const named = (list) => list.split(',').filter(Boolean).map((item) => item.split('='));
 const threadCounts = args.threads.split(',').map(Number);
 
 /** Native: the tokens that the page must generate too, and the speed to compare with. */
 function native(path, threads) {
   const program = join(ROOT, 'target', 'release', 'speed');
-  const options = ['--kernel', 'avx2', '--threads', threads, '--prompt', 512, '--generate', tokens].map(String);
+  const options = ['--kernel', 'avx2', '--threads', threads, '--prompt', 16 * sentences, '--generate', tokens].map(String);
   const found = JSON.parse(execFileSync(program, [path, ...options], { encoding: 'utf8' }));
   return {
     prefill: found.prefill_tokens_per_second,
@@ -58,11 +66,12 @@ function spread(values) {
   return { median, lower_quartile: at(0.25), upper_quartile: at(0.75), min: sorted[0], max: sorted.at(-1) };
 }
 
-const formats = args.formats.split(',');
-const files = Object.fromEntries(formats.map((format) => [format, model(format)]));
-const sources = [gguf(), ...(args.gguf ? readdirSync(args.gguf).map((name) => join(args.gguf, name)) : [])].filter(
-  (path, index) => path.endsWith('.gguf') || index === 0,
-);
+const formats = args.files ? named(args.files).map(([name]) => name) : args.formats.split(',');
+const files = Object.fromEntries(args.files ? named(args.files) : formats.map((format) => [format, model(format)]));
+const others = args.gguf ? readdirSync(args.gguf).filter((name) => name.endsWith('.gguf')) : [];
+const sources = args.files
+  ? named(args.peers)
+  : [['Q4_1', gguf()], ...others.map((name) => [basename(name, '.gguf'), join(args.gguf, name)])];
 
 const rows = [];
 for (const format of formats) {
@@ -75,8 +84,7 @@ for (const format of formats) {
     }
   }
 }
-for (const [index, file] of sources.entries()) {
-  const format = index === 0 ? 'Q4_1' : basename(file, '.gguf');
+for (const [format, file] of sources) {
   for (const threads of threadCounts) rows.push({ name: `wllama ${format} ${threads}T`, engine: 'wllama', file, format, threads });
 }
 
@@ -127,13 +135,13 @@ const runs = rows.map(() => []);
 for (let round = -1; round < rounds; round++) {
   const hashes = {};
   for (const [index, row] of rows.entries()) {
-    const found = row.engine === 'native' ? native(row.file, row.threads) : await inPage('measure', row.name, tokens);
+    const found = row.engine === 'native' ? native(row.file, row.threads) : await inPage('measure', row.name, tokens, sentences);
     if (row.engine === 'native') hashes[row.format] = found.hash;
     if (row.engine === 'edgellm' && answerHash(found.tokenIds) !== hashes[row.format]) {
       throw new Error(`${row.name} generates other tokens than the native program`);
     }
     // Fewer bits need not get it right.
-    if (['int4', 'Q4_1'].includes(row.format) && !/Paris/.test(found.answer ?? 'Paris')) {
+    if (!args.files && ['int4', 'Q4_1'].includes(row.format) && !/Paris/.test(found.answer ?? 'Paris')) {
       throw new Error(`${row.name} answers ${found.answer}`);
     }
     // The first round warms up.
@@ -141,7 +149,7 @@ for (let round = -1; round < rounds; round++) {
     console.error(`${round + 1}/${rounds} ${row.name}: prefill ${found.prefill.toFixed(1)}, decode ${found.decode.toFixed(1)}`);
   }
 }
-const starts = await measureStarts();
+const starts = args.files ? [] : await measureStarts();
 const version = browser.version();
 await browser.close();
 await server.close();
@@ -163,7 +171,7 @@ const results = rows.map(({ name, engine, format, threads, variant, file }, inde
     return { decode: ratio('decode'), prefill: ratio('prefill') };
   })(),
 }));
-const start = {
+const start = starts.length > 0 && {
   format: formats[0],
   variant: starts[0].variant,
   loaded_ms: spread(starts.map(({ loadedMs }) => loadedMs)),
@@ -179,7 +187,7 @@ const machine = JSON.parse(
 const report = { chromium: version, machine, rounds, tokens, start, rows: results };
 writeFileSync(args.output, `${JSON.stringify(report, null, 1)}\n`);
 
-console.log(`Page load to first token, model stored: ${start.first_token_ms.median.toFixed(0)} ms (${start.variant})\n`);
+if (start) console.log(`Page load to first token, model stored: ${start.first_token_ms.median.toFixed(0)} ms (${start.variant})\n`);
 console.log('| row | decode tokens/s | of native | prefill tokens/s | of native |\n|---|---|---|---|---|');
 for (const { name, decode, prefill, of_native: ratio } of results) {
   const range = ({ median, lower_quartile, upper_quartile }) =>
