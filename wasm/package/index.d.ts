@@ -61,7 +61,7 @@ export interface LoadOptions {
 export interface ModelInfo {
   /** Display name of the model. */
   name: string;
-  /** Family: `llama` or `qwen2`. */
+  /** Family: `llama`, `qwen3`, ... */
   architecture: string;
   /** Number of weights. */
   parameters: number;
@@ -69,7 +69,7 @@ export interface ModelInfo {
   fileBytes: number;
   /** How the weights were quantized. */
   quantization: {
-    /** Format of the layers: `auto`, `int8`, `int4`, `int3`, `int2` or `bitnet`. */
+    /** Format of the layers: a `Format`. */
     format: string;
     /** Size of a quantization group; 0 for one group per row. */
     groupSize: number;
@@ -292,7 +292,7 @@ export class Session {
   close(): void;
 }
 
-export type Format = 'auto' | 'int8' | 'int4' | 'int3' | 'int2' | 'bitnet';
+export type Format = 'auto' | 'int8' | 'int6' | 'int5' | 'int4' | 'int3' | 'int2' | 'bitnet' | 'binary';
 
 export interface QuantizeOptions {
   /** Name of the model, for display; by default the one in the GGUF file, which often says little. */
@@ -300,9 +300,11 @@ export interface QuantizeOptions {
   /** Format of the layers; default `auto`, which keeps the codes of quantized sources and rounds floats to 4 bits. */
   format?: Format;
   /** Format of embedding and LM head; default `auto`: with format `auto` as in the source, else `int8`. */
-  head?: 'auto' | 'int8' | 'int4';
+  head?: Format;
   /** Size of a quantization group: a multiple of 32, or 0 for one group per row; the default depends on the format. */
   groupSize?: number;
+  /** Order of the codes in files of type I2_S, which do not say it, and are refused without it. */
+  i2sOrder?: 'x86' | 'arm';
   /** Called with the bytes read (stage `read`), then with the weights converted (stage `convert`). */
   onProgress?: (progress: { stage: 'read' | 'convert'; done: number; total: number }) => void;
   /** Ends the conversion, which then rejects with the signal's reason. */
