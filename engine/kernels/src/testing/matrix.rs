@@ -18,7 +18,7 @@ pub fn random_matrix(layout: &Layout, random: &mut Random) -> Vec<u8> {
         // One strip in four of the largest code only, to reach the largest sums.
         let extreme = random.bits().is_multiple_of(4);
         let packed: Vec<u8> = (0..rows * layout.cols())
-            .map(|_| if extreme { highest } else { codes[random.bits() as usize % codes.len()] })
+            .map(|_| if extreme { highest } else { codes[(random.bits() % codes.len() as u64) as usize] })
             .collect();
         let count = rows * layout.groups();
         let mut halves = || (0..count).map(|_| f32_to_f16(random.float() * 0.1)).collect::<Vec<_>>();
