@@ -59,7 +59,7 @@ test('what cannot be converted is told, and a conversion can be ended', async ()
     return {
       foreign: await edgellm.quantize(await blob('/model.tmac2.bin')).catch(code),
       half: await edgellm.quantize(await blob('/half.gguf')).catch(code),
-      format: await edgellm.quantize(await blob('/model.gguf'), { format: 'int5' }).catch(code),
+      format: await edgellm.quantize(await blob('/model.gguf'), { format: 'int7' }).catch(code),
       memory: await edgellm.quantize(await blob('/model.gguf'), { memoryLimit: 50e6 }).catch(code),
       aborted: await edgellm
         .quantize(await blob('/model.gguf'), { signal: controller.signal, onProgress })
@@ -69,7 +69,7 @@ test('what cannot be converted is told, and a conversion can be ended', async ()
   assert.equal(found.foreign.code, 'not_a_model');
   assert.equal(found.half.code, 'damaged', found.half.message);
   assert.equal(found.format.code, 'invalid');
-  assert.match(found.format.message, /int5/);
+  assert.match(found.format.message, /int7/);
   assert.equal(found.memory.code, 'out_of_memory');
   assert.equal(found.aborted.name, 'AbortError');
 });
