@@ -81,8 +81,12 @@ class Trace:
         """The instructions of the last strip but one, delimited by a block that runs once per strip."""
         region = self.regions["mark_matmul"]
         counts = Counter(region)
-        once = next(block for block in region if counts[block] == strips)
-        at = [i for i, block in enumerate(region) if block == once]
+        places = {block: [] for block, count in counts.items() if count == strips}
+        for i, block in enumerate(region):
+            if block in places:
+                places[block].append(i)
+        # Other loops may run as often: a strip is the longest distance.
+        at = max(places.values(), key=lambda at: at[-1] - at[-2])
         assert at[-1] - at[-2] == at[-2] - at[-3], "strips differ"
         return self.expand(region[at[-2] : at[-1]])
 

@@ -40,17 +40,20 @@ unsafe fn ternary_digits<I: Isa, const DIGITS: usize>(
     // high nibbles in both registers.
     let registers = (32 / I::WIDTH).max(1);
     let mut sums = [[[isa.pair_zero(); 2]; 2]; DIGITS];
-    for (index, at) in (0..256).step_by(I::WIDTH).enumerate() {
-        // SAFETY: WIDTH divides 256, so the load of codes is within them; that of tables begins at table `at / 32` of 8 and
-        // takes WIDTH / 32 of them.
-        unsafe {
-            let indexes = isa.load(codes.add(at));
-            let halves = [isa.low_nibbles(indexes), isa.high_nibbles(indexes)];
-            for (sums, digit) in sums.iter_mut().zip(digits) {
-                let table = isa.load_pair_tables(digit.add(at / 32 * 16));
-                for (sums, indexes) in sums.iter_mut().zip(halves) {
-                    let sum = &mut sums[index % registers];
-                    *sum = isa.pair_add(*sum, isa.lookup(table, indexes));
+    for tile in (0..256).step_by(registers * I::WIDTH) {
+        // A loop of its own, which is unrolled, so that sums stay in registers.
+        for register in 0..registers {
+            let at = tile + register * I::WIDTH;
+            // SAFETY: WIDTH divides 256, so the load of codes is within them; that of tables begins at table `at / 32` of 8 and
+            // takes WIDTH / 32 of them.
+            unsafe {
+                let indexes = isa.load(codes.add(at));
+                let halves = [isa.low_nibbles(indexes), isa.high_nibbles(indexes)];
+                for (sums, digit) in sums.iter_mut().zip(digits) {
+                    let table = isa.load_pair_tables(digit.add(at / 32 * 16));
+                    for (sums, indexes) in sums.iter_mut().zip(halves) {
+                        sums[register] = isa.pair_add(sums[register], isa.lookup(table, indexes));
+                    }
                 }
             }
         }
