@@ -1,6 +1,6 @@
 //! Warnings about the quality of a converted model.
 
-use crate::gguf::GgmlType;
+use crate::codes::Codes;
 use crate::options::{Format, HeadFormat, QuantizeOptions};
 use crate::report::{Method, Report};
 use crate::source::{Source, SourceTensor};
@@ -61,18 +61,7 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
 
 /// Whether a tensor has at most four bits a weight.
 fn is_coarse(tensor: &SourceTensor<'_>) -> bool {
-    match tensor.ggml_type() {
-        None => tensor.codes().is_some_and(|codes| codes.encoding.bits() <= 4),
-        Some(ggml_type) => matches!(
-            ggml_type,
-            GgmlType::Q2_K
-                | GgmlType::Q3_K
-                | GgmlType::Q4_0
-                | GgmlType::Q4_1
-                | GgmlType::Q4_K
-                | GgmlType::IQ4_NL
-                | GgmlType::IQ4_XS
-                | GgmlType::MXFP4
-        ),
-    }
+    // Of a type, not of the tensor, whose codes would all be read.
+    let codes = tensor.ggml_type().map_or_else(|| tensor.codes(), Codes::of);
+    codes.is_some_and(|codes| codes.encoding.bits() <= 4)
 }
