@@ -6,7 +6,7 @@
 
 use edgellm_kernels::layout::{Encoding, Layout, Matrix, Zero};
 use edgellm_kernels::testing::{Random, random_matrix};
-use edgellm_kernels::{Activations, Pool, Product, reference};
+use edgellm_kernels::{Activations, Lookups, Pool, Product, reference};
 use std::hint::black_box;
 
 /// The formats of files: encoding, meaning of the codes and group size.
@@ -56,12 +56,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let input: Vec<f32> = (0..tokens * cols).map(|_| random.float()).collect();
     let mut output = vec![0.0; tokens * rows];
     let (pool, mut activations) = (Pool::new(), Activations::default());
-    let tables = encoding.by_lookup();
+    let lookups = Lookups::of([encoding]);
     for traced in [false, true] {
         if traced {
             mark_quantize();
         }
-        kernels.quantize(&pool, &mut activations, &input, cols, tables, f32::INFINITY);
+        kernels.quantize(&pool, &mut activations, &input, cols, lookups, f32::INFINITY);
         if traced {
             mark_matmul();
         }

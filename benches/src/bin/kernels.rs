@@ -1,14 +1,15 @@
-//! Every available kernel over the matrix shapes of real models: `kernels [--quick] [--formats a,b] [--json FILE]`.
+//! Every available kernel over the matrix shapes of real models: `kernels [--quick] [--formats a,b] [--tokens N] [--json FILE]`.
 //!
 //! Answers are compared with the reference before anything is timed. Kernels are interleaved (A B C A B C ...), and
 //! figures are medians over the rounds with their quartiles, beside the machine's own streaming bandwidth, measured in
 //! the same run with the same threads. "cold" walks over copies of the matrix larger than any cache, as decoding
-//! does; "hot" uses one copy again and again.
+//! does; "hot" uses one copy again and again. With several tokens, activations are refined as by default, and rates are of all
+//! tokens: a token's bytes are its weights, though many tokens share what is read.
 
 use edgellm::Compute;
 use edgellm::kernels::layout::{Encoding, Layout, Matrix, Zero};
 use edgellm::kernels::testing::{Random, random_matrix};
-use edgellm::kernels::{Activations, Product, reference};
+use edgellm::kernels::{Activations, Lookups, Product, reference};
 use std::time::Instant;
 
 // Huge pages, which the program uses for weights too.
@@ -86,6 +87,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let named = args.iter().position(|arg| arg == "--formats").and_then(|at| args.get(at + 1));
     let wanted = |format: &str| named.is_none_or(|names| names.split(',').any(|name| name == format));
     let json = args.iter().position(|arg| arg == "--json").and_then(|at| args.get(at + 1));
+    let tokens = args.iter().position(|arg| arg == "--tokens").and_then(|at| args.get(at + 1));
+    let tokens: usize = tokens.map_or(Ok(1), |tokens| tokens.parse())?;
+    let refine_above = if tokens == 1 { f32::INFINITY } else { 1.0 };
     let rounds = if quick { 5 } else { 15 };
     let mut rows = Vec::new();
 
@@ -116,13 +120,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let layout = Layout::new(case.rows, case.cols, encoding, zero, group_size)?;
             let mut random = Random(index as u64);
             let one = random_matrix(&layout, &mut random);
-            let copies = cold_bytes.div_ceil(one.len());
+            let copies = if tokens == 1 { cold_bytes.div_ceil(one.len()) } else { 1 };
             let data: Vec<u8> = one.iter().copied().cycle().take(copies * one.len()).collect();
             let matrices: Vec<Matrix<'_>> = data
                 .chunks_exact(one.len())
                 .map(|data| Matrix::new(layout, data))
                 .collect::<Result<_, _>>()?;
-            let input: Vec<f32> = (0..case.cols).map(|_| random.float()).collect();
+            let input: Vec<f32> = (0..tokens * case.cols).map(|_| random.float()).collect();
             let mut candidates = Vec::new();
             for threads in [1, 2].into_iter().filter(|&threads| threads <= cores) {
                 for kernels in edgellm::available_kernels() {
@@ -131,7 +135,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     }
                 }
             }
-            let mut out = vec![0.0; case.rows];
+            let mut out = vec![0.0; tokens * case.rows];
             let mut expected = None;
             for round in 0..=rounds {
                 for (compute, cold, hot) in &mut candidates {
@@ -142,8 +146,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         &mut activations,
                         &input,
                         case.cols,
-                        true,
-                        f32::INFINITY,
+                        Lookups::of([encoding]),
+                        refine_above,
                     );
                     if round == 0 {
                         let expected =
@@ -161,14 +165,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         let mut products = [Product { matrix, output: &mut out }];
                         kernels.matmul(compute.pool(), &activations, &mut products);
                     }
-                    cold.push(data.len() as f64 / start.elapsed().as_secs_f64() / 1e9);
-                    let repeats = (16 << 20) / one.len() + 1;
+                    cold.push((tokens * data.len()) as f64 / start.elapsed().as_secs_f64() / 1e9);
+                    let repeats = (16 << 20) / (tokens * one.len()) + 1;
                     let start = Instant::now();
                     for _ in 0..repeats {
                         let mut products = [Product { matrix: matrices[0], output: &mut out }];
                         kernels.matmul(compute.pool(), &activations, &mut products);
                     }
-                    hot.push((repeats * one.len()) as f64 / start.elapsed().as_secs_f64() / 1e9);
+                    hot.push((repeats * tokens * one.len()) as f64 / start.elapsed().as_secs_f64() / 1e9);
                 }
             }
             for (compute, cold, hot) in candidates {

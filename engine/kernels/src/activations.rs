@@ -6,6 +6,7 @@
 //! positive and the negative part of a pair each stay within 127 x 255 < 2^15. What the rounding costs is measured in
 //! docs/quantization.md.
 
+mod lanes;
 mod quantize;
 mod tables;
 mod tiles;
@@ -14,9 +15,11 @@ mod values;
 
 use crate::layout::BLOCK;
 use crate::pool::Pool;
+use lanes::LaneActivations;
 use quantize::TargetDigits;
 use tiles::TileActivations;
 
+pub(crate) use lanes::LANES;
 pub(crate) use quantize::Target;
 pub(crate) use tables::{TABLE_BIAS, TABLE_BYTES};
 pub(crate) use tiles::{TILED_TOKENS, Tile};
@@ -36,6 +39,7 @@ pub struct Activations {
     scales: Vec<f32>,
     scaled_sums: Vec<f32>,
     tiles: TileActivations,
+    lanes: LaneActivations,
 }
 
 /// One digit of every value.
@@ -125,12 +129,30 @@ impl Activations {
         }
     }
 
+    /// Those activations that [`Activations::arrange_lanes`] has given a lane for each token.
+    pub(crate) fn lanes(&self) -> &LaneActivations {
+        &self.lanes
+    }
+
+    /// Copies the quantized activations to lanes, on all threads of the pool: those of whole runs, and those after them if they
+    /// are at least `least`.
+    pub(crate) fn arrange_lanes(&mut self, pool: &Pool, least: usize) {
+        let rest = self.tokens % LANES;
+        let tokens = if rest < least { self.tokens - rest } else { self.tokens };
+        if tokens > 0 {
+            let mut lanes = std::mem::take(&mut self.lanes);
+            lanes.arrange(pool, tokens, self.padded_cols / BLOCK, self.token(0));
+            self.lanes = lanes;
+        }
+    }
+
     /// Takes the shape of inputs of (tokens, cols), and returns where [`Target::quantize_token`] writes them.
     pub(crate) fn prepare(&mut self, tokens: usize, cols: usize, tables: bool, refine_above: f32) -> Target {
         let padded_cols = cols.next_multiple_of(BLOCK);
         let blocks = tokens * padded_cols / BLOCK;
         self.tokens = tokens;
         self.padded_cols = padded_cols;
+        self.lanes.clear();
         self.coarse.resize(tokens * padded_cols, tables);
         self.fine.resize(tokens * padded_cols, tables);
         self.refined.resize(blocks, false);

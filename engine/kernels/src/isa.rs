@@ -24,6 +24,8 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
     const WIDTH: usize;
     /// Number of registers, 16 or 32. With 32, loops keep twice as many sums.
     const REGISTERS: usize = 16;
+    /// Of 16 tokens, from how many on products of ternary and binary codes have a lane for each of them.
+    const LANES_FROM: usize = usize::MAX;
     /// What [`Isa::byte_dot`] adds to every code: 0, or -128 where the dot product takes signed bytes only, so that a
     /// code is read as code - 128.
     const BYTE_OFFSET: i32 = 0;
@@ -166,6 +168,20 @@ pub unsafe trait Isa: Copy + Debug + Send + Sync + 'static {
         _ = from;
     }
 
+    /// Loads a register of integers.
+    ///
+    /// # Safety
+    /// `WIDTH` bytes are readable at `from`.
+    unsafe fn load_ints(self, from: *const i32) -> Self::Ints;
+    /// Stores a register of integers.
+    ///
+    /// # Safety
+    /// `WIDTH` bytes are writable at `to`.
+    unsafe fn store_ints(self, to: *mut i32, ints: Self::Ints);
+    /// Lane-wise sum.
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Lane-wise difference.
+    fn sub_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// `64 * coarse + fine`: the sums over both digits of refined activations.
     fn refine(self, coarse: Self::Ints, fine: Self::Ints) -> Self::Ints;
 

@@ -5,8 +5,8 @@ use crate::attention::{Place, Queries};
 use crate::blocks::Blocks;
 use crate::float::{Gate, GateMul, RmsNorm};
 use crate::hadamard::Hadamard;
-use crate::layout::Matrix;
-use crate::matmul::{MatmulJob, TILE_FROM, UNPACK_TOKENS};
+use crate::layout::{Encoding, Matrix};
+use crate::matmul::{LANE_STRIPS, MatmulJob, TILE_FROM, UNPACK_TOKENS};
 use crate::pool::Pool;
 use crate::recurrence::{CausalConv, DeltaHeads};
 use crate::set::{KernelSet, TileSet};
@@ -21,6 +21,27 @@ pub struct Product<'a> {
     pub matrix: Matrix<'a>,
     /// Result, (tokens, rows).
     pub output: &'a mut [f32],
+}
+
+/// Which forms of the activations some products read besides the quantized values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// Lookup tables of each token, of which few tokens make use.
+    pub tables: bool,
+    /// A lane for each token, of which many make use.
+    pub lanes: bool,
+}
+
+impl Lookups {
+    /// What products with matrices of these encodings read.
+    pub fn of(encodings: impl IntoIterator<Item = Encoding>) -> Self {
+        let mut lookups = Lookups::default();
+        for encoding in encodings {
+            lookups.tables |= encoding.by_lookup();
+            lookups.lanes |= encoding.by_lanes();
+        }
+        lookups
+    }
 }
 
 /// The floating-point and matrix work of one instruction set, chosen once at start.
@@ -55,8 +76,7 @@ impl Kernels {
         self.name
     }
 
-    /// Quantizes `input`, (tokens, cols), and builds lookup tables if `tables` is set and the tokens are few enough to
-    /// use them.
+    /// Quantizes `input`, (tokens, cols), and prepares those `lookups` that so many tokens make use of.
     ///
     /// Blocks get a fine digit where the square of the largest group exceeds `refine_above` times the token's mean of
     /// these squares: all blocks that are not zero if it is 0, none if it is infinite.
@@ -69,12 +89,12 @@ impl Kernels {
         activations: &mut Activations,
         input: &[f32],
         cols: usize,
-        tables: bool,
+        lookups: Lookups,
         refine_above: f32,
     ) {
         assert!(cols > 0 && input.len().is_multiple_of(cols), "input is not (tokens, {cols})");
         let tokens = input.len() / cols;
-        let tables = tables && tokens < UNPACK_TOKENS;
+        let tables = lookups.tables && tokens < UNPACK_TOKENS;
         let target = activations.prepare(tokens, cols, tables, refine_above);
         // SAFETY: the activations were prepared for these tokens, and each token is handed to one thread.
         pool.for_each_range(tokens, &|range| unsafe {
@@ -82,6 +102,8 @@ impl Kernels {
         });
         if self.tiles.is_some() && tokens >= TILE_FROM {
             activations.arrange_tiles(pool);
+        } else if lookups.lanes && self.set.lanes_from() < usize::MAX {
+            activations.arrange_lanes(pool, self.set.lanes_from());
         }
     }
 
@@ -107,7 +129,11 @@ impl Kernels {
         }
         let targets = Targets(products.as_mut_ptr(), products.len());
         let targets = &targets;
-        pool.for_each_range(strips, &|range| {
+        let by_lanes = activations.lanes().tokens() > 0;
+        // A thread builds tables for as many strips as share them.
+        let unit = if by_lanes { LANE_STRIPS } else { 1 };
+        pool.for_each_range(strips.div_ceil(unit), &|range| {
+            let range = range.start * unit..strips.min(range.end * unit);
             let mut first = 0;
             for index in 0..targets.1 {
                 // SAFETY: index < targets.1, the number of products, which outlive the call; outputs are accessed
@@ -128,6 +154,9 @@ impl Kernels {
                             // Matrix instructions sum over whole blocks.
                             Some(tiles) if tokens >= TILE_FROM && !matrix.layout().halves() => {
                                 tiles.matmul(job)
+                            }
+                            _ if by_lanes && matrix.layout().encoding().by_lanes() => {
+                                self.set.matmul_by_lanes(job);
                             }
                             _ => self.set.matmul(job),
                         }

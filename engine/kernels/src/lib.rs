@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use edgellm_kernels::layout::{Encoding, Layout, Matrix, Zero, f32_to_f16, pack_strip};
-//! use edgellm_kernels::{Activations, Pool, Product};
+//! use edgellm_kernels::{Activations, Lookups, Pool, Product};
 //!
 //! // A matrix of 2 x 32 nibbles: a row of 1 and a row of -1.
 //! let layout = Layout::new(2, 32, Encoding::Nibbles, Zero::Symmetric(8), 32)?;
@@ -26,7 +26,7 @@
 //!
 //! let (kernels, pool) = (edgellm_kernels::available()[0], Pool::new());
 //! let mut activations = Activations::default();
-//! kernels.quantize(&pool, &mut activations, &[0.5; 32], 32, false, 0.0);
+//! kernels.quantize(&pool, &mut activations, &[0.5; 32], 32, Lookups::default(), 0.0);
 //! let mut output = [0.0; 2];
 //! kernels.matmul(&pool, &activations, &mut [Product { matrix, output: &mut output }]);
 //! assert!((output[0] - 16.0).abs() < 0.01 && output[1] == -output[0]);
@@ -65,7 +65,7 @@ pub use blocks::Blocks;
 pub use candidates::{Candidate, available, candidates};
 pub use float::Gate;
 pub use isa::{Isa, Job};
-pub use kernels::{Kernels, Product};
+pub use kernels::{Kernels, Lookups, Product};
 pub use pool::Pool;
 pub use recurrence::DeltaHeads;
 pub use tiles::{TILE_TOKENS, Tiles};

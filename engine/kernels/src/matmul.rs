@@ -8,6 +8,7 @@
 
 mod halves;
 mod job;
+mod lanes;
 mod many;
 mod memory;
 mod strip;
@@ -24,6 +25,7 @@ use strip::OneStrip;
 use sums::{Binary, Bytes, Lookup, Nibbles, Split, Table, Ternary};
 
 pub(crate) use job::MatmulJob;
+pub(crate) use lanes::{LANE_STRIPS, LaneStrips};
 pub(crate) use memory::fetch_ahead;
 pub(crate) use tiled::{TILE_FROM, multiply_by_tiles};
 
@@ -43,8 +45,8 @@ impl<I: Blocks> Job<I> for MatmulJob<'_> {
             }
             if tokens >= UNPACK_TOKENS {
                 match layout.encoding() {
-                    Encoding::Bytes | Encoding::Table(_) => isa.enter(ManyTokens::<false>(&self, strip)),
-                    _ => isa.enter(ManyTokens::<true>(&self, strip)),
+                    Encoding::Bytes | Encoding::Table(_) => isa.enter(ManyTokens::<false>(&self, strip, 0)),
+                    _ => isa.enter(ManyTokens::<true>(&self, strip, 0)),
                 }
                 continue;
             }

@@ -19,6 +19,7 @@ unsafe impl Isa for Portable {
     type ByteSum = [i32; 4];
     type LookupSum = [u16; 16];
     type PairSum = [u16; 8];
+    const LANES_FROM: usize = 10;
 
     #[inline(always)]
     fn enter<J: Job<Self>>(self, job: J) -> J::Output {
@@ -227,6 +228,28 @@ unsafe impl Isa for Portable {
     #[inline(always)]
     fn mul(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn load_ints(self, from: *const i32) -> [i32; 4] {
+        // SAFETY: 16 bytes, as the contract grants.
+        unsafe { from.cast::<[i32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_ints(self, to: *mut i32, ints: [i32; 4]) {
+        // SAFETY: 16 bytes, as the contract grants.
+        unsafe { to.cast::<[i32; 4]>().write_unaligned(ints) }
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    fn sub_ints(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane] - b[lane])
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use crate::blocks::Blocks;
 use crate::float::{GateMul, RmsNorm};
 use crate::hadamard::Hadamard;
 use crate::isa::{Isa, Job};
-use crate::matmul::{MatmulJob, fetch_ahead, multiply_by_tiles};
+use crate::matmul::{LaneStrips, MatmulJob, fetch_ahead, multiply_by_tiles};
 use crate::recurrence::{CausalConv, DeltaRule};
 use crate::tiles::Tiles;
 
@@ -20,6 +20,11 @@ pub(crate) trait KernelSet: Send + Sync {
     /// # Safety
     /// The job keeps the contract of [`MatmulJob`].
     unsafe fn matmul(&self, job: MatmulJob<'_>);
+    /// See [`Isa::LANES_FROM`].
+    fn lanes_from(&self) -> usize;
+    /// # Safety
+    /// The job keeps the contract of [`MatmulJob`], its codes are ternary or binary, and its activations were arranged in lanes.
+    unsafe fn matmul_by_lanes(&self, job: MatmulJob<'_>);
     fn rms_norm(&self, job: RmsNorm<'_>);
     fn gate_mul(&self, job: GateMul<'_>);
     fn causal_conv(&self, job: CausalConv<'_>);
@@ -42,6 +47,17 @@ impl<I: Blocks> KernelSet for I {
 
     unsafe fn matmul(&self, job: MatmulJob<'_>) {
         self.enter(job);
+    }
+
+    fn lanes_from(&self) -> usize {
+        I::LANES_FROM
+    }
+
+    unsafe fn matmul_by_lanes(&self, job: MatmulJob<'_>) {
+        // A constant, so that nothing is compiled where lanes are not used.
+        if I::LANES_FROM < usize::MAX {
+            self.enter(LaneStrips(job));
+        }
     }
 
     fn rms_norm(&self, job: RmsNorm<'_>) {

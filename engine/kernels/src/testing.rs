@@ -6,7 +6,7 @@ mod matrix;
 
 use crate::activations::Activations;
 use crate::float::Gate;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Lookups};
 use crate::pool::Pool;
 use crate::recurrence::DeltaHeads;
 
@@ -47,7 +47,7 @@ pub fn float_hash(kernels: Kernels) -> u64 {
             }
         }
         let mut activations = Activations::default();
-        kernels.quantize(&Pool::new(), &mut activations, &x, len, false, 1.0);
+        kernels.quantize(&Pool::new(), &mut activations, &x, len, Lookups::default(), 1.0);
         add(activations.token(0).scales);
         add(activations.token(0).scaled_sums);
     }

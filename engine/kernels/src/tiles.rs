@@ -1,7 +1,6 @@
 //! Matrix instructions, apart from the vector operations: few CPUs have them.
 
 use crate::blocks::Blocks;
-use crate::isa::Isa;
 
 /// Tokens that matrix instructions multiply at once.
 pub const TILE_TOKENS: usize = 16;
@@ -33,14 +32,4 @@ pub unsafe trait Tiles: Copy + Send + Sync + 'static {
         sums: *mut i32,
         stride: usize,
     );
-    /// Loads a register of integers.
-    ///
-    /// # Safety
-    /// `WIDTH` bytes are readable at `from`.
-    unsafe fn load_ints(self, from: *const i32) -> <Self::Isa as Isa>::Ints;
-    /// Stores a register of integers.
-    ///
-    /// # Safety
-    /// `WIDTH` bytes are writable at `to`.
-    unsafe fn store_ints(self, to: *mut i32, ints: <Self::Isa as Isa>::Ints);
 }

@@ -6,9 +6,9 @@ use crate::linear::{LinearHooks, LinearId, Projection};
 use crate::model::Model;
 use crate::rope::{Rope, rotate};
 use crate::weights::Attention;
-use edgellm_kernels::Gate;
 use edgellm_kernels::attention::Queries;
 use edgellm_kernels::page::CacheFormat;
+use edgellm_kernels::{Gate, Lookups};
 
 /// Intermediate values, and what the layers of a pass share.
 #[derive(Debug, Default)]
@@ -167,7 +167,14 @@ impl<H: LinearHooks> Pass<'_, H> {
         if spans.iter().any(|span| span.cache.format() == CacheFormat::Int8) {
             // Every block refined to 14 bits, so that the only loss of an int8 cache is the rounding of its keys and
             // values.
-            compute.kernels().quantize(compute.pool(), &mut self.input.activations, q, head_dim, false, 0.0);
+            compute.kernels().quantize(
+                compute.pool(),
+                &mut self.input.activations,
+                q,
+                head_dim,
+                Lookups::default(),
+                0.0,
+            );
         }
         let group = config.num_attention_heads / kv_heads;
         let queries = Queries { values: q, quantized: &self.input.activations, kv_heads, group, head_dim };

@@ -3,7 +3,7 @@
 use super::{InputBuffers, Pass};
 use crate::linear::{LinearHooks, LinearId};
 use crate::weights::Weight;
-use edgellm_kernels::Product;
+use edgellm_kernels::{Lookups, Product};
 
 impl<H: LinearHooks> Pass<'_, H> {
     /// `outputs[i] = input x weights[i]^T`; input (T, cols), output i (T, rows of weight i). The input is quantized
@@ -56,8 +56,8 @@ impl<H: LinearHooks> Pass<'_, H> {
         let mut order: [usize; N] = std::array::from_fn(|index| index);
         order.sort_unstable_by_key(|&index| (!wanted(index), index));
         let matrices = order.map(|index| model.matrix(layers[index].1));
-        let tables = matrices[..count].iter().any(|matrix| matrix.layout().encoding().by_lookup());
-        kernels.quantize(pool, activations, input, cols, tables, self.precision.refine_above());
+        let lookups = Lookups::of(matrices[..count].iter().map(|matrix| matrix.layout().encoding()));
+        kernels.quantize(pool, activations, input, cols, lookups, self.precision.refine_above());
         let mut outputs = outputs.each_mut().map(Some);
         let mut pairs = order.into_iter().zip(matrices);
         let mut products: [Product<'_>; N] = std::array::from_fn(|_| match pairs.next() {

@@ -271,6 +271,26 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        unsafe fn load_ints(self, from: *const i32) -> int32x4_t {
+            neon!(vld1q_s32(from))
+        }
+
+        #[inline(always)]
+        unsafe fn store_ints(self, to: *mut i32, ints: int32x4_t) {
+            neon!(vst1q_s32(to, ints))
+        }
+
+        #[inline(always)]
+        fn add_ints(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+            neon!(vaddq_s32(a, b))
+        }
+
+        #[inline(always)]
+        fn sub_ints(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+            neon!(vsubq_s32(a, b))
+        }
+
+        #[inline(always)]
         fn refine(self, coarse: int32x4_t, fine: int32x4_t) -> int32x4_t {
             neon!(vaddq_s32(vshlq_n_s32::<6>(coarse), fine))
         }

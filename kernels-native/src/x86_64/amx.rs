@@ -9,7 +9,7 @@
 use super::avx512::Avx512Vbmi;
 use edgellm_kernels::Tiles;
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid_count, __m512i, _mm512_loadu_si512, _mm512_storeu_si512};
+use std::arch::x86_64::__cpuid_count;
 use std::sync::OnceLock;
 
 /// Proof that the CPU has AMX for bytes and what [`Avx512Vbmi`] proves, and that the system lets this process use it.
@@ -60,16 +60,6 @@ unsafe impl Tiles for Amx {
         stride: usize,
     ) {
         amx!(sums::<SIGNED>(codes, values, sums_at, stride))
-    }
-
-    #[inline(always)]
-    unsafe fn load_ints(self, from: *const i32) -> __m512i {
-        amx!(_mm512_loadu_si512(from.cast()))
-    }
-
-    #[inline(always)]
-    unsafe fn store_ints(self, to: *mut i32, ints: __m512i) {
-        amx!(_mm512_storeu_si512(to.cast(), ints))
     }
 }
 

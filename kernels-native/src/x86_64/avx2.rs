@@ -27,6 +27,7 @@ macro_rules! avx2 {
 // SAFETY: loads and stores are of 32 bytes, of 16 for halves and repeated bytes, of 8 for signed bytes and of 4 for a quad.
 unsafe impl Isa for Avx2 {
     const WIDTH: usize = 32;
+    const LANES_FROM: usize = 10;
     type Bytes = __m256i;
     type Ints = __m256i;
     type Floats = __m256;
@@ -289,6 +290,26 @@ unsafe impl Isa for Avx2 {
     #[inline(always)]
     fn prefetch_weights(self, from: *const u8) {
         avx2!(_mm_prefetch::<_MM_HINT_T1>(from.cast()))
+    }
+
+    #[inline(always)]
+    unsafe fn load_ints(self, from: *const i32) -> __m256i {
+        avx2!(_mm256_loadu_si256(from.cast()))
+    }
+
+    #[inline(always)]
+    unsafe fn store_ints(self, to: *mut i32, ints: __m256i) {
+        avx2!(_mm256_storeu_si256(to.cast(), ints))
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn sub_ints(self, a: __m256i, b: __m256i) -> __m256i {
+        avx2!(_mm256_sub_epi32(a, b))
     }
 
     #[inline(always)]

@@ -307,6 +307,26 @@ macro_rules! shared {
         }
 
         #[inline(always)]
+        unsafe fn load_ints(self, from: *const i32) -> __m512i {
+            avx512!(_mm512_loadu_si512(from.cast()))
+        }
+
+        #[inline(always)]
+        unsafe fn store_ints(self, to: *mut i32, ints: __m512i) {
+            avx512!(_mm512_storeu_si512(to.cast(), ints))
+        }
+
+        #[inline(always)]
+        fn add_ints(self, a: __m512i, b: __m512i) -> __m512i {
+            avx512!(_mm512_add_epi32(a, b))
+        }
+
+        #[inline(always)]
+        fn sub_ints(self, a: __m512i, b: __m512i) -> __m512i {
+            avx512!(_mm512_sub_epi32(a, b))
+        }
+
+        #[inline(always)]
         fn refine(self, coarse: __m512i, fine: __m512i) -> __m512i {
             avx512!(_mm512_add_epi32(_mm512_slli_epi32::<6>(coarse), fine))
         }

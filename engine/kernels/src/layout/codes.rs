@@ -51,6 +51,11 @@ impl Encoding {
         matches!(self, Encoding::Planes(_) | Encoding::Ternary | Encoding::Binary)
     }
 
+    /// Whether products of many tokens have a lane for each token: where a few codes of a row have few combinations.
+    pub const fn by_lanes(self) -> bool {
+        matches!(self, Encoding::Ternary | Encoding::Binary)
+    }
+
     /// Bytes of a block of 32 x 32 codes.
     pub const fn block_bytes(self) -> usize {
         self.bits() * BLOCK_WEIGHTS / 8

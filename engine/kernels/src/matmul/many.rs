@@ -12,20 +12,24 @@ use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, STRIP, Zer
 /// Tokens of a tile, whose sums stay in the first-level cache.
 const TILE: usize = 64;
 
-/// One strip of a product. `SMALL`: the codes are below 32.
-pub(super) struct ManyTokens<'j, 'a, const SMALL: bool>(pub(super) &'j MatmulJob<'a>, pub(super) usize);
+/// One strip of a product, with the tokens from one on. `SMALL`: the codes are below 32.
+pub(super) struct ManyTokens<'j, 'a, const SMALL: bool>(
+    pub(super) &'j MatmulJob<'a>,
+    pub(super) usize,
+    pub(super) usize,
+);
 
 impl<I: Blocks, const SMALL: bool> Job<I> for ManyTokens<'_, '_, SMALL> {
     type Output = ();
     #[inline(always)]
     fn run(self, isa: I) {
-        many::<I, SMALL>(self.0, isa, self.1);
+        many::<I, SMALL>(self.0, isa, self.1, self.2);
     }
 }
 
-/// Strip `strip` with all tokens.
+/// Strip `strip` with the tokens from `from` on.
 #[inline(always)]
-fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize) {
+fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize, from: usize) {
     let layout = job.matrix.layout();
     let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
     let block_bytes = layout.encoding().block_bytes();
@@ -33,7 +37,7 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize)
     let mut totals = Aligned([[0.0f32; STRIP]; TILE]);
     let mut inners = Aligned([[0.0f32; STRIP]; TILE]);
     let (unpacked, totals, inners) = (&mut unpacked.0, &mut totals.0, &mut inners.0);
-    for tile in (0..job.activations.tokens()).step_by(TILE) {
+    for tile in (from..job.activations.tokens()).step_by(TILE) {
         let count = TILE.min(job.activations.tokens() - tile);
         totals[..count].fill([0.0; STRIP]);
         let mut bytes = job.matrix.strip(strip);
@@ -44,7 +48,7 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize)
             for block in first..=last {
                 let (codes, rest) = bytes.split_at(block_bytes);
                 bytes = rest;
-                if tile == 0 {
+                if tile == from {
                     fetch_ahead(isa, codes.as_ptr(), block_bytes);
                 }
                 let codes = if layout.encoding() == Encoding::Bytes {

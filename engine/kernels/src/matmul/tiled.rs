@@ -209,8 +209,8 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
                 let coarse = (&raw mut (*rows.add(token)).sums[step.parity]).cast::<i32>();
                 let fine = (&raw const (*rows.add(slot)).fine[step.parity]).cast::<i32>();
                 for r in (0..STRIP).step_by(<T::Isa>::WIDTH / 4) {
-                    let sum = isa.refine(self.1.load_ints(coarse.add(r)), self.1.load_ints(fine.add(r)));
-                    self.1.store_ints(coarse.add(r), sum);
+                    let sum = isa.refine(isa.load_ints(coarse.add(r)), isa.load_ints(fine.add(r)));
+                    isa.store_ints(coarse.add(r), sum);
                 }
                 slot += 1;
                 refined &= refined - 1;
@@ -235,7 +235,7 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
                     let row = buffers.rows.as_mut_ptr().add(index);
                     let sums = (&raw const (*row).sums[step.parity]).cast::<i32>().add(r);
                     let scale = isa.splat(*step.tile.scales.add(index));
-                    let mut sum = isa.mul(scale, isa.to_floats(self.1.load_ints(sums)));
+                    let mut sum = isa.mul(scale, isa.to_floats(isa.load_ints(sums)));
                     if !SINGLE {
                         let inner = (&raw mut (*row).inner).cast::<f32>().add(r);
                         if step.before > 0 {

@@ -287,6 +287,28 @@ unsafe impl Isa for Simd128 {
     }
 
     #[inline(always)]
+    unsafe fn load_ints(self, from: *const i32) -> v128 {
+        // SAFETY: 16 bytes, as the contract grants.
+        unsafe { v128_load(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_ints(self, to: *mut i32, ints: v128) {
+        // SAFETY: 16 bytes, as the contract grants.
+        unsafe { v128_store(to.cast(), ints) }
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: v128, b: v128) -> v128 {
+        i32x4_add(a, b)
+    }
+
+    #[inline(always)]
+    fn sub_ints(self, a: v128, b: v128) -> v128 {
+        i32x4_sub(a, b)
+    }
+
+    #[inline(always)]
     fn refine(self, coarse: v128, fine: v128) -> v128 {
         i32x4_add(i32x4_shl(coarse, 6), fine)
     }

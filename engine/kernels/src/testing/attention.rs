@@ -2,7 +2,7 @@
 
 use crate::activations::Activations;
 use crate::attention::{Place, Queries};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Lookups};
 use crate::page::{CacheFormat, HeadLayout, PAGE_POSITIONS, Page};
 use crate::pool::Pool;
 use crate::random::Random;
@@ -37,7 +37,7 @@ pub(super) fn attentions(kernels: Kernels, random: &mut Random, mut add: impl Fn
             let values: Vec<f32> =
                 (0..ROWS * width).map(|i| if i < 32 && i < head_dim { 0.0 } else { float(1.0) }).collect();
             let mut quantized = Activations::default();
-            kernels.quantize(&Pool::new(), &mut quantized, &values, head_dim, false, 0.0);
+            kernels.quantize(&Pool::new(), &mut quantized, &values, head_dim, Lookups::default(), 0.0);
             let queries = Queries { values: &values, quantized: &quantized, kv_heads, group, head_dim };
             let windows = [1, 10, 64, 100, 300].into_iter().cycle();
             let all = [1, 17, 63, 64, 65, 150, 192, 255, 256, 257, 511, 640];
