@@ -16,9 +16,11 @@
 mod allocator;
 mod file;
 mod pages;
+mod trim;
 mod writer;
 
 pub use allocator::HugePages;
 pub use file::{MappedFile, ModelBytes, Placement};
 pub use pages::{HUGE_PAGE, huge_bytes, setting};
+pub use trim::trim;
 pub use writer::PageWriter;

@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// Bytes of memory that the values of a body may take, or six times those of the longest body.
 const TREE: usize = 24 << 20;
+/// Bytes of a body whose values may take megabytes of memory.
+const LARGE: usize = 64 << 10;
 
 /// A request body as it was received. Making a [`Text`] of it and reading that are work for a preparation slot.
 #[derive(Debug)]
@@ -99,6 +101,11 @@ impl Body {
             return Err(ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, "body_too_complex", message));
         }
         Ok(Text(text))
+    }
+
+    /// Whether its values may take megabytes of memory.
+    pub(crate) fn may_be_large(&self) -> bool {
+        self.gzip || self.bytes.len() > LARGE
     }
 
     /// What holds its place in memory.

@@ -56,6 +56,7 @@ impl Context {
     ) -> Result<(Self, T), ApiError> {
         let arrived = Instant::now();
         let deadline = arrived + server.options().request_timeout;
+        let large = body.may_be_large();
         let (slots, client) = (server.clone(), caller.client);
         let found = |model| Ok(Some(model));
         let step = Arc::new(move |model: Option<Arc<Loaded>>, interrupt: Interrupt| {
@@ -73,7 +74,13 @@ impl Context {
         let mut model = None;
         loop {
             let (step, loaded) = (Arc::clone(&step), model.take());
-            let step = move |interrupt| step(loaded, interrupt);
+            let step = move |interrupt| {
+                let progress = step(loaded, interrupt);
+                if large {
+                    edgellm_memory::trim();
+                }
+                progress
+            };
             match slots.preparations().run(&client, deadline, step).await?? {
                 Progress::Ready(context, value) => return Ok((context, value)),
                 Progress::Unloaded(name) => model = Some(slots.models().get(name.as_deref()).await?),
