@@ -55,7 +55,7 @@ class Parity:
 
 def wasm(args: argparse.Namespace) -> None:
     parity = Parity(args.module)
-    tests = ["parity_check_kernels", "parity_seeded_models"]
+    tests = ["parity_deep_templates", "parity_check_kernels", "parity_seeded_models"]
     if args.model:
         parity.give_model(args.model)
         tests.append("parity_given_model")

@@ -3,7 +3,7 @@
 
 use crate::TokenId;
 use crate::config::ModelConfig;
-use crate::state::State;
+use crate::state::{State, state_bytes};
 use edgellm_kernels::attention::Place;
 use edgellm_kernels::page::{CacheFormat, HeadLayout, PAGE_POSITIONS, Page};
 
@@ -22,11 +22,23 @@ pub(crate) struct Cache {
     state: Option<State>,
 }
 
+/// Bytes of a page.
+fn page_bytes(config: &ModelConfig, layout: HeadLayout) -> usize {
+    config.attention_layers() * config.num_key_value_heads * layout.bytes()
+}
+
+/// Bytes of a sequence with memory for `positions`.
+pub(crate) fn cache_bytes(config: &ModelConfig, format: CacheFormat, positions: usize) -> u64 {
+    let page_bytes = page_bytes(config, HeadLayout::new(format, config.head_dim));
+    let pages = positions.div_ceil(PAGE_POSITIONS) as u64 * page_bytes as u64;
+    pages + state_bytes(config, page_bytes / PAGE_POSITIONS, positions)
+}
+
 impl Cache {
     pub(crate) fn new(config: &ModelConfig, format: CacheFormat, capacity: usize) -> Self {
         let heads = config.num_key_value_heads;
         let layout = HeadLayout::new(format, config.head_dim);
-        let page_bytes = config.attention_layers() * heads * layout.bytes();
+        let page_bytes = page_bytes(config, layout);
         let state = State::new(config, page_bytes / PAGE_POSITIONS);
         Cache { pages: Vec::new(), heads, layout, page_bytes, len: 0, capacity, state }
     }

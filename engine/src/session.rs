@@ -1,7 +1,8 @@
 //! A session: one sequence of tokens on a model.
 
 use crate::TokenId;
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
+use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::forward::{Buffers, Precision, Span, forward, hidden_states};
 use crate::linear::LinearHooks;
@@ -21,6 +22,14 @@ pub struct SessionOptions {
     pub precision: Precision,
     /// How keys and values are stored; docs/quantization.md has the cost of 8 bits.
     pub kv_cache: CacheFormat,
+}
+
+impl SessionOptions {
+    /// Bytes that the KV cache and the states of recurrent layers take in a session with memory for `positions`: what
+    /// [`Session::cache_bytes`] says then.
+    pub fn cache_bytes(&self, config: &ModelConfig, positions: usize) -> u64 {
+        cache::cache_bytes(config, self.kv_cache, positions)
+    }
 }
 
 /// One sequence of tokens on a model: its KV cache, and the buffers to extend it.

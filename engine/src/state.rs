@@ -49,22 +49,42 @@ pub(crate) fn state_len(config: &ModelConfig, layer: usize) -> usize {
     }
 }
 
+/// The same of the layers that have one.
+fn state_lens(config: &ModelConfig) -> impl Iterator<Item = usize> {
+    (0..config.num_hidden_layers).map(|layer| state_len(config, layer)).filter(|&len| len > 0)
+}
+
+/// The distance between snapshots of `len` floats.
+fn distance(len: usize, position_bytes: usize) -> usize {
+    let distance = (len * size_of::<f32>()).div_ceil(position_bytes.max(1)).next_power_of_two();
+    distance.clamp(DISTANCES.start, DISTANCES.end)
+}
+
+/// Copies of the state that a sequence of `positions` has memory for besides the state itself.
+fn copies(positions: usize, distance: usize) -> usize {
+    positions / distance + PROMPTS + 1
+}
+
+/// Bytes of the states of a sequence of `positions`, copies included.
+pub(crate) fn state_bytes(config: &ModelConfig, position_bytes: usize, positions: usize) -> u64 {
+    let len: usize = state_lens(config).sum();
+    let count = 1 + copies(positions, distance(len, position_bytes));
+    count as u64 * (len * size_of::<f32>()) as u64
+}
+
 impl State {
     /// The states before the first token; `None` if no layer has one. `position_bytes` is what a position takes in the KV
     /// cache: snapshots take about as much.
     pub(crate) fn new(config: &ModelConfig, position_bytes: usize) -> Option<Self> {
         let mut end = 0;
         let mut layers = Vec::new();
-        for len in (0..config.num_hidden_layers).map(|layer| state_len(config, layer)).filter(|&len| len > 0)
-        {
+        for len in state_lens(config) {
             layers.push(end..end + len);
             end += len;
         }
-        let distance = (end * size_of::<f32>()).div_ceil(position_bytes.max(1)).next_power_of_two();
-        let distance = distance.clamp(DISTANCES.start, DISTANCES.end);
         (end > 0).then(|| State {
             layers,
-            distance,
+            distance: distance(end, position_bytes),
             tokens: Vec::new(),
             seen: 0,
             now: vec![0.0; end],
@@ -80,7 +100,7 @@ impl State {
 
     /// Allocates memory for the snapshots of a sequence of `positions`.
     pub(crate) fn reserve(&mut self, positions: usize) {
-        let wanted = positions / self.distance + PROMPTS + 1;
+        let wanted = copies(positions, self.distance);
         self.snapshots.reserve(wanted.saturating_sub(self.snapshots.len()));
         while self.snapshots.len() + self.spare.len() < wanted {
             self.spare.push(vec![0.0; self.now.len()]);

@@ -1,7 +1,7 @@
 //! Sessions of models with recurrent layers turn back: to a snapshot, and not to the beginning.
 
 use edgellm::testing::{Family, Recipe, recipes, seeded_model};
-use edgellm::{Batch, BatchRun, Compute, Model, Session, SessionOptions};
+use edgellm::{Batch, BatchRun, CacheFormat, Compute, Model, Session, SessionOptions};
 
 /// The distance between snapshots of these small models.
 const DISTANCE: usize = 64;
@@ -80,4 +80,32 @@ fn other_models_have_nothing_pending() {
     session.prefill(&prompt(100)).unwrap();
     session.truncate(50);
     assert_eq!((session.position(), session.pending()), (50, 0));
+}
+
+/// The page asks for memory before it processes tokens.
+#[test]
+fn memory_is_known_beforehand() {
+    for recipe in recipes() {
+        let model = Model::from_bytes(seeded_model(recipe, 3).unwrap()).unwrap();
+        for kv_cache in [CacheFormat::F16, CacheFormat::Int8] {
+            let options = SessionOptions { kv_cache, ..Default::default() };
+            let bytes = |positions: usize| options.cache_bytes(model.config(), positions) as usize;
+            let mut session = Session::new(&model, options).unwrap();
+            for reserved in [1, 63, 64, 65, 200] {
+                session.reserve(reserved).unwrap();
+                assert_eq!(session.cache_bytes(), bytes(reserved), "{recipe:?} {reserved}");
+            }
+            // In use, it stays: with prompts and answers in turn, more of them than snapshots are kept of.
+            for length in [4, 60, 70, 90, 100, 110, 120, 130, 300] {
+                let more = prompt(length as u32);
+                session.prefill(&more[session.position()..length - 2]).unwrap();
+                session.decode(1).unwrap();
+                session.decode(2).unwrap();
+                assert_eq!(session.cache_bytes(), bytes(length.max(200)), "{recipe:?} {length}");
+            }
+            session.truncate(90);
+            session.prefill(&prompt(20)).unwrap();
+            assert_eq!(session.cache_bytes(), bytes(300), "{recipe:?}");
+        }
+    }
 }

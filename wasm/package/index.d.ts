@@ -87,8 +87,10 @@ export interface ModelInfo {
   vocabSize: number;
   /** Longest context the model was trained for, in tokens. */
   contextLength: number;
-  /** Bytes of KV cache per token, in each format. */
+  /** Bytes of KV cache, and of snapshots of recurrent layers' states, per token, in each format of the cache. */
   cacheBytesPerToken: { f16: number; int8: number };
+  /** Bytes that each session takes besides, for the states of recurrent layers; 0 for models without them. */
+  stateBytes: number;
   /** Whether `generate` accepts messages. */
   hasChatTemplate: boolean;
   /** The build that runs. */

@@ -1,14 +1,10 @@
 //! What a model file says about itself, as JSON.
 
-use edgellm::kernels::page::{CacheFormat, HeadLayout, PAGE_POSITIONS};
-use edgellm::{Model, config::ModelConfig};
+use edgellm::{CacheFormat, Model, SessionOptions};
 use serde_json::{Value, json};
 
-/// Bytes that 64 positions of the key-value cache take.
-pub(crate) fn cache_page_bytes(config: &ModelConfig, format: CacheFormat) -> u64 {
-    let heads = (config.attention_layers() * config.num_key_value_heads) as u64;
-    heads * HeadLayout::new(format, config.head_dim).bytes() as u64
-}
+/// A multiple of the positions of a page and of the distance between snapshots of recurrent layers' states.
+const POSITIONS: usize = 1024;
 
 /// `ModelInfo` of `index.d.ts`, but for what only the page knows.
 pub(crate) fn info(model: &Model) -> Value {
@@ -16,7 +12,10 @@ pub(crate) fn info(model: &Model) -> Value {
     let quantization = &metadata.quantization;
     let parameters: u64 =
         metadata.tensors.iter().map(|tensor| tensor.shape[0] as u64 * tensor.shape[1] as u64).sum();
-    let per_token = |format| cache_page_bytes(config, format).div_ceil(PAGE_POSITIONS as u64);
+    let bytes = |kv_cache, positions| {
+        SessionOptions { kv_cache, ..Default::default() }.cache_bytes(config, positions)
+    };
+    let per_token = |format| (bytes(format, POSITIONS) - bytes(format, 0)).div_ceil(POSITIONS as u64);
     json!({
         "name": metadata.name,
         "architecture": config.model_type,
@@ -35,6 +34,7 @@ pub(crate) fn info(model: &Model) -> Value {
         "vocabSize": config.vocab_size,
         "contextLength": config.max_position_embeddings,
         "cacheBytesPerToken": { "f16": per_token(CacheFormat::F16), "int8": per_token(CacheFormat::Int8) },
+        "stateBytes": bytes(CacheFormat::F16, 0),
         "hasChatTemplate": metadata.chat_template.is_some(),
         "kernel": model.compute().kernels().name(),
         "threads": model.compute().threads(),

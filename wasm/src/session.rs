@@ -2,8 +2,7 @@
 
 use crate::generation::{Generation, Step};
 use crate::options::{self, GenerateOptions};
-use crate::{Failure, info, memory};
-use edgellm::kernels::page::PAGE_POSITIONS;
+use crate::{Failure, memory};
 use edgellm::{Model, SessionOptions, TokenId};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -29,9 +28,8 @@ impl Session {
 
     /// Ensures that there is memory for `count` more tokens before they are processed.
     fn make_room(&self, count: usize) -> Result<(), Failure> {
-        let page = info::cache_page_bytes(self.session.model().config(), self.options.kv_cache);
-        let pages = (self.tokens.len() + count).div_ceil(PAGE_POSITIONS) as u64;
-        let missing = (pages * page).saturating_sub(self.session.cache_bytes() as u64);
+        let bytes = self.options.cache_bytes(self.session.model().config(), self.tokens.len() + count);
+        let missing = bytes.saturating_sub(self.session.cache_bytes() as u64);
         if missing > 0 {
             memory::room(missing + WORKING_BYTES, "so long a conversation")?;
         }

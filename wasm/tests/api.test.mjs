@@ -46,6 +46,7 @@ test('the best build is found, and said', async () => {
   assert.equal(info.quantization.format, 'int4');
   assert.equal(info.contextLength, 8192);
   assert.equal(info.cacheBytesPerToken.f16, 30 * 3 * 64 * 2 * 2);
+  assert.equal(info.stateBytes, 0);
   assert.ok(progress.length > 1, `${progress.length} reports of progress`);
   assert.deepEqual(progress.at(-1), { loaded: info.fileBytes, total: info.fileBytes });
   for (let i = 1; i < progress.length; i++) assert.ok(progress[i].loaded > progress[i - 1].loaded);

@@ -159,11 +159,20 @@ fn checked(sent: &Value) -> Result<Value, GrammarError> {
     }
 }
 
+/// Stack of the thread that compiles grammars.
+#[cfg(not(test))]
+fn stack() -> usize {
+    limits::STACK
+}
+
+#[cfg(test)]
+use tests::stack;
+
 /// Runs `work`, which recurses, on a thread with the stack for it.
 fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, GrammarError> + Send) -> Result<T, GrammarError> {
     let failed = || GrammarError::Unsupported("it could not be compiled".into());
     std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().name("grammar".into()).stack_size(limits::STACK);
+        let builder = std::thread::Builder::new().name("grammar".into()).stack_size(stack());
         let thread = builder.spawn_scoped(scope, work).map_err(|_| failed())?;
         thread.join().unwrap_or_else(|_| Err(failed()))
     })

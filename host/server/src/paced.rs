@@ -142,6 +142,50 @@ mod tests {
         assert_eq!(lasts(16 << 10, Duration::from_secs(12)).await, None);
     }
 
+    /// Takes no byte, and has always flushed all of them.
+    struct Full;
+
+    impl AsyncWrite for Full {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_bytes_earn_time() {
+        let second = Duration::from_secs(1);
+        for shut_down in [false, true] {
+            let mut stream = Paced::new(Full, LIMIT, |_| {});
+            let start = Instant::now();
+            let error = loop {
+                match tokio::time::timeout(second, stream.write(b"a")).await {
+                    Ok(written) => break written.unwrap_err(),
+                    // More often than there are bytes in the time to earn.
+                    Err(_) if shut_down => {
+                        for _ in 0..2 * BYTES_PER_SECOND {
+                            stream.shutdown().await.unwrap();
+                        }
+                    }
+                    Err(_) => {
+                        for _ in 0..2 * BYTES_PER_SECOND {
+                            stream.flush().await.unwrap();
+                        }
+                    }
+                }
+                assert!(start.elapsed() < 2 * LIMIT, "{shut_down}");
+            };
+            assert_eq!((error.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, LIMIT.as_secs()));
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn slow_answers_may_take_their_time() {
         // The last byte of each token waits for the reader for a second. The hours between them do not count.

@@ -2,7 +2,7 @@
 //! memory is shared by address only, so nothing here reads through a pointer; the unsafe parts are the names of the
 //! exports, which must be unique in the program, and the random bytes.
 
-use crate::{Line, check_kernels, given_model, seeded_models};
+use crate::{Line, check_kernels, deep_templates, given_model, seeded_models};
 use edgellm::{Compute, Error, available_kernels};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -62,6 +62,15 @@ pub extern "C" fn parity_check_kernels() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn parity_seeded_models() -> u32 {
     run(|compute| seeded_models(&compute))
+}
+
+/// Chat templates that nest, without a model.
+// SAFETY: no other function of the module has this name.
+#[unsafe(no_mangle)]
+pub extern "C" fn parity_deep_templates() -> u32 {
+    catch_panics();
+    *lock(&REPORT) = format!("{}\n", deep_templates());
+    0
 }
 
 /// Logits of the model written to [`parity_model`]'s buffer.

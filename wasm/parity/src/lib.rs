@@ -4,8 +4,9 @@
 //! `scripts/check_parity.py` runs this crate natively (the `native` example), for aarch64 under qemu, and as a
 //! wasm module under wasmtime, and compares the [`Line`]s. A line that only one of them prints is an error too.
 
+use edgellm::chat::{ChatTemplate, Message};
 use edgellm::kernels::{Kernels, Pool};
-use edgellm::testing::{Family, HASH_START, logits_hash, recipes, seeded_model};
+use edgellm::testing::{Family, HASH_START, logits_hash, recipes, seeded_model, templates};
 use edgellm::{CacheFormat, Compute, Error, Model, Precision, Session, SessionOptions, TokenId};
 use std::fmt;
 
@@ -72,6 +73,20 @@ pub fn seeded_models(compute: &Compute) -> Result<Vec<Line>, Error> {
         }
     }
     Ok(lines)
+}
+
+/// Hash of what chat templates that nest as deep as they may, and deeper, say: on every target they end within its stack, with
+/// the same text or error.
+pub fn deep_templates() -> Line {
+    let message = [Message::new("user", "Hi")];
+    let mut hash = HASH_START;
+    for (_, source) in templates::deep_templates() {
+        let prompt =
+            ChatTemplate::new(&*source, "<s>", "</s>").and_then(|template| template.render(&message, true));
+        let text = prompt.map_or_else(|error| error.to_string(), |prompt| prompt.text().to_string());
+        hash = text.bytes().fold(hash, |hash, byte| logits_hash(hash, &[f32::from_bits(byte.into())]));
+    }
+    Line { what: "deep-templates".to_string(), hash, kernels: "none", threads: 1 }
 }
 
 /// A text with corner cases of tokenizers.

@@ -1,4 +1,5 @@
-//! Mistral and Ministral: Llama with sliding windows in the old ones. In GGUF files they are called llama.
+//! Mistral and Ministral: Llama with sliding windows in the old ones. In GGUF files they are called llama, and no
+//! window is stated: they attend to all positions, as in llama.cpp.
 
 use super::Family;
 

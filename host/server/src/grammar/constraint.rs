@@ -67,3 +67,59 @@ impl std::fmt::Debug for Constraint {
         f.write_str("Constraint")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Grammars, Shape};
+    use super::*;
+    use edgellm::Model;
+    use edgellm::generate::Constraint as _;
+    use edgellm::testing::{recipes, seeded_model};
+    use serde_json::{Value, json};
+
+    fn compiled(schema: Value) -> Constraint {
+        let model = Model::from_bytes(seeded_model(recipes()[0], 1).unwrap()).unwrap();
+        let shape = Shape { json: Some(schema), ..Shape::default() };
+        let mut constraint = Grammars::new(&model).unwrap().constraint(&shape).unwrap().unwrap();
+        constraint.accept(b'"'.into()).unwrap();
+        constraint
+    }
+
+    /// Follows a random text of the letters a and c to the end of a limit: what llguidance says then, and the work so far.
+    fn explode(schema: Value) -> (Option<String>, usize) {
+        let mut constraint = compiled(schema);
+        let mut random = 1u32;
+        for _ in 0..100_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let byte = if random >> 31 == 0 { b'a' } else { b'c' };
+            if constraint.mask(&mut vec![0.0; 256]).and_then(|()| constraint.accept(byte.into())).is_err() {
+                return (constraint.own().get_error(), constraint.spent);
+            }
+        }
+        panic!("it has no limit");
+    }
+
+    #[test]
+    fn each_limit_holds_without_the_others() {
+        let (error, spent) = explode(json!({"type": "string", "pattern": "a.{14}b"}));
+        assert!(error.unwrap().contains("too many states: 50000"));
+        assert!(spent < FUEL, "{spent}");
+        let (error, spent) = explode(json!({"type": "string", "pattern": "a.{1000}b"}));
+        assert_eq!(error, None);
+        assert!((4_000_000..4_200_000).contains(&spent), "{spent}");
+        // Whether anything can follow a y takes a walk through the product of four cycles.
+        let cycle = |length: usize| json!({"pattern": format!("^(z|y(x{{{length}}})+)$")});
+        let (error, spent) =
+            explode(json!({"type": "string", "allOf": [cycle(7), cycle(11), cycle(13), cycle(17)]}));
+        assert!(error.unwrap().contains("too many expressions"));
+        assert!(spent < FUEL, "{spent}");
+    }
+
+    #[test]
+    fn errors_do_not_write_out_the_grammar() {
+        let mut constraint = compiled(json!({"type": "string", "enum": ["ab"]}));
+        assert!(constraint.accept(b'b'.into()).is_err());
+        let error = constraint.own().get_error().unwrap();
+        assert!(!error.contains("<state>") && !error.contains("<grammar>"), "{error}");
+    }
+}

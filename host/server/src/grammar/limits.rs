@@ -9,10 +9,9 @@ use super::GrammarError;
 /// each definition is entered once.
 pub(super) const LEVELS: usize = 500;
 
-/// Stack of the thread that compiles grammars. llguidance takes 5 KiB for a level when optimized and 23 KiB when not (read
-/// from the resident size of the thread's stack in /proc/self/smaps, for chains of each kind of nesting), so this is five
-/// times what [`LEVELS`] need in the latter. Tests compile every kind of nesting at the limit. What is not reached takes no
-/// memory.
+/// Stack of the thread that compiles grammars: five times what [`LEVELS`] need in a build without optimization, and more of
+/// what they need with optimization or AddressSanitizer (scripts/stacks measures it, docs/security.md has the figures). Tests
+/// compile every kind of nesting at the limit, on a quarter. What is not reached takes no memory.
 pub(super) const STACK: usize = 64 << 20;
 
 /// Size of all schemas of a request, after llguidance has written out references and intersections, in the units of

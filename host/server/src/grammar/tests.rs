@@ -5,6 +5,12 @@ use edgellm::generate::Constraint as _;
 use edgellm::testing::{recipes, seeded_model};
 use serde_json::json;
 
+/// A quarter of the stack that a server gives, unless EDGELLM_TEST_STACK names another, in KiB: scripts/stacks looks for the
+/// smallest.
+pub(super) fn stack() -> usize {
+    std::env::var("EDGELLM_TEST_STACK").map_or(limits::STACK / 4, |kib| kib.parse::<usize>().unwrap() << 10)
+}
+
 fn grammars() -> Grammars {
     Grammars::new(&Model::from_bytes(seeded_model(recipes()[0], 1).unwrap()).unwrap()).unwrap()
 }
@@ -160,6 +166,10 @@ fn every_kind_of_nesting_fits_the_stack_at_the_limit_and_is_refused_beyond_it() 
             let too_deep = matches!(&compiled, Err(GrammarError::TooLarge { what, most })
                 if what.starts_with("levels") && *most == limits::LEVELS as u64);
             assert_eq!(too_deep, !fits, "{name} {length}: {compiled:?}");
+            // Answers follow it on threads with ordinary stacks.
+            if let Ok(Some(mut constraint)) = compiled {
+                constraint.mask(&mut vec![0.0; 256]).unwrap();
+            }
         }
     }
     // Without references, as deep as JSON can be. A schema that contains itself is as deep as it is written.
@@ -192,12 +202,25 @@ fn what_a_few_bytes_stand_for_counts() {
         (0..count).map(|at| (format!("p{at}"), json!({"type": "null"}))).collect::<serde_json::Map<_, _>>()
     };
     let list = |from: usize| json!({"enum": (from..from + 30_000).collect::<Vec<_>>()});
+    let consts = |count: usize| (0..count).map(|at| json!({"const": at})).collect::<Vec<_>>();
+    for alone in [
+        json!({"oneOf": consts(1000)}),
+        json!({"anyOf": [{"type": "integer"}], "enum": (0..1000).collect::<Vec<_>>()}),
+    ] {
+        assert!(compile(&alone).is_ok(), "nothing to compare");
+    }
     let deep = |levels: usize| {
         (0..levels).fold(json!({"type": "integer"}), |inner, _| json!({"type": "array", "items": inner}))
     };
     for (name, limit, schema) in [
         ("doubling by siblings", "parts", chain(30, |to| both(with_sibling(to)))),
         ("doubling by allOf", "steps", chain(30, |to| json!({"allOf": [both(to.clone()), both(to)]}))),
+        // Only beside anyOf: alone, it is read as anyOf.
+        (
+            "options that are compared with each other",
+            "steps",
+            json!({"anyOf": [{"type": "integer"}], "oneOf": consts(1000)}),
+        ),
         ("squares by siblings", "parts", chain(240, |to| text(with_sibling(to)))),
         ("products of choices", "steps", choices(40)),
         (
@@ -263,6 +286,17 @@ fn what_a_few_bytes_stand_for_counts() {
             json!({"enum": (0..100).map(|at| at.to_string().repeat(50_000)).collect::<Vec<_>>()}),
         ),
         (
+            "properties that match patterns",
+            "steps",
+            json!({"properties": {"a": {"enum": consts(1000)}}, "patternProperties": {"^a": {"enum": consts(1000)}}}),
+        ),
+        (
+            "copies of a definition",
+            "steps",
+            json!({"anyOf": vec![json!({"allOf": [{"$ref": "#/$defs/a"}, {"type": "null"}]}); 1000],
+                   "$defs": {"a": {"type": "object", "properties": many(900), "required": ["p1"]}}}),
+        ),
+        (
             "patterned names",
             "steps",
             json!({"patternProperties": (0..40).map(|at| (format!("^{at}x"), json!({}))).collect::<serde_json::Map<_, _>>()}),
@@ -285,6 +319,16 @@ fn what_a_few_bytes_stand_for_counts() {
     ] {
         assert!(compile(&schema).is_err(), "{schema}");
     }
+}
+
+#[test]
+fn symbols_are_counted() {
+    let properties: serde_json::Map<_, _> =
+        (0..900).map(|at| (format!("p{at}"), json!({"type": "null"}))).collect();
+    let objects =
+        vec![json!({"type": "object", "properties": properties, "additionalProperties": false}); 12];
+    let error = compile(&json!({"prefixItems": objects})).unwrap_err();
+    assert!(matches!(&error, GrammarError::Unsupported(why) if why.contains("symbols")), "{error}");
 }
 
 #[test]

@@ -166,7 +166,8 @@ async fn idle_connections_make_room() {
 
 #[tokio::test]
 async fn health_has_room_when_all_are_at_work() {
-    let options = Options { max_connections: 4, ..Options::default() };
+    let client_timeout = Duration::from_secs(3600);
+    let options = Options { max_connections: 4, client_timeout, ..Options::default() };
     let server = server(options).await;
     let router = edgellm_server::app(&server);
     let (address, end, task) = start(server).await;
@@ -186,6 +187,12 @@ async fn health_has_room_when_all_are_at_work() {
         assert!(answer.contains("retry-after: 1\r\n") && answer.contains("connection: close"), "{answer}");
     }
     is_well(address).await;
+    // A request for spare room has five seconds to arrive, whatever others have.
+    let (start, mut half) = (Instant::now(), TcpStream::connect(address).await.unwrap());
+    half.write_all(b"GET /health HTTP/1.1\r\nhost: lo").await.unwrap();
+    let ended = tokio::time::timeout(within(Duration::from_secs(15)), half.read(&mut [0; 9])).await;
+    assert_eq!(ended.expect("the connection ends").unwrap_or(0), 0);
+    assert!(start.elapsed() > Duration::from_secs(4), "{:?}", start.elapsed());
     // Nor do connections that say nothing take the spare room.
     let mut idle = Vec::new();
     for _ in 0..100 {
