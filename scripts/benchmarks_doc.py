@@ -25,7 +25,7 @@ DOCUMENTS = ["docs/benchmarks.md", "docs/benchmark-report.md", "docs/quantizatio
 CHART = "docs/images/speed.svg"
 TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Machines as the tables name them, by their folder.
-MACHINES = {"zen3": "Zen 3", "zen4": "Zen 4", "xeon": "Xeon"}
+MACHINES = {"zen3": "Zen 3", "zen4": "Zen 4", "xeon": "Xeon", "zen5": "Zen 5"}
 
 
 def load(folder: str, name: str) -> dict:
