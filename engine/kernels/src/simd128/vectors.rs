@@ -23,6 +23,8 @@ pub struct Quad {
 // SAFETY: loads and stores are of 16 bytes, of 8 for halves, of 4 for a quad or signed bytes, of 32 for low bytes.
 unsafe impl Isa for Simd128 {
     const WIDTH: usize = 16;
+    /// The dot products of relaxed SIMD are faster.
+    const LANES_FROM: usize = if cfg!(target_feature = "relaxed-simd") { usize::MAX } else { 10 };
     type Bytes = v128;
     type Ints = v128;
     type Floats = v128;
