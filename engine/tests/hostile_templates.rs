@@ -46,6 +46,8 @@ static ALLOCATOR: Counting = Counting;
 const MOST_MEMORY: usize = 100 << 20;
 /// Most time, in those of a template that counts. Work on many bytes at once takes longer than its steps.
 const MOST_TIMES: u32 = 10;
+/// How often a time is taken again that is too long.
+const PAIRS: usize = 20;
 
 /// Doubles in every step.
 const LIST: &str = "{% set ns = namespace(a=[0], b=[0]) %}{% for i in range(60) %}{% set ns.a = [ns.a, ns.a] %}\
@@ -260,11 +262,14 @@ fn attack(sources: impl Iterator<Item = String>, messages: &[Message]) {
     let (mut slowest, mut largest) = ((Duration::ZERO, String::new()), (0, String::new()));
     for source in sources {
         let mut found = outcome(&source, messages);
-        // Something else may have run meanwhile.
-        for _ in 0..2 {
-            if found.time > reference * MOST_TIMES {
-                found.time = found.time.min(outcome(&source, messages).time);
+        let mut reference = reference;
+        // Something else may have run meanwhile, or still run: both are measured again, one right after the other.
+        for _ in 0..PAIRS {
+            if found.time <= reference * MOST_TIMES {
+                break;
             }
+            reference = self::reference(messages);
+            found.time = outcome(&source, messages).time;
         }
         if std::env::var_os("EDGELLM_TEST_VERBOSE").is_some() {
             let times = found.time.as_secs_f64() / reference.as_secs_f64();
