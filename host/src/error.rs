@@ -25,6 +25,9 @@ pub(crate) enum Error {
     /// A source cannot be converted.
     #[error("{}: {source}", path.display())]
     Convert { path: PathBuf, source: edgellm_quantize::QuantizeError },
+    /// An importance matrix cannot be used.
+    #[error("{}: {source}", path.display())]
+    Importance { path: PathBuf, source: edgellm_quantize::ImportanceError },
     /// A source was converted, but the engine does not open the result.
     #[error(
         "{}: the converted model cannot be opened ({source}), so it was not kept: choose another file or another model",

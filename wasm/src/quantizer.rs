@@ -35,6 +35,7 @@ impl OptionsJson {
             group_size: given.group_size,
             i2s_order: i2s_order
                 .map_err(|error: edgellm_quantize::UnknownOrder| Failure::invalid(error.to_string()))?,
+            importance: None,
             // As the command line writes it: the same model gives the same file.
             tool: concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string(),
         };

@@ -4,7 +4,7 @@ use crate::codes::Codes;
 use crate::gguf::GgmlType;
 use crate::options::{Format, I2sOrder, QuantizeOptions, Target};
 use crate::report::{ErrorSum, Method, Progress, Report, TensorReport};
-use crate::round::{Ternary, affine, binary, symmetric};
+use crate::round::{Ternary, affine, binary, symmetric, weighted};
 use crate::source::{Source, SourceTensor};
 use crate::{QuantizeError, warnings};
 use edgellm::format::{
@@ -20,7 +20,8 @@ use std::ops::ControlFlow;
 enum Plan {
     Float,
     Kept(Layout, Codes),
-    Rounded(Layout, Target),
+    /// With the weights of the columns, if they are known.
+    Rounded(Layout, Target, Option<Vec<f32>>),
 }
 
 impl Plan {
@@ -31,6 +32,7 @@ impl Plan {
             Role::Embedding | Role::Linear(LinearId::LmHead) => true,
             Role::Linear(_) => false,
         };
+        let importance = options.importance.as_ref().map_or(Ok(None), |importance| importance.of(tensor))?;
         let (format, group_size) = match is_head {
             true => (options.head.format(options.format), None),
             false => (options.format, options.group_size),
@@ -44,13 +46,14 @@ impl Plan {
         let target = format.target();
         let group_size = group_size.unwrap_or(format.default_group_size());
         let layout = layout(rows, cols, target.encoding, target.zero, group_size)?;
-        Ok(Plan::Rounded(layout, target))
+        let weights = importance.map(|means| weighted::normalize(means, layout.group_size()));
+        Ok(Plan::Rounded(layout, target, weights))
     }
 
     fn encoding(&self) -> TensorEncoding {
         match self {
             Plan::Float => TensorEncoding::F32,
-            Plan::Kept(layout, _) | Plan::Rounded(layout, _) => layout.into(),
+            Plan::Kept(layout, _) | Plan::Rounded(layout, ..) => layout.into(),
         }
     }
 
@@ -65,7 +68,8 @@ impl Plan {
             Plan::Float => Method::Float,
             Plan::Kept(_, Codes { exact: true, .. }) => Method::Lossless,
             Plan::Kept(..) => Method::Codes,
-            Plan::Rounded(..) => Method::Rounded,
+            Plan::Rounded(_, _, None) => Method::Rounded,
+            Plan::Rounded(_, _, Some(_)) => Method::Weighted,
         }
     }
 }
@@ -120,6 +124,7 @@ pub fn quantize<W: Write + Seek>(
 ) -> Result<Report, QuantizeError> {
     let tensors: Vec<SourceTensor<'_>> =
         source.tensors().iter().map(|tensor| in_order(tensor, options)).collect::<Result<_, _>>()?;
+    let importance = options.importance.as_ref().map(|importance| importance.fit(&tensors)).transpose()?;
     let plans: Vec<Plan> =
         tensors.iter().map(|tensor| Plan::new(tensor, options)).collect::<Result<_, _>>()?;
     let entries = tensors
@@ -150,6 +155,7 @@ pub fn quantize<W: Write + Seek>(
     let weights = tensors.iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum();
     let mut conversion = Conversion {
         ternary: Ternary::default(),
+        sorted: Vec::new(),
         all: ErrorSum::default(),
         done: 0,
         total: weights,
@@ -175,6 +181,14 @@ pub fn quantize<W: Write + Seek>(
         });
     }
     report.warnings = warnings::of(source, options, &report);
+    if let (Some(fit), Some(importance)) = (importance, &options.importance) {
+        let has_entry = |tensor: &SourceTensor<'_>| matches!(importance.of(tensor), Ok(Some(_)));
+        let kept = tensors
+            .iter()
+            .zip(&plans)
+            .filter(|(tensor, plan)| matches!(plan, Plan::Kept(..)) && has_entry(tensor));
+        report.warnings.extend(fit.warnings(kept.count()));
+    }
     Ok(report)
 }
 
@@ -188,6 +202,7 @@ fn describe_methods(plans: &[Plan], format: Format) -> String {
     let counts = [
         (count(Method::Lossless), "lossless"),
         (count(Method::Codes), "with the source's codes"),
+        (count(Method::Weighted), "weighted by importance"),
         (count(Method::Rounded), rounded),
     ];
     let used: Vec<_> = counts.into_iter().filter(|(count, _)| *count > 0).collect();
@@ -201,6 +216,8 @@ fn describe_methods(plans: &[Plan], format: Format) -> String {
 /// Buffers and sums of a conversion.
 struct Conversion<'p> {
     ternary: Ternary,
+    /// Magnitudes and weights of a group, of ternary codes.
+    sorted: Vec<(u32, u32)>,
     all: ErrorSum,
     done: u64,
     total: u64,
@@ -217,7 +234,7 @@ impl Conversion<'_> {
         sink: Sink<'_>,
     ) -> Result<Option<TensorError>, QuantizeError> {
         let layout = match plan {
-            Plan::Kept(layout, _) | Plan::Rounded(layout, _) => layout,
+            Plan::Kept(layout, _) | Plan::Rounded(layout, ..) => layout,
             Plan::Float => {
                 let values = tensor.read_floats()?;
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -244,8 +261,12 @@ impl Conversion<'_> {
                 let scales = &mut scales[r * groups..][..groups];
                 let mins = &mut mins[r * min_groups..][..min_groups];
                 match plan {
-                    Plan::Rounded(_, target) => {
+                    Plan::Rounded(_, target, None) => {
                         self.round_row(layout, target.max_code, &row_values, codes, scales, mins);
+                    }
+                    Plan::Rounded(_, target, Some(weights)) => {
+                        let values = (&row_values[..], &weights[..]);
+                        self.round_row_weighted(layout, target.max_code, values, codes, scales, mins);
                     }
                     _ => {
                         let row = first + r;
@@ -297,6 +318,42 @@ impl Conversion<'_> {
             Zero::Symmetric(zero) => {
                 for ((x, codes), scale) in groups {
                     *scale = symmetric(x, zero, max_code, codes);
+                }
+            }
+        }
+    }
+
+    /// [`Conversion::round_row`] with a weight for each value.
+    fn round_row_weighted(
+        &mut self,
+        layout: &Layout,
+        max_code: u8,
+        (values, weights): (&[f32], &[f32]),
+        codes: &mut [u8],
+        scales: &mut [u16],
+        mins: &mut [u16],
+    ) {
+        let size = layout.group_size();
+        let groups = values.chunks(size).zip(weights.chunks(size)).zip(codes.chunks_mut(size)).zip(scales);
+        match layout.zero() {
+            Zero::Affine => {
+                for ((((x, w), codes), scale), min) in groups.zip(mins) {
+                    (*scale, *min) = weighted::affine(x, w, max_code, codes);
+                }
+            }
+            Zero::Symmetric(_) if layout.encoding() == Encoding::Binary => {
+                for (((x, w), codes), scale) in groups {
+                    *scale = weighted::binary(x, w, codes);
+                }
+            }
+            Zero::Symmetric(1) => {
+                for (((x, w), codes), scale) in groups {
+                    *scale = weighted::ternary(x, w, codes, &mut self.sorted);
+                }
+            }
+            Zero::Symmetric(zero) => {
+                for (((x, w), codes), scale) in groups {
+                    *scale = weighted::symmetric(x, w, zero, max_code, codes);
                 }
             }
         }

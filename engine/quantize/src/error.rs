@@ -170,6 +170,31 @@ pub enum QuantizeError {
         /// Defect.
         source: LayoutError,
     },
+    /// An importance matrix has other columns than the model.
+    #[error(
+        "tensor {name} has {columns} columns, and the importance matrix has {found} values for {entry}: it is another model's, so \
+         give that of this model"
+    )]
+    ImportanceColumns {
+        /// Hugging Face name.
+        name: String,
+        /// Its columns.
+        columns: usize,
+        /// Name in the importance matrix.
+        entry: String,
+        /// The values there.
+        found: usize,
+    },
+    /// An importance matrix has nothing for this model.
+    #[error(
+        "none of the {entries} entries of the importance matrix ({first} is one) is a matrix of this model: give that of this model"
+    )]
+    ImportanceNames {
+        /// How many entries it has.
+        entries: usize,
+        /// One of them.
+        first: String,
+    },
     /// Writing the output failed.
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -15,7 +15,7 @@ mod qwen3_5;
 mod smollm3;
 mod tensors;
 
-pub(crate) use tensors::{Origin, Tensors};
+pub(crate) use tensors::{Origin, Tensors, gguf_names};
 
 use crate::QuantizeError;
 use crate::source::{HfConfig, Keys};
@@ -38,7 +38,8 @@ pub(crate) struct Family {
     pub(crate) read_hugging_face: fn(&HfConfig, &mut ModelConfig) -> Result<(), QuantizeError>,
     /// The same for the metadata of a GGUF file.
     pub(crate) read_gguf: fn(&Keys<'_, '_>, &mut ModelConfig) -> Result<(), QuantizeError>,
-    /// GGUF's names in a layer and Hugging Face's, without `.weight`, in addition to [`tensors::LAYER`] and before it.
+    /// GGUF's names in a layer and Hugging Face's, without `.weight`, in addition to [`tensors::LAYER`] and before it. A GGUF
+    /// name stands first with what it is read as, and again with each part that [`Family::arrange`] makes of it.
     pub(crate) layer_names: &'static [(&'static str, &'static str)],
     /// Brings the tensors into the form in which the engine wants them: names, order of rows, offsets.
     pub(crate) arrange: fn(Origin, &ModelConfig, &mut Tensors<'_>) -> Result<(), QuantizeError>,

@@ -21,6 +21,7 @@
 //!
 //! - [`Source`]: a published model; [`Source::from_gguf`], [`Source::from_files`].
 //! - [`quantize`]: the conversion, 32 rows at a time.
+//! - [`Importance`]: which columns matter, measured by llama.cpp.
 //! - [`tokenizer_of_gguf`], [`tokenizer_of_files`]: the tokenizer alone.
 //! - [`mistaken_model`]: what a file is that is no model.
 //! - [`gguf`], [`dequantize`]: the parts, usable on their own.
@@ -32,6 +33,7 @@ pub mod dequantize;
 mod error;
 mod family;
 pub mod gguf;
+mod importance;
 mod mistaken;
 mod options;
 mod parts;
@@ -45,6 +47,7 @@ mod warnings;
 
 pub use convert::quantize;
 pub use error::QuantizeError;
+pub use importance::{Importance, ImportanceError};
 pub use mistaken::{Mistaken, mistaken, mistaken_model};
 pub use options::{
     Format, HeadFormat, I2sOrder, QuantizeOptions, RULES_VERSION, UnknownFormat, UnknownOrder,

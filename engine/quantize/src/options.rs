@@ -1,5 +1,6 @@
 //! The options of a conversion.
 
+use crate::Importance;
 use edgellm_kernels::layout::{Encoding, Zero};
 use std::fmt;
 use std::str::FromStr;
@@ -221,6 +222,9 @@ pub struct QuantizeOptions {
     pub group_size: Option<usize>,
     /// The order of codes of type I2_S; without it, a source that has such tensors is refused.
     pub i2s_order: Option<I2sOrder>,
+    /// How much each column of a matrix matters: what is rounded is rounded so that the errors of important columns are
+    /// small. It has no effect on codes that are kept.
+    pub importance: Option<Importance>,
     /// Name of the program that writes the file, for its metadata.
     pub tool: String,
 }
@@ -233,6 +237,7 @@ impl QuantizeOptions {
             head: HeadFormat::default(),
             group_size: None,
             i2s_order: None,
+            importance: None,
             tool: concat!("edgellm-quantize ", env!("CARGO_PKG_VERSION")).to_string(),
         }
     }

@@ -22,6 +22,8 @@ pub enum Method {
     Codes,
     /// Rounded to nearest, with the scale and minimum that minimize the squared error.
     Rounded,
+    /// The same, with the squared error weighted by the importance of the columns.
+    Weighted,
     /// Kept as 32-bit floats.
     Float,
 }
@@ -33,6 +35,7 @@ impl Method {
             Method::Lossless => "lossless",
             Method::Codes => "codes",
             Method::Rounded => "rtn",
+            Method::Weighted => "weighted",
             Method::Float => "f32",
         }
     }

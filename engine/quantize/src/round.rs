@@ -5,6 +5,7 @@ mod affine;
 mod binary;
 mod symmetric;
 mod ternary;
+pub(crate) mod weighted;
 
 pub(crate) use affine::affine;
 pub(crate) use binary::binary;

@@ -18,7 +18,7 @@ pub(crate) use hf_config::{HfConfig, refuse};
 pub use tensor::SourceTensor;
 
 use crate::QuantizeError;
-use crate::family::{Family, Origin, Tensors};
+use crate::family::{Family, Origin, Tensors, gguf_names};
 use crate::gguf::{Gguf, Value};
 use crate::tokenizer;
 use edgellm::config::ModelConfig;
@@ -142,7 +142,9 @@ impl<'a> Source<'a> {
                 );
             }
             *types.entry(tensor.type_name()).or_insert(0_usize) += 1;
-            list.push(tensor.with_role(role));
+            let names =
+                if role == Role::Float { Vec::new() } else { gguf_names(&name, (origin, family), &config) };
+            list.push(tensor.with_role(role).with_gguf_names(names));
         }
         // Sorted, so that the same source always gives the same error.
         if let Some(name) = found.into_keys().min() {

@@ -8,7 +8,8 @@ use crate::source::{Source, SourceTensor};
 /// The quality to expect, in words.
 pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
-    let rounded = report.count(Method::Rounded) > 0;
+    let weighted = report.count(Method::Weighted) > 0;
+    let rounded = weighted || report.count(Method::Rounded) > 0;
     let percent = 100.0 * report.error.relative;
     match options.format {
         Format::Bitnet if rounded => warnings.push(format!(
@@ -23,6 +24,10 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
         Format::Int2 if rounded => warnings.push(format!(
             "2-bit rounding without training makes models of a few billion parameters and below unusable \
              (the weights moved by {percent:.0} %): use int4, or int3 if memory is tight"
+        )),
+        Format::Int3 if weighted => warnings.push(format!(
+            "3-bit rounding costs a small model quality, with an importance matrix too (the weights moved by {percent:.1} %): \
+             compare `edgellm perplexity` with that of int4"
         )),
         Format::Int3 if rounded => warnings.push(format!(
             "3-bit rounding without calibration costs a small model much of its quality (the weights moved by \

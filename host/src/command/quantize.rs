@@ -5,12 +5,12 @@ use crate::cache::Cache;
 use crate::command::info::{LONGEST_NAME, encoding_name};
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
-use crate::{model, progress};
+use crate::{mmap, model, progress};
 use edgellm::text::printable;
-use edgellm_quantize::{Format, HeadFormat, I2sOrder, Method, QuantizeOptions, Report};
+use edgellm_quantize::{Format, HeadFormat, I2sOrder, Importance, Method, QuantizeOptions, Report};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Convert a GGUF file or a Hugging Face directory to a .tmac2.bin file
 #[derive(Debug, clap::Args)]
@@ -19,11 +19,13 @@ Examples:
   edgellm quantize --input model.gguf --output model.tmac2.bin
   edgellm quantize --input hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --output qwen3-0.6b.tmac2.bin
   edgellm quantize --input ./SmolLM2-360M --format int8 --head int8 --output smollm2-360m.tmac2.bin
+  edgellm quantize --input model-f16.gguf --format int3 --imatrix imatrix.gguf --output model.tmac2.bin
 
 auto keeps the codes of a quantized GGUF file, and rounds float weights to int4 and their embedding and LM head to
 int8. int8 to int4 are close to the source. int3 and int2 lose much quality on small models; bitnet (ternary) and binary
-need weights that were trained for them. The report lists the quantization error of each tensor, as
-`edgellm info --tensors` does later.")]
+need weights that were trained for them. An importance matrix makes what is rounded to few bits better; it has no effect on codes
+that are kept. The report lists the method and the quantization error of each tensor, the latter as `edgellm info --tensors` does
+later.")]
 pub(crate) struct Args {
     /// A .gguf file, a directory with config.json, tokenizer.json and *.safetensors, or hf:OWNER/REPO for a model of the
     /// Hugging Face hub
@@ -46,6 +48,10 @@ pub(crate) struct Args {
     /// 2025; arm for what bitnet.cpp wrote on ARM since
     #[arg(long, value_name = "ORDER", value_parser = order_parser())]
     i2s_order: Option<I2sOrder>,
+    /// Importance matrix of the model, as llama.cpp's llama-imatrix writes it (.gguf or .dat): what is rounded spares the columns
+    /// that large inputs meet
+    #[arg(long, value_name = "FILE")]
+    imatrix: Option<PathBuf>,
     /// Print the report as a JSON object
     #[arg(long)]
     json: bool,
@@ -57,11 +63,20 @@ impl Args {
         if same_file(&self.input, &self.output) {
             return Err(Error::Usage("--input and --output are the same file".to_string()));
         }
+        if let Some(imatrix) = self.imatrix.as_deref().filter(|imatrix| same_file(imatrix, &self.output)) {
+            return Err(Error::Usage(format!(
+                "--imatrix and --output are the same file, {}",
+                imatrix.display()
+            )));
+        }
+        // Before a model is downloaded for it.
+        let importance = self.imatrix.as_deref().map(read_importance).transpose()?;
         let (input, name) = model::source_of(&self.input, cache)?;
         let mut options = QuantizeOptions::new(self.format);
         options.group_size = self.group_size;
         options.head = self.head;
         options.i2s_order = self.i2s_order;
+        options.importance = importance;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
         let report = model::convert_file(&input, &self.output, &options, name.as_deref(), || {})?;
         for warning in &report.warnings {
@@ -94,12 +109,18 @@ impl Args {
             self.output.display(),
             report.error.relative
         );
-        let [lossless, codes, rounded] =
-            [Method::Lossless, Method::Codes, Method::Rounded].map(|method| report.count(method));
+        let [lossless, codes, plain, weighted] =
+            [Method::Lossless, Method::Codes, Method::Rounded, Method::Weighted]
+                .map(|method| report.count(method));
+        let rounded = plain + weighted;
+        let by_importance = match &self.imatrix {
+            None => String::new(),
+            Some(_) => format!(", {weighted} of them by importance (weighted) and {plain} without (rtn)"),
+        };
         let _ = writeln!(
             text,
             "{lossless} matrices kept without loss, {codes} with the source's codes and its scales in half precision, \
-             {rounded} rounded anew"
+             {rounded} rounded anew{by_importance}"
         );
         text
     }
@@ -132,6 +153,11 @@ impl Args {
     }
 }
 
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+fn read_importance(path: &Path) -> Result<Importance> {
+    let file = mmap::map(path)?;
+    Importance::parse(file.as_ref()).map_err(|source| Error::Importance { path: path.to_path_buf(), source })
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }

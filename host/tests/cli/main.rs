@@ -7,6 +7,7 @@ mod hostile_tokenizer;
 mod hub;
 mod hub_hostile;
 mod hub_reference;
+mod imatrix;
 mod kept;
 mod links;
 mod owners;

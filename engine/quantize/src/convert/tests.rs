@@ -1,3 +1,5 @@
+mod importance;
+
 use crate::codes::Codes;
 use crate::dequantize::tests::fixture;
 use crate::gguf::GgmlType;

@@ -42,7 +42,14 @@ pub(super) static FAMILY: Family = Family {
     features: |_| {},
     read_hugging_face,
     read_gguf,
-    layer_names: &[("attn_qkv", "self_attn.qkv_proj")],
+    layer_names: &[
+        ("attn_qkv", "self_attn.qkv_proj"),
+        ("attn_qkv", "self_attn.q_proj"),
+        ("attn_qkv", "self_attn.k_proj"),
+        ("attn_qkv", "self_attn.v_proj"),
+        ("ffn_up", "mlp.up_proj"),
+        ("ffn_up", "mlp.gate_proj"),
+    ],
     arrange: |origin, config, tensors| {
         let (q, kv, inner) = (config.q_dim(), config.kv_dim(), config.intermediate_size);
         tensors.split(

@@ -103,6 +103,8 @@ pub(super) static FAMILY: Family = Family {
     read_gguf,
     layer_names: &[
         ("post_attention_norm", "post_attention_layernorm"),
+        ("attn_q", "self_attn.q_proj"),
+        ("attn_q", "self_attn.gate_proj"),
         ("attn_qkv", "linear_attn.in_proj_qkv"),
         ("attn_gate", "linear_attn.in_proj_z"),
         ("ssm_beta", "linear_attn.in_proj_b"),

@@ -1,5 +1,6 @@
 //! The tensors of a source on their way to the names and the form that the engine wants.
 
+use super::Family;
 use crate::QuantizeError;
 use crate::gguf::Gguf;
 use crate::source::SourceTensor;
@@ -15,11 +16,16 @@ pub(crate) enum Origin {
     HuggingFace,
 }
 
+/// GGUF's name of the embedding.
+const TOKEN_EMBD: &str = "token_embd.weight";
+/// GGUF's name of the LM head.
+const OUTPUT: &str = "output.weight";
+
 /// GGUF's names outside the layers, and Hugging Face's.
 const GLOBAL: [(&str, &str); 3] = [
-    ("token_embd.weight", edgellm::tensors::EMBEDDING),
+    (TOKEN_EMBD, edgellm::tensors::EMBEDDING),
     ("output_norm.weight", edgellm::tensors::FINAL_NORM),
-    ("output.weight", crate::source::LM_HEAD),
+    (OUTPUT, crate::source::LM_HEAD),
 ];
 
 /// GGUF's names in a layer of most families, and Hugging Face's, without `.weight` or `.bias`.
@@ -143,6 +149,36 @@ impl<'a> Tensors<'a> {
                 *tensor = tensor.clone().with_function(Function::PlusOne);
             }
         }
+    }
+}
+
+/// What GGUF files call the matrix that the engine knows by `name`, or that it is a part of: none of an embedding that is
+/// no head, because it multiplies nothing. A head that is the embedding has the names of both.
+pub(crate) fn gguf_names(
+    name: &str,
+    (origin, family): (Origin, &Family),
+    config: &ModelConfig,
+) -> Vec<String> {
+    const OUT_PROJ: &str = "linear_attn.out_proj";
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
+    let layer = |name: &str| {
+        let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+        let stem = rest.strip_suffix(".weight")?;
+        // llama.cpp's converter puts these columns in another order than Hugging Face's.
+        let regrouped =
+            config.linear_attention.is_some_and(|linear| linear.num_value_heads > linear.num_key_heads);
+        if stem == OUT_PROJ && origin == Origin::HuggingFace && regrouped {
+            return None;
+        }
+        let mut known = family.layer_names.iter().chain(&LAYER);
+        let (theirs, _) = known.find(|(_, ours)| *ours == stem)?;
+        Some(format!("blk.{layer}.{theirs}.weight"))
+    };
+    match name {
+        edgellm::tensors::EMBEDDING if config.tie_word_embeddings => names(&[TOKEN_EMBD, OUTPUT]),
+        edgellm::tensors::EMBEDDING => Vec::new(),
+        crate::source::LM_HEAD => names(&[OUTPUT]),
+        _ => layer(name).into_iter().collect(),
     }
 }
 

@@ -2,7 +2,7 @@ use super::{Ternary, affine, nearest, symmetric};
 use edgellm_kernels::layout::{f16_to_f32, f32_to_f16};
 
 /// Numbers that look like weights: sums of uniform ones, with an outlier now and then.
-fn weights(count: usize, mut seed: u64) -> Vec<f32> {
+pub(super) fn weights(count: usize, mut seed: u64) -> Vec<f32> {
     let mut uniform = || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 40) as f32 / (1 << 24) as f32 - 0.5

@@ -13,6 +13,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct SourceTensor<'a> {
     name: String,
+    /// What GGUF files call the matrix, if it multiplies something.
+    gguf_names: Vec<String>,
     role: Role,
     shape: [usize; 2],
     data: Data<'a>,
@@ -65,8 +67,8 @@ impl<'a> SourceTensor<'a> {
 
     fn of(name: String, shape: [usize; 2], data: Data<'a>) -> SourceTensor<'a> {
         let (places, function, role) = (None, Function::Same, Role::Float);
-        let (scale, rotated) = (1.0, false);
-        SourceTensor { name, role, shape, data, places, function, scale, rotated }
+        let (scale, rotated, gguf_names) = (1.0, false, Vec::new());
+        SourceTensor { name, gguf_names, role, shape, data, places, function, scale, rotated }
     }
 
     /// The same tensor, whose weights are multiplied by `scale`.
@@ -101,6 +103,12 @@ impl<'a> SourceTensor<'a> {
         self
     }
 
+    /// The same tensor, which GGUF files call so.
+    pub(crate) fn with_gguf_names(mut self, names: Vec<String>) -> Self {
+        self.gguf_names = names;
+        self
+    }
+
     /// The rows (of a vector: elements) at `places`, each below their number.
     pub(crate) fn with_places(mut self, places: Arc<[u32]>) -> Self {
         let axis = usize::from(self.shape[0] == 1);
@@ -121,6 +129,12 @@ impl<'a> SourceTensor<'a> {
     /// Hugging Face name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What GGUF files call the matrix, or the one that it is a part of; none for what multiplies nothing. A head that is the
+    /// embedding has both names.
+    pub fn gguf_names(&self) -> impl Iterator<Item = &str> {
+        self.gguf_names.iter().map(String::as_str)
     }
 
     /// What it is for.

@@ -75,8 +75,12 @@ impl Fixture {
 
     /// The GGUF file as a source, if there is one: llama.cpp does not have all.
     pub(crate) fn gguf(&self) -> Option<Result<Source<'_>, String>> {
-        let bytes = self.files.get("model.gguf")?;
-        Some(Source::from_gguf(bytes).map_err(|error| error.to_string()))
+        Some(Source::from_gguf(self.gguf_bytes()?).map_err(|error| error.to_string()))
+    }
+
+    /// The GGUF file, if there is one.
+    pub(crate) fn gguf_bytes(&self) -> Option<&[u8]> {
+        self.files.get("model.gguf").map(Vec::as_slice)
     }
 
     /// The same with other values in config.json.

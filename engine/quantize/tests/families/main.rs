@@ -3,8 +3,10 @@
 
 mod fixture;
 
+use edgellm::tensors::Role;
 use edgellm::{Model, Precision, Session, SessionOptions};
-use edgellm_quantize::{Format, QuantizeOptions, Source, quantize};
+use edgellm_quantize::gguf::Gguf;
+use edgellm_quantize::{Format, QuantizeOptions, Source, SourceTensor, quantize};
 use fixture::Fixture;
 use std::io::Cursor;
 use std::ops::ControlFlow;
@@ -142,6 +144,42 @@ fn families_compute_what_transformers_computes() {
         }
     }
     assert!(wrong.is_empty(), "{} fixtures fail:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Importance matrices name matrices as GGUF files do, of Hugging Face folders too.
+#[test]
+fn every_matrix_has_its_name_in_gguf_files() {
+    let matrices = |source: &Source<'_>| -> Vec<(String, Vec<String>, usize)> {
+        let matrices = source.tensors().iter().filter(|tensor| tensor.role() != Role::Float);
+        let names = |tensor: &SourceTensor<'_>| tensor.gguf_names().map(String::from).collect();
+        matrices.map(|tensor| (tensor.name().to_string(), names(tensor), tensor.shape()[1])).collect()
+    };
+    let mut seen = 0;
+    for name in Fixture::names() {
+        let fixture = Fixture::read(&name);
+        let Some(bytes) = fixture.gguf_bytes() else { continue };
+        let file = Gguf::parse(bytes).unwrap();
+        let source = Source::from_gguf(bytes).unwrap();
+        for (ours, theirs, columns) in matrices(&source) {
+            if theirs.is_empty() {
+                assert!(ours.contains("embed") && !source.config.tie_word_embeddings, "{name}: {ours}");
+                continue;
+            }
+            let found = theirs.iter().find_map(|name| file.tensor(name));
+            assert_eq!(found.map(|tensor| tensor.shape[1]), Some(columns), "{name}: {ours}");
+            seen += 1;
+        }
+        // The columns of this one are in another order there.
+        let expected: Vec<_> = matrices(&source)
+            .into_iter()
+            .map(|(ours, theirs, columns)| {
+                let reordered = is_interleaved(&fixture) && ours.ends_with("linear_attn.out_proj.weight");
+                (ours, if reordered { Vec::new() } else { theirs }, columns)
+            })
+            .collect();
+        assert_eq!(matrices(&fixture.folder().unwrap()), expected, "{name}");
+    }
+    assert!(seen > 100, "{seen}");
 }
 
 /// The bound is small enough: slightly other models are told apart.
