@@ -19,12 +19,18 @@ const LANES: usize = 8;
 /// Sums `N` functions over a group.
 #[inline(always)]
 fn sums<const N: usize>(x: &[f32], terms: impl Fn(f32) -> [f32; N]) -> [f32; N] {
+    sums_of_pairs(x, x, |x, _| terms(x))
+}
+
+/// Sums `N` functions over the elements of a group and their weights.
+#[inline(always)]
+fn sums_of_pairs<const N: usize>(x: &[f32], w: &[f32], terms: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
     let mut lanes = [[0.0_f32; LANES]; N];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
+    let ((x_chunks, x_rest), (w_chunks, w_rest)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
+    for (x, w) in x_chunks.iter().zip(w_chunks) {
         let mut values = [[0.0_f32; LANES]; N];
         for lane in 0..LANES {
-            let term = terms(chunk[lane]);
+            let term = terms(x[lane], w[lane]);
             for n in 0..N {
                 values[n][lane] = term[n];
             }
@@ -35,8 +41,8 @@ fn sums<const N: usize>(x: &[f32], terms: impl Fn(f32) -> [f32; N]) -> [f32; N] 
             }
         }
     }
-    for (lane, &value) in rest.iter().enumerate() {
-        let term = terms(value);
+    for (lane, (&x, &w)) in x_rest.iter().zip(w_rest).enumerate() {
+        let term = terms(x, w);
         for n in 0..N {
             lanes[n][lane] += term[n];
         }

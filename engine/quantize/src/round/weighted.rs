@@ -1,7 +1,7 @@
 //! Rounding that minimizes the squared error weighted by the importance of each column. Scales and minimums are rounded to what
 //! the file stores before codes are chosen, here too.
 
-use super::{LANES, inverse, nearest};
+use super::{inverse, nearest, sums_of_pairs as sums};
 use edgellm_kernels::layout::{f16_to_f32, f32_to_f16};
 
 /// Least-squares steps from each point of the grid. The first alone is not enough: with weights the codes move further.
@@ -40,39 +40,6 @@ pub(crate) fn normalize(means: &[f32], group_size: usize) -> Vec<f32> {
         }
     }
     weights
-}
-
-/// Sums `N` functions of the elements of a group and their weights, in the order of [`super::sums`].
-#[inline(always)]
-fn sums<const N: usize>(x: &[f32], w: &[f32], terms: impl Fn(f32, f32) -> [f32; N]) -> [f32; N] {
-    let mut lanes = [[0.0_f32; LANES]; N];
-    let ((x_chunks, x_rest), (w_chunks, w_rest)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
-    for (x, w) in x_chunks.iter().zip(w_chunks) {
-        let mut values = [[0.0_f32; LANES]; N];
-        for lane in 0..LANES {
-            let term = terms(x[lane], w[lane]);
-            for n in 0..N {
-                values[n][lane] = term[n];
-            }
-        }
-        for n in 0..N {
-            for lane in 0..LANES {
-                lanes[n][lane] += values[n][lane];
-            }
-        }
-    }
-    for (lane, (&x, &w)) in x_rest.iter().zip(w_rest).enumerate() {
-        let term = terms(x, w);
-        for n in 0..N {
-            lanes[n][lane] += term[n];
-        }
-    }
-    let mut total = [0.0; N];
-    for n in 0..N {
-        let [a, b, c, d, e, f, g, h] = lanes[n];
-        total[n] = ((a + e) + (c + g)) + ((b + f) + (d + h));
-    }
-    total
 }
 
 /// A scale and a minimum as the file can store them, and the weighted squared error with the nearest codes. Symmetric: code =
