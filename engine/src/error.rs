@@ -57,6 +57,9 @@ pub enum Error {
     /// Sessions that cannot share a forward pass.
     #[error("the sessions of a batch differ in model or precision: batch only sessions with the same")]
     Mixed,
+    /// Weights of a model that others use.
+    #[error("the model has other clones or sessions, whose weights would change too: drop them first")]
+    Shared,
     /// A context longer than the model supports.
     #[error("a context of {requested} is outside 1..={max}, the range that the model was trained for")]
     Context {

@@ -14,7 +14,7 @@ use crate::cache::Cache;
 use crate::linear::{LinearHooks, LinearId};
 use crate::model::Model;
 use crate::weights::Mixer;
-use attention::AttentionBuffers;
+pub(crate) use attention::AttentionBuffers;
 use delta_net::DeltaNetBuffers;
 use edgellm_kernels::Activations;
 use feed_forward::FeedForwardBuffers;
@@ -59,14 +59,14 @@ pub(crate) struct Span<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     /// (T, hidden_size): the residual stream
-    x: Vec<f32>,
+    pub(crate) x: Vec<f32>,
     /// (T, hidden_size): the input of a block; at the end (wanted, hidden_size)
     normed: Vec<f32>,
     /// (T, hidden_size): the output of a block
     projected: Vec<f32>,
     /// (wanted, vocab_size)
     logits: Vec<f32>,
-    attention: AttentionBuffers,
+    pub(crate) attention: AttentionBuffers,
     short_conv: ShortConvBuffers,
     delta_net: DeltaNetBuffers,
     feed_forward: FeedForwardBuffers,
@@ -126,30 +126,49 @@ pub(crate) fn hidden_states<'b, H: LinearHooks>(
     spans: &mut [Span<'_>],
     hooks: &mut H,
 ) -> &'b mut [f32] {
-    let Buffers { x, normed, projected, attention, short_conv, delta_net, feed_forward, input, .. } = buffers;
-    let mut pass = Pass { model, precision, input, hooks };
-    embed(model, spans, x);
-    attention.prepare(model, spans);
-    for span in spans.iter_mut() {
-        span.cache.begin(span.tokens.len());
+    begin(model, buffers, spans);
+    for index in 0..model.weights().layers.len() {
+        layer(model, precision, buffers, spans, hooks, index);
     }
-    for (index, layer) in model.weights().layers.iter().enumerate() {
-        let input = norm(model, x, layer.norm_before_mixer.as_deref(), normed);
-        match &layer.mixer {
-            Mixer::Attention(weights) => pass.attention(index, weights, spans, attention, input, projected),
-            Mixer::ShortConv(weights) => pass.short_conv(index, weights, spans, short_conv, input, projected),
-            Mixer::DeltaNet(weights) => pass.delta_net(index, weights, spans, delta_net, input, projected),
-        }
-        add_block(model, x, norm(model, projected, layer.norm_after_mixer.as_deref(), normed));
-        let input = norm(model, x, layer.norm_before_feed_forward.as_deref(), normed);
-        pass.feed_forward(index, &layer.feed_forward, feed_forward, input, projected);
-        add_block(model, x, norm(model, projected, layer.norm_after_feed_forward.as_deref(), normed));
-    }
-    final_norm(model, spans, x, normed);
+    let rows = spans.iter().map(|span| (span.tokens.len(), span.wanted));
+    final_norm(model, rows, &buffers.x, &mut buffers.normed);
     for span in spans {
         span.cache.advance(span.tokens);
     }
-    normed
+    &mut buffers.normed
+}
+
+/// Begins a pass: embeds the tokens, and computes what all layers share.
+pub(crate) fn begin(model: &Model, buffers: &mut Buffers, spans: &mut [Span<'_>]) {
+    embed(model, spans, &mut buffers.x);
+    buffers.attention.prepare(model, spans);
+    for span in spans.iter_mut() {
+        span.cache.begin(span.tokens.len());
+    }
+}
+
+/// A decoder layer.
+pub(crate) fn layer<H: LinearHooks>(
+    model: &Model,
+    precision: Precision,
+    buffers: &mut Buffers,
+    spans: &mut [Span<'_>],
+    hooks: &mut H,
+    index: usize,
+) {
+    let Buffers { x, normed, projected, attention, short_conv, delta_net, feed_forward, input, .. } = buffers;
+    let mut pass = Pass { model, precision, input, hooks };
+    let layer = &model.weights().layers[index];
+    let input = norm(model, x, layer.norm_before_mixer.as_deref(), normed);
+    match &layer.mixer {
+        Mixer::Attention(weights) => pass.attention(index, weights, spans, attention, input, projected),
+        Mixer::ShortConv(weights) => pass.short_conv(index, weights, spans, short_conv, input, projected),
+        Mixer::DeltaNet(weights) => pass.delta_net(index, weights, spans, delta_net, input, projected),
+    }
+    add_block(model, x, norm(model, projected, layer.norm_after_mixer.as_deref(), normed));
+    let input = norm(model, x, layer.norm_before_feed_forward.as_deref(), normed);
+    pass.feed_forward(index, &layer.feed_forward, feed_forward, input, projected);
+    add_block(model, x, norm(model, projected, layer.norm_after_feed_forward.as_deref(), normed));
 }
 
 /// The embedding of every token, (T, hidden_size).
@@ -191,16 +210,22 @@ fn add_block(model: &Model, x: &mut [f32], block: &[f32]) {
     }
 }
 
-/// The last RMSNorm, of the wanted rows only: (wanted, hidden_size).
-fn final_norm(model: &Model, spans: &[Span<'_>], x: &[f32], out: &mut Vec<f32>) {
+/// The last RMSNorm, of the wanted rows only: (wanted, hidden_size). `spans`: tokens, and how many of the last are wanted.
+pub(crate) fn final_norm(
+    model: &Model,
+    spans: impl IntoIterator<Item = (usize, usize), IntoIter: Clone>,
+    x: &[f32],
+    out: &mut Vec<f32>,
+) {
+    let spans = spans.into_iter();
     let (compute, config) = (model.compute(), model.config());
     let (hidden, eps) = (config.hidden_size, config.rms_norm_eps);
-    out.resize(spans.iter().map(|span| span.wanted).sum::<usize>() * hidden, 0.0);
+    out.resize(spans.clone().map(|(_, wanted)| wanted).sum::<usize>() * hidden, 0.0);
     let mut outs = out.chunks_exact_mut(hidden);
     let mut end = 0;
-    for span in spans {
-        end += span.tokens.len();
-        for (row, out) in (end - span.wanted..end).zip(outs.by_ref()) {
+    for (tokens, wanted) in spans {
+        end += tokens;
+        for (row, out) in (end - wanted..end).zip(outs.by_ref()) {
             let row = &x[row * hidden..][..hidden];
             compute.kernels().rms_norm(compute.pool(), row, &model.weights().norm, eps, out);
         }

@@ -47,6 +47,7 @@ mod rope;
 pub mod sampler;
 mod session;
 mod state;
+mod stream;
 pub mod tensors;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -62,6 +63,7 @@ pub use error::Error;
 pub use forward::Precision;
 pub use model::Model;
 pub use session::{Session, SessionOptions};
+pub use stream::ResidualStream;
 
 /// A token of a model's vocabulary.
 pub type TokenId = u32;

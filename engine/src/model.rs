@@ -5,11 +5,12 @@ use crate::chat::{ChatError, ChatTemplate};
 use crate::compute::Compute;
 use crate::config::ModelConfig;
 use crate::error::Error;
-use crate::format::{Metadata, ModelFile, TensorData};
+use crate::format::{FormatError, Metadata, ModelFile, TensorData, TensorEncoding};
 use crate::rope::Ropes;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{Weight, Weights};
-use edgellm_kernels::layout::Matrix;
+use edgellm_kernels::layout::{Layout, Matrix};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -25,6 +26,8 @@ struct Inner {
     ropes: Ropes,
     compute: Compute,
     chat_template: OnceLock<Result<ChatTemplate, ChatError>>,
+    /// What stands in the place of tensors of the file, by their position.
+    replaced: HashMap<usize, (Layout, Vec<u8>)>,
 }
 
 impl Model {
@@ -50,7 +53,17 @@ impl Model {
         let tokenizer = Tokenizer::from_json(file.tokenizer(bytes.as_ref()))?;
         let ropes = Ropes::new(&file.metadata().config);
         let (bytes, chat_template) = (Box::new(bytes), OnceLock::new());
-        Ok(Model(Arc::new(Inner { bytes, file, tokenizer, weights, ropes, compute, chat_template })))
+        let replaced = HashMap::new();
+        Ok(Model(Arc::new(Inner {
+            bytes,
+            file,
+            tokenizer,
+            weights,
+            ropes,
+            compute,
+            chat_template,
+            replaced,
+        })))
     }
 
     /// Shape and constants.
@@ -110,7 +123,40 @@ impl Model {
         &self.0.ropes
     }
 
+    /// Puts other weights in the place of matrix `name`, for as long as this model lives: calibration measures what quantized
+    /// weights give before they are in a file. A tied head changes with the embedding.
+    ///
+    /// # Errors
+    /// [`Error::Shared`] if the model has other clones or sessions, else [`FormatError`]: there is no such matrix, it is multiplied
+    /// by a scale of its own, or the weights have another shape, another length, or a scale that is not finite.
+    pub fn replace(&mut self, name: &str, layout: Layout, bytes: Vec<u8>) -> Result<(), Error> {
+        let inner = Arc::get_mut(&mut self.0).ok_or(Error::Shared)?;
+        let name = || name.to_string();
+        let position = inner.file.position(&name()).ok_or_else(|| FormatError::Missing { name: name() })?;
+        let entry = &inner.file.metadata().tensors[position];
+        let (expected, actual) = (entry.shape, [layout.rows(), layout.cols()]);
+        if expected != actual {
+            return Err(FormatError::Shape { name: name(), expected, actual }.into());
+        }
+        if entry.encoding == TensorEncoding::F32 || entry.scale.is_some() {
+            return Err(FormatError::Encoding { name: name(), actual: entry.encoding }.into());
+        }
+        let matrix =
+            Matrix::new(layout, &bytes).map_err(|source| FormatError::Layout { name: name(), source })?;
+        if let Some(strip) = matrix.strip_not_finite() {
+            return Err(FormatError::ScaleNotFinite { name: name(), strip }.into());
+        }
+        inner.replaced.insert(position, (layout, bytes));
+        Ok(())
+    }
+
     pub(crate) fn matrix(&self, weight: Weight) -> Matrix<'_> {
+        if let Some((layout, bytes)) = self.0.replaced.get(&weight.position) {
+            match Matrix::new(*layout, bytes) {
+                Ok(matrix) => return matrix,
+                Err(error) => unreachable!("checked by `replace`: {error}"),
+            }
+        }
         match self.0.file.data((*self.0.bytes).as_ref(), weight.position) {
             TensorData::Packed(matrix) => matrix,
             TensorData::F32(_) => unreachable!("`Weights::find` takes packed matrices only"),

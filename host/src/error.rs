@@ -28,6 +28,9 @@ pub(crate) enum Error {
     /// An importance matrix cannot be used.
     #[error("{}: {source}", path.display())]
     Importance { path: PathBuf, source: edgellm_quantize::ImportanceError },
+    /// A file is no calibration text.
+    #[error("{}: {source}", path.display())]
+    Calibration { path: PathBuf, source: edgellm_quantize::CalibrationTextError },
     /// A source was converted, but the engine does not open the result.
     #[error(
         "{}: the converted model cannot be opened ({source}), so it was not kept: choose another file or another model",

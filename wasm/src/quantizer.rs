@@ -36,6 +36,7 @@ impl OptionsJson {
             i2s_order: i2s_order
                 .map_err(|error: edgellm_quantize::UnknownOrder| Failure::invalid(error.to_string()))?,
             importance: None,
+            calibration: None,
             // As the command line writes it: the same model gives the same file.
             tool: concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string(),
         };

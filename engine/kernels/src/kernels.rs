@@ -7,6 +7,7 @@ use crate::float::{Gate, GateMul, RmsNorm};
 use crate::hadamard::Hadamard;
 use crate::layout::{Encoding, Matrix};
 use crate::matmul::{LANE_STRIPS, MatmulJob, TILE_FROM, UNPACK_TOKENS};
+use crate::panel::{PANEL, PANEL_ROWS, PanelProduct};
 use crate::pool::Pool;
 use crate::recurrence::{CausalConv, DeltaHeads};
 use crate::set::{KernelSet, TileSet};
@@ -260,6 +261,35 @@ impl Kernels {
                 self.set.delta_rule(heads.head(head, state, output));
             }
         });
+    }
+
+    /// Adds `left^T right` to `out`, on the calling thread: left (k, 8), right (k, 32), out (8, 32). Each element is one chain of
+    /// additions in ascending order of k.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn panel_product(
+        &self,
+        left: &[[f32; PANEL_ROWS]],
+        right: &[[f32; PANEL]],
+        out: &mut [[f32; PANEL]; PANEL_ROWS],
+    ) {
+        assert_eq!(left.len(), right.len());
+        self.set.panel_product(PanelProduct { left, right, out });
+    }
+
+    /// [`Kernels::panel_product`] of 64-bit floats.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn panel_product_f64(
+        &self,
+        left: &[[f64; PANEL_ROWS]],
+        right: &[[f64; PANEL]],
+        out: &mut [[f64; PANEL]; PANEL_ROWS],
+    ) {
+        assert_eq!(left.len(), right.len());
+        self.set.panel_product_f64(PanelProduct { left, right, out });
     }
 
     /// Attention of all queries, on all threads of the pool, written to `output`, of their shape. `place(row)` says what a

@@ -7,7 +7,8 @@
 //! - [`isa`]: the vector operations that an instruction set provides
 //! - [`Blocks`]: algorithms for a whole block over these operations, which an instruction set may override; [`Tiles`]:
 //!   matrix instructions
-//! - `matmul`, `float`, `hadamard`, [`attention`] and `recurrence`: products and floating-point work, in one order on every target
+//! - `matmul`, `float`, `hadamard`, [`attention`], `recurrence` and `panel`: products and floating-point work, in one order on
+//!   every target
 //! - [`Kernels`]: all of it for one instruction set, on the threads of a [`pool`]
 //! - [`portable`] and, on wasm32, `simd128`: instances; `edgellm-kernels-native` has those of x86-64 and aarch64.
 //!   [`candidates`] lists them
@@ -45,6 +46,7 @@ mod kernels;
 pub mod layout;
 mod matmul;
 pub mod page;
+mod panel;
 pub mod pool;
 pub mod portable;
 #[cfg(any(test, feature = "testing"))]
@@ -66,6 +68,7 @@ pub use candidates::{Candidate, available, candidates};
 pub use float::Gate;
 pub use isa::{Isa, Job};
 pub use kernels::{Kernels, Lookups, Product};
+pub use panel::{PANEL, PANEL_ROWS};
 pub use pool::Pool;
 pub use recurrence::DeltaHeads;
 pub use tiles::{TILE_TOKENS, Tiles};

@@ -7,6 +7,7 @@ use crate::float::{GateMul, RmsNorm};
 use crate::hadamard::Hadamard;
 use crate::isa::{Isa, Job};
 use crate::matmul::{LaneStrips, MatmulJob, fetch_ahead, multiply_by_tiles};
+use crate::panel::PanelProduct;
 use crate::recurrence::{CausalConv, DeltaRule};
 use crate::tiles::Tiles;
 
@@ -30,6 +31,8 @@ pub(crate) trait KernelSet: Send + Sync {
     fn causal_conv(&self, job: CausalConv<'_>);
     fn hadamard(&self, job: Hadamard<'_>);
     fn delta_rule(&self, job: DeltaRule<'_>);
+    fn panel_product(&self, job: PanelProduct<'_, f32>);
+    fn panel_product_f64(&self, job: PanelProduct<'_, f64>);
     fn stream(&self, data: &[u64]) -> u64;
     /// # Safety
     /// The job keeps the contract of [`AttendJob`].
@@ -77,6 +80,14 @@ impl<I: Blocks> KernelSet for I {
     }
 
     fn delta_rule(&self, job: DeltaRule<'_>) {
+        self.enter(job);
+    }
+
+    fn panel_product(&self, job: PanelProduct<'_, f32>) {
+        self.enter(job);
+    }
+
+    fn panel_product_f64(&self, job: PanelProduct<'_, f64>) {
         self.enter(job);
     }
 

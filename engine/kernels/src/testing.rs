@@ -7,6 +7,7 @@ mod matrix;
 use crate::activations::Activations;
 use crate::float::Gate;
 use crate::kernels::{Kernels, Lookups};
+use crate::panel::{PANEL, PANEL_ROWS};
 use crate::pool::Pool;
 use crate::recurrence::DeltaHeads;
 
@@ -73,8 +74,29 @@ pub fn float_hash(kernels: Kernels) -> u64 {
         add(&state);
         add(&output);
     }
+    panels(kernels, &mut random, &mut add);
     attention::attentions(kernels, &mut random, add);
     hash
+}
+
+/// Products of panels; of 64-bit floats both halves.
+fn panels(kernels: Kernels, random: &mut Random, add: &mut dyn FnMut(&[f32])) {
+    for count in [1, 33, 200] {
+        let left: Vec<[f32; PANEL_ROWS]> =
+            (0..count).map(|_| [(); PANEL_ROWS].map(|()| random.float())).collect();
+        let right: Vec<[f32; PANEL]> = (0..count).map(|_| [(); PANEL].map(|()| random.float())).collect();
+        let mut out = [[1.0; PANEL]; PANEL_ROWS];
+        kernels.panel_product(&left, &right, &mut out);
+        add(out.as_flattened());
+        let left: Vec<_> = left.iter().map(|row| row.map(f64::from)).collect();
+        let right: Vec<_> = right.iter().map(|row| row.map(f64::from)).collect();
+        let mut out = [[1.0_f64; PANEL]; PANEL_ROWS];
+        kernels.panel_product_f64(&left, &right, &mut out);
+        for value in out.as_flattened() {
+            let bits = value.to_bits();
+            add(&[f32::from_bits((bits >> 32) as u32), f32::from_bits(bits as u32)]);
+        }
+    }
 }
 
 /// All checks of one instruction set; returns its [`float_hash`].

@@ -1,5 +1,6 @@
 //! The errors of a conversion.
 
+use crate::CalibrationTextError;
 use crate::gguf::GgufError;
 use edgellm::config::ConfigError;
 use edgellm::format::WriteError;
@@ -194,6 +195,16 @@ pub enum QuantizeError {
         entries: usize,
         /// One of them.
         first: String,
+    },
+    /// The calibration text is of no use.
+    #[error("calibration: {0}")]
+    CalibrationText(#[from] CalibrationTextError),
+    /// The model cannot be run for calibration.
+    #[error("the model cannot be run for calibration: {source}; --calibration none converts it without")]
+    Calibration {
+        /// The engine's reason.
+        #[from]
+        source: edgellm::Error,
     },
     /// Writing the output failed.
     #[error(transparent)]

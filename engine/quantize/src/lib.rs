@@ -21,15 +21,18 @@
 //!
 //! - [`Source`]: a published model; [`Source::from_gguf`], [`Source::from_files`].
 //! - [`quantize`]: the conversion, 32 rows at a time.
+//! - [`Calibration`]: rounding by what the layers of the model see; [`CalibrationText`].
 //! - [`Importance`]: which columns matter, measured by llama.cpp.
 //! - [`tokenizer_of_gguf`], [`tokenizer_of_files`]: the tokenizer alone.
 //! - [`mistaken_model`]: what a file is that is no model.
 //! - [`gguf`], [`dequantize`]: the parts, usable on their own.
 #![forbid(unsafe_code)]
 
+mod calibrate;
 mod codes;
 mod convert;
 pub mod dequantize;
+mod encode;
 mod error;
 mod family;
 pub mod gguf;
@@ -37,6 +40,7 @@ mod importance;
 mod mistaken;
 mod options;
 mod parts;
+mod plan;
 mod report;
 mod round;
 mod source;
@@ -45,6 +49,7 @@ mod testing;
 mod tokenizer;
 mod warnings;
 
+pub use calibrate::{Calibration, CalibrationMethod, CalibrationText, CalibrationTextError};
 pub use convert::quantize;
 pub use error::QuantizeError;
 pub use importance::{Importance, ImportanceError};

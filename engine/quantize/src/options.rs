@@ -1,6 +1,6 @@
 //! The options of a conversion.
 
-use crate::Importance;
+use crate::{Calibration, Importance};
 use edgellm_kernels::layout::{Encoding, Zero};
 use std::fmt;
 use std::str::FromStr;
@@ -225,6 +225,9 @@ pub struct QuantizeOptions {
     /// How much each column of a matrix matters: what is rounded is rounded so that the errors of important columns are
     /// small. It has no effect on codes that are kept.
     pub importance: Option<Importance>,
+    /// Text that the model is run on, so that what is rounded is rounded by what its layers see. It has no effect on codes that
+    /// are kept, nor on tensors with an importance matrix.
+    pub calibration: Option<Calibration>,
     /// Name of the program that writes the file, for its metadata.
     pub tool: String,
 }
@@ -238,6 +241,7 @@ impl QuantizeOptions {
             group_size: None,
             i2s_order: None,
             importance: None,
+            calibration: None,
             tool: concat!("edgellm-quantize ", env!("CARGO_PKG_VERSION")).to_string(),
         }
     }

@@ -5,11 +5,11 @@ use edgellm::format::{TensorEncoding, TensorError};
 /// The progress of a conversion.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// Tensor being converted.
+    /// Tensor being converted, or what calibration does.
     pub tensor: &'a str,
     /// Weights done.
     pub done: u64,
-    /// Weights of the model.
+    /// Weights of the model, or with calibration several times as many, because each takes as long as that.
     pub total: u64,
 }
 
@@ -24,6 +24,8 @@ pub enum Method {
     Rounded,
     /// The same, with the squared error weighted by the importance of the columns.
     Weighted,
+    /// Rounded with feedback of the errors, by GPTQ.
+    Gptq,
     /// Kept as 32-bit floats.
     Float,
 }
@@ -36,6 +38,7 @@ impl Method {
             Method::Codes => "codes",
             Method::Rounded => "rtn",
             Method::Weighted => "weighted",
+            Method::Gptq => "gptq",
             Method::Float => "f32",
         }
     }

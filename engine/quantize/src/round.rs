@@ -3,14 +3,16 @@
 
 mod affine;
 mod binary;
+mod row;
 mod symmetric;
 mod ternary;
 pub(crate) mod weighted;
 
-pub(crate) use affine::affine;
-pub(crate) use binary::binary;
-pub(crate) use symmetric::symmetric;
-pub(crate) use ternary::Ternary;
+use affine::affine;
+use binary::binary;
+pub(crate) use row::{Rounder, Row};
+use symmetric::symmetric;
+use ternary::Ternary;
 
 /// Independent sums, added at the end: the order of additions is the same on every target, and compilers vectorize
 /// over them.
@@ -57,7 +59,7 @@ fn sums_of_pairs<const N: usize>(x: &[f32], w: &[f32], terms: impl Fn(f32, f32) 
 
 /// The nearest code of 0..=max to `value`, as a float; ties to even.
 #[inline(always)]
-fn nearest(value: f32, max: f32) -> f32 {
+pub(crate) fn nearest(value: f32, max: f32) -> f32 {
     // Adding 1.5 * 2^23 leaves no bits for a fraction.
     const SHIFT: f32 = 12_582_912.0;
     let value = if value > 0.0 { value } else { 0.0 };
@@ -67,7 +69,7 @@ fn nearest(value: f32, max: f32) -> f32 {
 
 /// 1 / scale, or 0 if the scale underflowed.
 #[inline(always)]
-fn inverse(scale: f32) -> f32 {
+pub(crate) fn inverse(scale: f32) -> f32 {
     if scale == 0.0 { 0.0 } else { 1.0 / scale }
 }
 

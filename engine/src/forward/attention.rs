@@ -12,7 +12,7 @@ use edgellm_kernels::{Gate, Lookups};
 
 /// Intermediate values, and what the layers of a pass share.
 #[derive(Debug, Default)]
-pub(super) struct AttentionBuffers {
+pub(crate) struct AttentionBuffers {
     /// (T, q_dim), (T, kv_dim), (T, kv_dim)
     q: Vec<f32>,
     k: Vec<f32>,
@@ -64,7 +64,7 @@ impl Angles {
 
 impl AttentionBuffers {
     /// Computes what all layers of a pass over `spans` share.
-    pub(super) fn prepare(&mut self, model: &Model, spans: &[Span<'_>]) {
+    pub(crate) fn prepare(&mut self, model: &Model, spans: &[Span<'_>]) {
         self.firsts.clear();
         let mut tokens = 0;
         for span in spans {

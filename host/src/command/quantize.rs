@@ -5,9 +5,13 @@ use crate::cache::Cache;
 use crate::command::info::{LONGEST_NAME, encoding_name};
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
-use crate::{mmap, model, progress};
+use crate::{mmap, model, progress, system};
 use edgellm::text::printable;
-use edgellm_quantize::{Format, HeadFormat, I2sOrder, Importance, Method, QuantizeOptions, Report};
+use edgellm::{Compute, available_kernels};
+use edgellm_quantize::{
+    Calibration, CalibrationMethod, CalibrationText, Format, HeadFormat, I2sOrder, Importance, Method,
+    QuantizeOptions, Report,
+};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -52,6 +56,20 @@ pub(crate) struct Args {
     /// that large inputs meet
     #[arg(long, value_name = "FILE")]
     imatrix: Option<PathBuf>,
+    /// How what is rounded is rounded: gptq runs the model on text and lets each column make up for the errors of others; weights
+    /// runs it too, and spares the columns that large inputs meet; none is fast [default: gptq, or with --imatrix none]
+    #[arg(long, value_name = "METHOD", value_parser = ["gptq", "weights", "none"])]
+    calibration: Option<String>,
+    /// Text to calibrate on: plain text, or JSON lines of {"messages": [...]} or {"text": "..."} [default: text of many kinds that
+    /// comes with the program]
+    #[arg(long, value_name = "FILE")]
+    calibration_data: Option<PathBuf>,
+    /// Tokens to calibrate on, at most
+    #[arg(long, value_name = "N", default_value_t = Calibration::TOKENS)]
+    calibration_tokens: usize,
+    /// Threads of the calibration [default: the number of cores]. The file does not depend on it
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Print the report as a JSON object
     #[arg(long)]
     json: bool,
@@ -77,6 +95,7 @@ impl Args {
         options.head = self.head;
         options.i2s_order = self.i2s_order;
         options.importance = importance;
+        options.calibration = self.calibration()?;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
         let report = model::convert_file(&input, &self.output, &options, name.as_deref(), || {})?;
         for warning in &report.warnings {
@@ -87,6 +106,39 @@ impl Args {
         } else {
             output::print(&self.table(&report))
         }
+    }
+
+    /// What to calibrate on, if at all.
+    fn calibration(&self) -> Result<Option<Calibration>> {
+        let method = match (self.calibration.as_deref(), &self.imatrix) {
+            (Some("none"), _) | (None, Some(_)) => None,
+            (Some(method), Some(_)) => {
+                return Err(Error::Usage(format!(
+                    "--imatrix says what matters already: leave out --calibration {method}, or --imatrix"
+                )));
+            }
+            (Some("weights"), None) => Some(CalibrationMethod::Weights),
+            (_, None) => Some(CalibrationMethod::Gptq),
+        };
+        let Some(method) = method else {
+            return match self.calibration_data {
+                None => Ok(None),
+                Some(_) => Err(Error::Usage(
+                    "--calibration-data has no effect without calibration: leave it out, or give --calibration gptq".to_string(),
+                )),
+            };
+        };
+        let threads = self.threads.map_or_else(system::physical_cores, usize::from);
+        let compute = Compute::new(available_kernels()[0], threads);
+        let mut calibration =
+            Calibration { method, tokens: self.calibration_tokens, ..Calibration::new(compute) };
+        if let Some(path) = &self.calibration_data {
+            let file = mmap::map(path)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let text = CalibrationText::parse(&name, file.as_ref());
+            calibration.text = text.map_err(|source| Error::Calibration { path: path.clone(), source })?;
+        }
+        Ok(Some(calibration))
     }
 
     fn table(&self, report: &Report) -> String {
