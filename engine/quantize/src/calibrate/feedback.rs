@@ -138,3 +138,129 @@ impl Feedback<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::gram::{Gram, Inputs};
+    use super::*;
+    use crate::options::Format;
+    use crate::round::weighted;
+    use crate::testing::random_floats;
+    use edgellm::Compute;
+
+    const COLS: usize = 75;
+    const ROWS: usize = 19;
+
+    /// Inputs whose columns depend on each other, or each stand alone.
+    fn inputs(mixed: bool) -> Vec<f32> {
+        let tokens = 200;
+        let hidden = random_floats(tokens * 8, 3);
+        let noise = random_floats(tokens * COLS, 4);
+        let mix = random_floats(8 * COLS, 5);
+        (0..tokens * COLS)
+            .map(|index| {
+                let (token, col) = (index / COLS, index % COLS);
+                let common: f32 = (0..8).map(|k| hidden[token * 8 + k] * mix[k * COLS + col]).sum();
+                if mixed {
+                    common + 0.05 * noise[index]
+                } else if token % COLS == col {
+                    1.0 + col as f32
+                } else {
+                    0.0
+                }
+            })
+            .collect()
+    }
+
+    fn layout(format: Format) -> Layout {
+        let (target, size) = (format.target(), if format == Format::Int6 { 16 } else { 32 });
+        Layout::new(ROWS, COLS, target.encoding, target.zero, size).unwrap()
+    }
+
+    /// A strip rounded with feedback, and its squared error on the inputs.
+    fn rounded(format: Format, input: &[f32]) -> (Strip, f64) {
+        let compute = Compute::default();
+        let (mut gram, mut packed) = (Gram::new(COLS), Inputs::default());
+        gram.add(&compute, &mut packed, input);
+        let factor = Factor::new(&compute, &gram, 0.01).unwrap();
+        let target = format.target();
+        let layout = layout(format);
+        let weights = weighted::normalize(&gram.squares(), layout.group_size());
+        let (kernels, layout) = (compute.kernels(), &layout);
+        let mut strip = Strip::new(layout);
+        strip.values[..ROWS * COLS].copy_from_slice(&random_floats(ROWS * COLS, 9));
+        Feedback { kernels, factor: &factor, layout, target, weights: &weights }.round(&mut strip, ROWS);
+        let error = error(layout, &strip, input);
+        (strip, error)
+    }
+
+    /// The same without feedback.
+    fn plain(format: Format, input: &[f32]) -> (Strip, f64) {
+        let compute = Compute::default();
+        let (mut gram, mut packed) = (Gram::new(COLS), Inputs::default());
+        gram.add(&compute, &mut packed, input);
+        let target = format.target();
+        let layout = layout(format);
+        let weights = weighted::normalize(&gram.squares(), layout.group_size());
+        let mut strip = Strip::new(&layout);
+        strip.values[..ROWS * COLS].copy_from_slice(&random_floats(ROWS * COLS, 9));
+        let (groups, mins) = (layout.groups(), strip.mins.len() / STRIP);
+        for row in 0..ROWS {
+            let out = Row {
+                codes: &mut strip.codes[row * COLS..][..COLS],
+                scales: &mut strip.scales[row * groups..][..groups],
+                mins: &mut strip.mins[row * mins..][..mins],
+            };
+            let values = &strip.values[row * COLS..][..COLS];
+            Rounder::default().row(&layout, target.max_code, values, Some(&weights), out);
+        }
+        let error = error(&layout, &strip, input);
+        (strip, error)
+    }
+
+    fn error(layout: &Layout, strip: &Strip, input: &[f32]) -> f64 {
+        let (groups, mins) = (layout.groups(), strip.mins.len() / STRIP);
+        let weight = |row: usize, col: usize| {
+            let group = col / layout.group_size();
+            let scale = f16_to_f32(strip.scales[row * groups + group]);
+            let code = f32::from(strip.codes[row * COLS + col]);
+            match layout.zero() {
+                Zero::Affine => scale * code + f16_to_f32(strip.mins[row * mins + group]),
+                Zero::Symmetric(zero) => scale * (code - f32::from(zero)),
+            }
+        };
+        let row_error = |row: usize| {
+            let errors: Vec<f32> =
+                (0..COLS).map(|col| strip.values[row * COLS + col] - weight(row, col)).collect();
+            let squared =
+                |input: &[f32]| input.iter().zip(&errors).map(|(x, e)| f64::from(x * e)).sum::<f64>().powi(2);
+            input.chunks(COLS).map(squared).sum::<f64>()
+        };
+        (0..ROWS).map(row_error).sum()
+    }
+
+    /// Every format, and the last strip's missing rows and columns.
+    #[test]
+    fn feedback_makes_up_for_errors() {
+        let input = inputs(true);
+        for format in [Format::Int6, Format::Int4, Format::Int3, Format::Int2, Format::Bitnet, Format::Binary]
+        {
+            let ((_, with), (_, without)) = (rounded(format, &input), plain(format, &input));
+            assert!(with < 0.5 * without, "{format}: {with} with feedback, {without} without");
+        }
+    }
+
+    /// Columns that stand alone have nothing to make up for: the same codes.
+    #[test]
+    fn without_correlation_there_is_no_feedback() {
+        let input = inputs(false);
+        for format in [Format::Int4, Format::Int2, Format::Bitnet, Format::Binary] {
+            let ((with, _), (without, _)) = (rounded(format, &input), plain(format, &input));
+            assert_eq!(
+                (with.codes, with.scales, with.mins),
+                (without.codes, without.scales, without.mins),
+                "{format}"
+            );
+        }
+    }
+}

@@ -9,6 +9,8 @@ pub struct CalibrationText {
     /// Where it came from, for the file's record of how it was made.
     name: String,
     documents: Vec<Document>,
+    /// Whether conversations that the template refuses are taken as plain text: not everybody's, who would not know.
+    lenient: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ impl CalibrationText {
         let texts = texts.iter().flat_map(|text| documents(text));
         // A line that is none would be a fault of this crate, which a test finds.
         let chats = chats.lines().enumerate().filter_map(|(index, line)| document(index + 1, line).ok());
-        CalibrationText { name: name.to_string(), documents: texts.chain(chats).collect() }
+        CalibrationText { name: name.to_string(), documents: texts.chain(chats).collect(), lenient: true }
     }
 
     /// Reads a file: JSON lines of conversations or texts, or plain text.
@@ -102,7 +104,7 @@ impl CalibrationText {
         } else {
             documents(text).collect()
         };
-        Ok(CalibrationText { name: name.to_string(), documents })
+        Ok(CalibrationText { name: name.to_string(), documents, lenient: false })
     }
 
     /// Where it came from.
@@ -149,8 +151,13 @@ impl CalibrationText {
                     tokens.extend(tokenizer.surround(&tokenizer.encode_plain(text).map_err(failed)?));
                 }
                 Document::Chat(messages) => {
-                    let rendered = render(model, messages)
-                        .map_err(|problem| CalibrationTextError::Template { number: index + 1, problem })?;
+                    let rendered = match render(model, messages) {
+                        Err(_) if self.lenient => None,
+                        Err(problem) => {
+                            return Err(CalibrationTextError::Template { number: index + 1, problem });
+                        }
+                        Ok(rendered) => rendered,
+                    };
                     match rendered {
                         Some(prompt) => tokens.extend(prompt.tokenize(tokenizer, false).map_err(failed)?),
                         None => {
@@ -283,5 +290,8 @@ mod tests {
         assert_eq!(rendered("").unwrap(), "s\n\nu");
         let error = rendered("{{ raise_exception('never') }}").unwrap_err();
         assert!(matches!(error, CalibrationTextError::Template { number: 1, .. }), "{error}");
+        // What comes with the program has to do for every model.
+        let never = model("{{ raise_exception('never') }}");
+        assert!(CalibrationText::built_in().tokens(&never).unwrap().len() > 100_000);
     }
 }
