@@ -124,6 +124,9 @@ pub(crate) enum Error {
     /// A benchmark found a wrong answer, an invalid report, or a report that is worse than another.
     #[error("{0}")]
     Benchmark(String),
+    /// There is not enough memory for what was asked.
+    #[error("{0}")]
+    Memory(String),
     /// The text is too short for what was asked.
     #[error("{0}")]
     Text(String),

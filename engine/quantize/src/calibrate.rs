@@ -72,16 +72,37 @@ impl Calibration {
         Calibration { text, method, tokens: Self::TOKENS, compute }
     }
 
-    /// Bytes of memory that calibrating a model takes at most, beside the source and the rounded weights.
-    pub fn memory(&self, config: &ModelConfig) -> u64 {
-        let tensors = edgellm::tensors::tensors(config);
-        let weights: usize = tensors.iter().map(|tensor| tensor.shape[0] * tensor.shape[1]).sum();
-        let widths = tensors.iter().filter(|tensor| tensor.role != Role::Float).map(|tensor| tensor.shape[1]);
-        let widest = widths.filter(|&cols| self.sums_products(cols)).max().unwrap_or(0);
+    /// Bytes of memory that it takes to round what `plans` round; 0 if nothing gains by it.
+    fn memory(
+        &self,
+        source: &Source<'_>,
+        tensors: &[SourceTensor<'_>],
+        plans: &[Plan],
+    ) -> Result<u64, QuantizeError> {
+        let config = &source.config;
+        let wanted = wanted(config, tensors, plans);
+        let cols = |index: &usize| tensors.get(*index).map_or(0, |tensor| tensor.shape()[1]);
+        // The sums of a layer are there together, and then one factor after the other.
+        let sums = |layer: usize| {
+            let here = wanted.iter().filter(|(id, _)| is_in(Role::Linear(**id), layer));
+            let widths = here
+                .filter_map(|(_, group)| group.first().map(cols))
+                .filter(|&cols| self.sums_products(cols));
+            let (all, widest) =
+                widths.fold((0, 0), |(all, widest), cols| (all + Gram::bytes(cols), cols.max(widest)));
+            all + Factor::bytes(widest)
+        };
+        if wanted.is_empty() {
+            return Ok(0);
+        }
+        let (mut faithful, mut rounded) = (0, 0);
+        for (tensor, plan) in tensors.iter().zip(plans) {
+            faithful += stored_bytes(tensor, &Plan::faithful(tensor)?);
+            rounded += stored_bytes(tensor, plan);
+        }
         let stream = self.tokens * config.hidden_size * size_of::<f32>();
-        // 8 bits a weight and their scales.
-        let model = weights as u64 * 17 / 16;
-        model + stream as u64 + Gram::bytes(widest) + Factor::bytes(widest)
+        let sums = (0..config.num_hidden_layers).map(sums).max().unwrap_or(0);
+        Ok((faithful + rounded + stream) as u64 + sums)
     }
 
     fn sums_products(&self, cols: usize) -> bool {
@@ -105,6 +126,17 @@ fn gains(tensor: &SourceTensor<'_>, plan: &Plan) -> bool {
         && !tensor.rotated()
 }
 
+/// What calibration makes better, by the layer that leads those with the same input.
+fn wanted(config: &ModelConfig, tensors: &[SourceTensor<'_>], plans: &[Plan]) -> Groups {
+    let mut wanted = Groups::new();
+    for (index, (tensor, plan)) in tensors.iter().zip(plans).enumerate() {
+        if let Some(id) = layer_of(tensor, config).filter(|_| gains(tensor, plan)) {
+            wanted.entry(leader(id)).or_default().push(index);
+        }
+    }
+    wanted
+}
+
 /// Replaces the plans of what is rounded by what calibration makes of it.
 ///
 /// # Errors
@@ -117,12 +149,7 @@ pub(crate) fn run(
     work: &mut Work<'_>,
 ) -> Result<(), QuantizeError> {
     let config = &source.config;
-    let mut wanted = Groups::new();
-    for (index, (tensor, plan)) in tensors.iter().zip(plans.iter()).enumerate() {
-        if let Some(id) = layer_of(tensor, config).filter(|_| gains(tensor, plan)) {
-            wanted.entry(leader(id)).or_default().push(index);
-        }
-    }
+    let mut wanted = wanted(config, tensors, plans);
     if wanted.is_empty() {
         return Ok(());
     }
@@ -152,6 +179,21 @@ fn is_in(role: Role, index: usize) -> bool {
     matches!(role, Role::Linear(LinearId::Layer { layer, .. }) if layer == index)
 }
 
+/// Bytes of a tensor in a file.
+fn stored_bytes(tensor: &SourceTensor<'_>, plan: &Plan) -> usize {
+    plan.layout().map_or(tensor.shape()[0] * tensor.shape()[1] * size_of::<f32>(), Layout::total_bytes)
+}
+
+/// Bytes of memory that a conversion's calibration takes, beside the mapped source; 0 if it does not calibrate.
+///
+/// # Errors
+/// As [`quantize`](crate::quantize), before anything is read.
+pub fn calibration_memory(source: &Source<'_>, options: &QuantizeOptions) -> Result<u64, QuantizeError> {
+    let Some(calibration) = &options.calibration else { return Ok(0) };
+    let (tensors, plans) = convert::plans(source, options)?;
+    calibration.memory(source, &tensors, &plans)
+}
+
 /// The model as its source has it.
 fn faithful(
     source: &Source<'_>,
@@ -160,9 +202,7 @@ fn faithful(
     work: &mut Work<'_>,
 ) -> Result<Model, QuantizeError> {
     let plans: Vec<Plan> = tensors.iter().map(Plan::faithful).collect::<Result<_, _>>()?;
-    let bytes = tensors.iter().zip(&plans).map(|(tensor, plan)| {
-        plan.layout().map_or(tensor.shape()[0] * tensor.shape()[1] * size_of::<f32>(), Layout::total_bytes)
-    });
+    let bytes = tensors.iter().zip(&plans).map(|(tensor, plan)| stored_bytes(tensor, plan));
     // Exactly, because a buffer that grows takes twice as much; with room for metadata.
     let room = bytes.sum::<usize>() + source.tokenizer.len() + (4 << 20);
     let mut file = Cursor::new(Vec::with_capacity(room));

@@ -23,11 +23,8 @@ pub fn quantize<W: Write + Seek>(
     out: W,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Report, QuantizeError> {
-    let tensors: Vec<SourceTensor<'_>> =
-        source.tensors().iter().map(|tensor| in_order(tensor, options)).collect::<Result<_, _>>()?;
+    let (tensors, mut plans) = plans(source, options)?;
     let importance = options.importance.as_ref().map(|importance| importance.fit(&tensors)).transpose()?;
-    let mut plans: Vec<Plan> =
-        tensors.iter().map(|tensor| Plan::new(tensor, options)).collect::<Result<_, _>>()?;
     let weights = tensors.iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum();
     let mut work = Work { done: 0, total: weights, progress };
     if let Some(calibration) = &options.calibration {
@@ -56,6 +53,23 @@ pub fn quantize<W: Write + Seek>(
         report.warnings.extend(fit.warnings(kept.count()));
     }
     Ok(report)
+}
+
+/// How each tensor is to be stored, before any weight is read.
+///
+/// # Errors
+/// If the options are invalid.
+pub(crate) fn plans<'a>(
+    source: &Source<'a>,
+    options: &QuantizeOptions,
+) -> Result<(Vec<SourceTensor<'a>>, Vec<Plan>), QuantizeError> {
+    let tensors: Vec<SourceTensor<'a>> =
+        source.tensors().iter().map(|tensor| in_order(tensor, options)).collect::<Result<_, _>>()?;
+    if let Some(importance) = &options.importance {
+        importance.fit(&tensors)?;
+    }
+    let plans = tensors.iter().map(|tensor| Plan::new(tensor, options)).collect::<Result<_, _>>()?;
+    Ok((tensors, plans))
 }
 
 /// Writes the file of some plans. Returns its metadata, its length, and the error of all weights.

@@ -49,7 +49,9 @@ mod testing;
 mod tokenizer;
 mod warnings;
 
-pub use calibrate::{Calibration, CalibrationMethod, CalibrationText, CalibrationTextError};
+pub use calibrate::{
+    Calibration, CalibrationMethod, CalibrationText, CalibrationTextError, calibration_memory,
+};
 pub use convert::quantize;
 pub use error::QuantizeError;
 pub use importance::{Importance, ImportanceError};

@@ -7,11 +7,12 @@ use super::verify::is_current;
 use crate::atomic_file::{self, AtomicFile};
 use crate::cache::{self, Cache};
 use crate::error::{Error, Result};
-use crate::progress;
+use crate::output::human_bytes;
+use crate::{progress, system};
 use edgellm::Model;
 use edgellm::format::Header;
 use edgellm_memory::{MappedFile, PageWriter};
-use edgellm_quantize::{QuantizeError, QuantizeOptions, Report, Source};
+use edgellm_quantize::{Calibration, QuantizeError, QuantizeOptions, Report, Source};
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -103,6 +104,10 @@ pub(crate) fn convert_file(
     }
     let mut file = AtomicFile::create(output)?;
     begin();
+    let memory = edgellm_quantize::calibration_memory(&source, options).map_err(failed)?;
+    if let (Some(calibration), 1..) = (&options.calibration, memory) {
+        announce(calibration, memory)?;
+    }
     let bar = progress::share(1, &format!("converting to {}", options.format));
     let mut writer = PageWriter::new(file.file()).map_err(Error::file("write", output))?;
     let report = edgellm_quantize::quantize(&source, options, &mut writer, &mut |progress| {
@@ -121,4 +126,25 @@ pub(crate) fn convert_file(
     Model::from_bytes(written).map_err(|source| Error::Unusable { path: input.to_path_buf(), source })?;
     file.commit()?;
     Ok(report)
+}
+
+/// Says what a calibration takes.
+///
+/// # Errors
+/// If it takes more memory than there is.
+fn announce(calibration: &Calibration, memory: u64) -> Result<()> {
+    let (tokens, text, needed) = (calibration.tokens, calibration.text.name(), human_bytes(memory));
+    if let (_, Some(available)) = system::memory_bytes()
+        && available < memory
+    {
+        return Err(Error::Memory(format!(
+            "calibration takes {needed} of memory, and {} are free: close other programs, lower --calibration-tokens, or convert \
+             with --calibration none",
+            human_bytes(available)
+        )));
+    }
+    progress::note(&format!(
+        "calibrating on up to {tokens} tokens of text ({text}), with {needed} of memory"
+    ));
+    Ok(())
 }
