@@ -9,7 +9,7 @@ mod open;
 mod title;
 mod verify;
 
-pub(crate) use convert::convert_file;
+pub(crate) use convert::{announce, convert_file, with_source};
 pub(crate) use input::files;
 pub(crate) use locate::source_of;
 

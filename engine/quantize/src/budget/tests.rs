@@ -159,9 +159,10 @@ fn matrices_that_do_not_matter_get_the_fewest_bits() {
         let faint = name.contains(".mlp.");
         assert_eq!(width.format == Format::Int2, faint, "{name}: {width:?}");
     }
-    for (name, loss) in sensitivity.matrices() {
-        assert_eq!(loss < 1e-9, name.contains(".mlp."), "{name}: {loss}");
-    }
+    let losses = |faint: bool| {
+        sensitivity.matrices().filter(move |(name, _)| name.contains(".mlp.") == faint).map(|(_, loss)| loss)
+    };
+    assert!(100.0 * losses(true).fold(0.0, f64::max) < losses(false).fold(f64::INFINITY, f64::min));
 }
 
 /// Each matrix alone, by whole conversions and sessions.
