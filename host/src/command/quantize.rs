@@ -100,6 +100,7 @@ impl Args {
             }
         }
         // Before a model is downloaded for it.
+        let calibration = self.calibration()?;
         let importance = self.imatrix.as_deref().map(read_importance).transpose()?;
         let (input, name) = model::source_of(&self.input, cache)?;
         let mut options = QuantizeOptions::new(self.format.unwrap_or(Format::Auto));
@@ -107,7 +108,7 @@ impl Args {
         options.head = self.head;
         options.i2s_order = self.i2s_order;
         options.importance = importance;
-        options.calibration = self.calibration()?;
+        options.calibration = calibration;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
         if self.budget.dry_run {
             return self.dry_run(&input, name.as_deref(), &options);
