@@ -84,6 +84,17 @@ fn the_file_does_not_depend_on_threads_but_on_the_text() {
     let first = file(&["--threads", "1"]);
     assert_eq!(first, file(&["--threads", "3"]));
     assert_ne!(first, file(&["--calibration-data", "mine.txt"]));
+    fs::remove_file(place.path(OUTPUT)).unwrap();
+    let measured = |more: &[&str]| curve(&place, more)["kl_at_int3"].clone();
+    assert_eq!(
+        measured(&["--calibration-tokens", "512"]),
+        measured(&["--calibration-tokens", "512", "--threads", "1"])
+    );
+    assert_ne!(
+        measured(&[]),
+        measured(&["--calibration-data", "mine.txt"]),
+        "it is measured on that text too"
+    );
 }
 
 #[test]
