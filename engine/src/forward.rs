@@ -107,13 +107,29 @@ pub(crate) fn forward<'b, H: LinearHooks>(
         // Cleared only here: filling megabytes with zeros would cost a few percent of every step.
         logits.clear();
     } else {
-        let head = (LinearId::LmHead, model.weights().lm_head);
-        let mut pass = Pass { model, precision, input, hooks };
-        pass.linear(normed, model.config().hidden_size, [head], [logits]);
-        if let Some(divisor) = model.config().logits_scaling {
-            logits.iter_mut().for_each(|logit| *logit /= divisor);
-        }
+        head(Pass { model, precision, input, hooks }, normed, logits);
     }
+    logits
+}
+
+/// The logits, (rows, vocab_size), of normalized hidden states, (rows, hidden_size).
+fn head<H: LinearHooks>(mut pass: Pass<'_, H>, states: &[f32], logits: &mut Vec<f32>) {
+    let (config, weight) = (pass.model.config(), pass.model.weights().lm_head);
+    pass.linear(states, config.hidden_size, [(LinearId::LmHead, weight)], [logits]);
+    if let Some(divisor) = config.logits_scaling {
+        logits.iter_mut().for_each(|logit| *logit /= divisor);
+    }
+}
+
+/// As [`head`], outside a pass.
+pub(crate) fn logits<'b>(
+    model: &Model,
+    precision: Precision,
+    buffers: &'b mut Buffers,
+    states: &[f32],
+) -> &'b [f32] {
+    let Buffers { logits, input, .. } = buffers;
+    head(Pass { model, precision, input, hooks: &mut () }, states, logits);
     logits
 }
 

@@ -150,6 +150,18 @@ impl Model {
         Ok(())
     }
 
+    /// Puts the weights of the file back where [`Model::replace`] put others; without such, nothing changes.
+    ///
+    /// # Errors
+    /// [`Error::Shared`] if the model has other clones or sessions, [`FormatError::Missing`] if there is no such tensor.
+    pub fn restore(&mut self, name: &str) -> Result<(), Error> {
+        let inner = Arc::get_mut(&mut self.0).ok_or(Error::Shared)?;
+        let missing = || FormatError::Missing { name: name.to_string() };
+        let position = inner.file.position(name).ok_or_else(missing)?;
+        inner.replaced.remove(&position);
+        Ok(())
+    }
+
     pub(crate) fn matrix(&self, weight: Weight) -> Matrix<'_> {
         if let Some((layout, bytes)) = self.0.replaced.get(&weight.position) {
             match Matrix::new(*layout, bytes) {

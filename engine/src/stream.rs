@@ -3,10 +3,13 @@
 use crate::TokenId;
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::forward::{Buffers, Precision, Span, begin, final_norm, layer};
+use crate::forward::{Buffers, Precision, Span, begin, final_norm, layer, logits};
 use crate::linear::LinearHooks;
 use crate::model::Model;
 use edgellm_kernels::page::CacheFormat;
+
+/// Positions whose logits are held at a time: a vocabulary of 250,000 takes 32 MB.
+const LOGITS: usize = 32;
 
 /// The residual stream of some sequences between two decoder layers.
 ///
@@ -100,6 +103,33 @@ impl ResidualStream {
             let rows = tokens.len();
             final_norm(model, [(rows, rows)], x, &mut states);
             each(&states);
+        }
+    }
+
+    /// Passes the logits, (positions, vocab_size), of those positions of each sequence that are `wanted` to `each`, after the last
+    /// layer and a few positions at a time.
+    pub fn logits(&mut self, model: &Model, wanted: impl Fn(usize) -> bool, mut each: impl FnMut(&[f32])) {
+        let (hidden, mut states) = (model.config().hidden_size, Vec::new());
+        for Sequence { tokens, x } in &self.sequences {
+            let rows = tokens.len();
+            final_norm(model, [(rows, rows)], x, &mut states);
+            let rows = states.chunks_exact(hidden).enumerate().filter(|(row, _)| wanted(*row));
+            let rows: Vec<&[f32]> = rows.map(|(_, state)| state).collect();
+            for rows in rows.chunks(LOGITS) {
+                each(logits(model, self.precision, &mut self.buffers, &rows.concat()));
+            }
+        }
+    }
+
+    /// Puts this stream where `other` is: trials of other weights go on from there.
+    ///
+    /// # Panics
+    /// If the two have other sequences.
+    pub fn copy_from(&mut self, other: &ResidualStream) {
+        assert_eq!(self.sequences.len(), other.sequences.len(), "streams of other sequences");
+        for (to, from) in self.sequences.iter_mut().zip(&other.sequences) {
+            assert_eq!(to.tokens, from.tokens, "streams of other sequences");
+            to.x.clone_from(&from.x);
         }
     }
 

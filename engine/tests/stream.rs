@@ -56,6 +56,36 @@ fn layers_one_by_one_are_a_pass() {
     }
 }
 
+/// Logits of chosen positions are a session's, and a copy of a stream goes on as the stream does.
+#[test]
+fn logits_of_a_copy_are_a_sessions() {
+    for (index, recipe) in recipes().into_iter().enumerate() {
+        let model = Model::from_bytes(seeded_model(recipe, 9).unwrap()).unwrap();
+        let stream = || ResidualStream::new(&model, sequences(), Precision::Standard).unwrap();
+        let (mut base, mut copy) = (stream(), stream());
+        let layers = model.config().num_hidden_layers;
+        base.advance(&model, 0, &mut ());
+        for layer in 0..layers {
+            copy.advance(&model, layer, &mut ());
+        }
+        // Back from the end.
+        copy.copy_from(&base);
+        for layer in 1..layers {
+            copy.advance(&model, layer, &mut ());
+        }
+        let mut seen = Vec::new();
+        copy.logits(&model, |position| position % 2 == 0, |rows| seen.extend_from_slice(rows));
+        let mut expected = Vec::new();
+        for tokens in sequences() {
+            let options = SessionOptions { context_length: Some(70), ..SessionOptions::default() };
+            let mut session = Session::new(&model, options).unwrap();
+            let rows = session.extend(&tokens, tokens.len()).unwrap();
+            rows.chunks(model.config().vocab_size).step_by(2).for_each(|row| expected.extend_from_slice(row));
+        }
+        assert!(seen == expected, "recipe {index}");
+    }
+}
+
 #[test]
 fn sequences_are_checked() {
     let model = Model::from_bytes(seeded_model(recipes()[0], 9).unwrap()).unwrap();
@@ -101,6 +131,10 @@ fn replaced_weights_are_those_that_count() {
     assert_ne!(logits(&model), without);
     model.replace(&name, layout, weights.clone()).unwrap();
     assert_eq!(logits(&model), without);
+    model.restore(&name).unwrap();
+    assert_eq!(logits(&model), before, "the file's own again");
+    assert!(matches!(model.restore("no.such"), Err(Error::Format(FormatError::Missing { .. }))));
+    model.replace(&name, layout, weights.clone()).unwrap();
     assert_eq!(logits(&Model::from_bytes(bytes).unwrap()), before, "the file is as it was");
 
     let missing = model.replace("no.such", layout, weights.clone());
@@ -117,6 +151,7 @@ fn replaced_weights_are_those_that_count() {
     let infinite = model.replace(&name, layout, infinite);
     assert!(matches!(infinite, Err(Error::Format(FormatError::ScaleNotFinite { .. }))), "{infinite:?}");
     let clone = model.clone();
+    assert!(matches!(model.restore(&name), Err(Error::Shared)));
     assert!(matches!(model.replace(&name, layout, weights), Err(Error::Shared)));
     drop(clone);
 }

@@ -9,7 +9,7 @@ mod open;
 mod title;
 mod verify;
 
-pub(crate) use convert::convert_file;
+pub(crate) use convert::{announce, convert_file, with_source};
 pub(crate) use input::files;
 pub(crate) use locate::source_of;
 
@@ -33,7 +33,7 @@ use verify::verify;
 pub(crate) fn prepare(model: &str, format: Option<Format>, cache: &Cache) -> Result<PathBuf> {
     match locate::locate(model, format, cache)? {
         Located::ModelFile(path) => Ok(path),
-        Located::Source(conversion) => convert::convert(conversion, cache),
+        Located::Source(conversion) => convert::convert(*conversion, cache),
     }
 }
 

@@ -6,7 +6,7 @@
 mod factor;
 mod feedback;
 mod gram;
-mod observer;
+pub(crate) mod observer;
 mod text;
 
 pub use text::{CalibrationText, CalibrationTextError};
@@ -111,7 +111,7 @@ impl Calibration {
 }
 
 /// The layer whose inputs decide how a tensor is rounded, if any do: a head that is the embedding is rounded as head.
-fn layer_of(tensor: &SourceTensor<'_>, config: &ModelConfig) -> Option<LinearId> {
+pub(crate) fn layer_of(tensor: &SourceTensor<'_>, config: &ModelConfig) -> Option<LinearId> {
     match tensor.role() {
         Role::Linear(id) => Some(id),
         Role::Embedding if config.tie_word_embeddings => Some(LinearId::LmHead),
@@ -175,7 +175,7 @@ pub(crate) fn run(
     run.round(&mut observer, &wanted)
 }
 
-fn is_in(role: Role, index: usize) -> bool {
+pub(crate) fn is_in(role: Role, index: usize) -> bool {
     matches!(role, Role::Linear(LinearId::Layer { layer, .. }) if layer == index)
 }
 
@@ -195,7 +195,7 @@ pub fn calibration_memory(source: &Source<'_>, options: &QuantizeOptions) -> Res
 }
 
 /// The model as its source has it.
-fn faithful(
+pub(crate) fn faithful(
     source: &Source<'_>,
     tensors: &[SourceTensor<'_>],
     compute: &Compute,

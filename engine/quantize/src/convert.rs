@@ -5,9 +5,9 @@ use crate::options::{Format, QuantizeOptions};
 use crate::plan::{Plan, in_order};
 use crate::report::{Method, Progress, Report, TensorReport};
 use crate::source::{Source, SourceTensor};
-use crate::{QuantizeError, calibrate, warnings};
+use crate::{QuantizeError, budget, calibrate, warnings};
 use edgellm::format::{Metadata, Quantization, Section, TensorEntry, TensorError, WriteError, Writer};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Cursor, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
 /// Converts a model and writes it to `out`, an empty file.
@@ -31,6 +31,11 @@ pub fn quantize<W: Write + Seek>(
         calibrate::run(source, &tensors, &mut plans, calibration, &mut work)?;
     }
     let (metadata, bytes, error) = write(source, options, &tensors, &plans, out, &mut work)?;
+    if let Some(limit) =
+        options.allocation.as_ref().map(|allocation| allocation.limit).filter(|&limit| bytes > limit)
+    {
+        return Err(QuantizeError::OverBudget { bytes, limit });
+    }
     let mut report = Report { tensors: Vec::new(), weights, bytes, error, warnings: Vec::new() };
     for ((tensor, plan), entry) in tensors.iter().zip(&plans).zip(metadata.tensors) {
         report.tensors.push(TensorReport {
@@ -84,27 +89,7 @@ pub(crate) fn write<W: Write + Seek>(
     out: W,
     work: &mut Work<'_>,
 ) -> Result<(Metadata, u64, TensorError), QuantizeError> {
-    let entries = tensors.iter().zip(plans).map(|(tensor, plan)| {
-        let entry = Writer::<W>::entry(tensor.name(), tensor.shape(), plan.encoding());
-        TensorEntry { scale: plan.scale(tensor), rotated: tensor.rotated(), ..entry }
-    });
-    let metadata = Metadata {
-        name: source.name.clone(),
-        config: source.config.clone(),
-        chat_template: source.chat_template.clone(),
-        bos_token: Some(source.bos_token.clone()),
-        eos_token: Some(source.eos_token.clone()),
-        quantization: Quantization {
-            format: options.format.name().to_string(),
-            group_size: options.group_size.unwrap_or(options.format.default_group_size()),
-            head: options.head.format(options.format).name().to_string(),
-            method: describe_methods(plans, options.format),
-            source: source.description.clone(),
-            tool: options.tool.clone(),
-        },
-        tokenizer: Section { offset: 0, length: 0, crc32: 0 },
-        tensors: entries.collect(),
-    };
+    let metadata = metadata(source, options, tensors, plans);
     let (mut encoder, mut writer) = (Encoder::default(), Writer::new(out, metadata, &source.tokenizer)?);
     for (tensor, plan) in tensors.iter().zip(plans) {
         writer.tensor(tensor.name(), |sink| encoder.tensor(tensor, plan, work, sink))?;
@@ -114,9 +99,40 @@ pub(crate) fn write<W: Write + Seek>(
     Ok((metadata, bytes, encoder.error()))
 }
 
-fn describe_methods(plans: &[Plan], format: Format) -> String {
+/// What a file of some plans says of itself, as far as it is known beforehand.
+pub(crate) fn metadata(
+    source: &Source<'_>,
+    options: &QuantizeOptions,
+    tensors: &[SourceTensor<'_>],
+    plans: &[Plan],
+) -> Metadata {
+    let entries = tensors.iter().zip(plans).map(|(tensor, plan)| {
+        let entry = Writer::<Cursor<Vec<u8>>>::entry(tensor.name(), tensor.shape(), plan.encoding());
+        TensorEntry { scale: plan.scale(tensor), rotated: tensor.rotated(), ..entry }
+    });
+    let (format, head) = budget::names(options, tensors);
+    Metadata {
+        name: source.name.clone(),
+        config: source.config.clone(),
+        chat_template: source.chat_template.clone(),
+        bos_token: Some(source.bos_token.clone()),
+        eos_token: Some(source.eos_token.clone()),
+        quantization: Quantization {
+            format: format.to_string(),
+            group_size: options.group_size.unwrap_or(options.format.default_group_size()),
+            head: head.to_string(),
+            method: describe_methods(plans, options),
+            source: source.description.clone(),
+            tool: options.tool.clone(),
+        },
+        tokenizer: Section { offset: 0, length: 0, crc32: 0 },
+        tensors: entries.collect(),
+    }
+}
+
+fn describe_methods(plans: &[Plan], options: &QuantizeOptions) -> String {
     let count = |method| plans.iter().filter(|plan| plan.method() == method).count();
-    let rounded = match format {
+    let rounded = match options.format {
         Format::Bitnet => "least-squares ternary",
         Format::Binary => "least-squares signs",
         _ => "rtn",
@@ -129,10 +145,14 @@ fn describe_methods(plans: &[Plan], format: Format) -> String {
         (count(Method::Rounded), rounded),
     ];
     let used: Vec<_> = counts.into_iter().filter(|(count, _)| *count > 0).collect();
-    match used[..] {
+    let methods = match used[..] {
         [] => "lossless".to_string(),
         [(_, method)] => method.to_string(),
         _ => used.iter().map(|(count, method)| format!("{count} {method}")).collect::<Vec<_>>().join(", "),
+    };
+    match &options.allocation {
+        None => methods,
+        Some(allocation) => format!("{methods}; widths by measured sensitivity: {allocation}"),
     }
 }
 

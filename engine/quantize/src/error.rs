@@ -206,6 +206,14 @@ pub enum QuantizeError {
         #[from]
         source: edgellm::Error,
     },
+    /// The file became longer than its budget.
+    #[error("the file takes {bytes} bytes, and {limit} were asked for: ask for {} more", bytes - limit)]
+    OverBudget {
+        /// Its length.
+        bytes: u64,
+        /// The budget.
+        limit: u64,
+    },
     /// Writing the output failed.
     #[error(transparent)]
     Write(#[from] WriteError),

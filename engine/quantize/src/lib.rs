@@ -22,12 +22,14 @@
 //! - [`Source`]: a published model; [`Source::from_gguf`], [`Source::from_files`].
 //! - [`quantize`]: the conversion, 32 rows at a time.
 //! - [`Calibration`]: rounding by what the layers of the model see; [`CalibrationText`].
+//! - [`sensitivity`]: what each matrix loses at each width, and [`Sensitivity::fit`], which spends a budget of bytes by it.
 //! - [`Importance`]: which columns matter, measured by llama.cpp.
 //! - [`tokenizer_of_gguf`], [`tokenizer_of_files`]: the tokenizer alone.
 //! - [`mistaken_model`]: what a file is that is no model.
 //! - [`gguf`], [`dequantize`]: the parts, usable on their own.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod calibrate;
 mod codes;
 mod convert;
@@ -49,6 +51,10 @@ mod testing;
 mod tokenizer;
 mod warnings;
 
+pub use budget::{
+    Allocation, BudgetError, Probe, Sensitivity, SizeRange, Width, file_bytes, sensitivity,
+    sensitivity_memory,
+};
 pub use calibrate::{
     Calibration, CalibrationMethod, CalibrationText, CalibrationTextError, calibration_memory,
 };

@@ -37,28 +37,61 @@ impl Plan {
     /// # Errors
     /// If the group size does not fit, or the importance matrix is another model's.
     pub(crate) fn new(tensor: &SourceTensor<'_>, options: &QuantizeOptions) -> Result<Plan, QuantizeError> {
-        let [rows, cols] = tensor.shape();
         let is_head = match tensor.role() {
             Role::Float => return Ok(Plan::Float),
             Role::Embedding | Role::Linear(LinearId::LmHead) => true,
             Role::Linear(_) => false,
         };
-        let importance = options.importance.as_ref().map_or(Ok(None), |importance| importance.of(tensor))?;
-        let (format, group_size) = match is_head {
-            true => (options.head.format(options.format), None),
-            false => (options.format, options.group_size),
+        let allocated =
+            options.allocation.as_ref().and_then(|allocation| allocation.widths.get(tensor.name()));
+        let (format, group_size) = match (allocated, is_head) {
+            (Some(width), _) => (width.format, width.group_size),
+            (None, true) => (options.head.format(options.format), None),
+            (None, false) => (options.format, options.group_size),
         };
-        if let Some(codes) = kept(tensor, format, group_size) {
+        // Floats of the head that need not be kept.
+        let as_float = if is_head && format == Format::Auto { Format::Int8 } else { format };
+        Plan::of(tensor, [format, as_float], group_size, options)
+    }
+
+    /// In this format, whatever the options say of formats.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub(crate) fn at(
+        tensor: &SourceTensor<'_>,
+        format: Format,
+        group_size: Option<usize>,
+        options: &QuantizeOptions,
+    ) -> Result<Plan, QuantizeError> {
+        Plan::of(tensor, [format; 2], group_size, options)
+    }
+
+    /// In the first format if that keeps codes, else rounded to the second.
+    fn of(
+        tensor: &SourceTensor<'_>,
+        [keep, format]: [Format; 2],
+        group_size: Option<usize>,
+        options: &QuantizeOptions,
+    ) -> Result<Plan, QuantizeError> {
+        let [rows, cols] = tensor.shape();
+        let importance = options.importance.as_ref().map_or(Ok(None), |importance| importance.of(tensor))?;
+        if let Some(codes) = kept(tensor, keep, group_size) {
             let layout = layout(rows, cols, codes.encoding, codes.zero, codes.group_size)?;
             return Ok(Plan::Kept(layout, codes));
         }
-        // Floats of the head that need not be kept.
-        let format = if is_head && format == Format::Auto { Format::Int8 } else { format };
         let target = format.target();
         let group_size = group_size.unwrap_or(format.default_group_size());
         let layout = layout(rows, cols, target.encoding, target.zero, group_size)?;
         let weights = importance.map(|means| weighted::normalize(means, layout.group_size()));
         Ok(Plan::Rounded(layout, target, weights))
+    }
+
+    /// Weights the columns by these means, if it rounds.
+    pub(crate) fn weigh(&mut self, means: &[f32]) {
+        if let Plan::Rounded(layout, _, weights) = self {
+            *weights = Some(weighted::normalize(means, layout.group_size()));
+        }
     }
 
     /// As near the source as a file can be: the same codes, and floats in 8 bits. Calibration runs that.

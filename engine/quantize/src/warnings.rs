@@ -1,9 +1,13 @@
 //! Warnings about the quality of a converted model.
 
+use crate::Allocation;
 use crate::codes::Codes;
 use crate::options::{Format, HeadFormat, QuantizeOptions};
 use crate::report::{Method, Report};
 use crate::source::{Source, SourceTensor};
+
+/// The expected divergence, nats a token, from which on a budget is a warning's worth: perplexities rise by half.
+const MUCH: f64 = 0.4;
 
 /// The quality to expect, in words.
 pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report) -> Vec<String> {
@@ -34,6 +38,14 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
              {percent:.1} %): compare `edgellm perplexity` with that of int4"
         )),
         _ => {}
+    }
+    if let Some(Allocation { divergence, .. }) = &options.allocation
+        && *divergence > MUCH
+    {
+        warnings.push(format!(
+            "so few bytes cost this model much of its quality (expected KL divergence {divergence:.2}): compare `edgellm perplexity` \
+             with that of a larger file"
+        ));
     }
     if options.head == HeadFormat::As(Format::Int4)
         && report.tensors.iter().any(|tensor| tensor.name.contains("embed"))

@@ -1,6 +1,11 @@
 //! `edgellm quantize`.
 
+mod budget;
+mod curve;
+mod plot;
+
 use crate::args::{format_parser, head_parser, order_parser};
+use crate::atomic_file::AtomicFile;
 use crate::cache::Cache;
 use crate::command::info::{LONGEST_NAME, encoding_name};
 use crate::error::{Error, Result};
@@ -23,24 +28,29 @@ Examples:
   edgellm quantize --input model.gguf --output model.tmac2.bin
   edgellm quantize --input hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --output qwen3-0.6b.tmac2.bin
   edgellm quantize --input ./SmolLM2-360M --format int8 --head int8 --output smollm2-360m.tmac2.bin
+  edgellm quantize --input model-f16.gguf --target-size 60MB --output model.tmac2.bin
+  edgellm quantize --input model-f16.gguf --dry-run --plot curve.svg
   edgellm quantize --input model-f16.gguf --format int3 --imatrix imatrix.gguf --output model.tmac2.bin
 
 auto keeps the codes of a quantized GGUF file, and rounds float weights to int4 and their embedding and LM head to
 int8. int8 to int4 are close to the source. int3 and int2 lose much quality on small models; bitnet (ternary) and binary
 need weights that were trained for them. An importance matrix makes what is rounded to few bits better; it has no effect on codes
-that are kept. The report lists the method and the quantization error of each tensor, the latter as `edgellm info --tensors` does
+that are kept. A target (--target-size, --target-bits) gives every matrix its own width: what three bits of each alone do to the
+model's predictions is measured, and bytes go where they help most. The report lists the method and the quantization error of each tensor, the latter as `edgellm info --tensors` does
 later.")]
 pub(crate) struct Args {
     /// A .gguf file, a directory with config.json, tokenizer.json and *.safetensors, or hf:OWNER/REPO for a model of the
     /// Hugging Face hub
     #[arg(long, short, value_name = "PATH|hf:OWNER/REPO")]
     input: PathBuf,
-    /// Format of the layers' weights
-    #[arg(long, short, value_name = "FORMAT", default_value = "auto", value_parser = format_parser())]
-    format: Format,
+    /// Format of the layers' weights [default: auto]
+    #[arg(long, short, value_name = "FORMAT", value_parser = format_parser())]
+    format: Option<Format>,
     /// File to write; it appears when it is complete
-    #[arg(long, short, value_name = "PATH")]
-    output: PathBuf,
+    #[arg(long, short, value_name = "PATH", required_unless_present = "dry_run")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    budget: budget::BudgetArgs,
     /// Size of the quantization groups of what is rounded: a multiple of 32, or 0 for a whole row [default: 32; int6: 16, binary: 128,
     /// bitnet: 0]
     #[arg(long, value_name = "N")]
@@ -78,33 +88,47 @@ pub(crate) struct Args {
 impl Args {
     /// Converts and reports.
     pub(crate) fn run(self, cache: Option<&Cache>) -> Result<()> {
-        if same_file(&self.input, &self.output) {
-            return Err(Error::Usage("--input and --output are the same file".to_string()));
-        }
-        if let Some(imatrix) = self.imatrix.as_deref().filter(|imatrix| same_file(imatrix, &self.output)) {
-            return Err(Error::Usage(format!(
-                "--imatrix and --output are the same file, {}",
-                imatrix.display()
-            )));
+        if let Some(output) = &self.output {
+            if same_file(&self.input, output) {
+                return Err(Error::Usage("--input and --output are the same file".to_string()));
+            }
+            if let Some(imatrix) = self.imatrix.as_deref().filter(|imatrix| same_file(imatrix, output)) {
+                return Err(Error::Usage(format!(
+                    "--imatrix and --output are the same file, {}",
+                    imatrix.display()
+                )));
+            }
         }
         // Before a model is downloaded for it.
+        let calibration = self.calibration()?;
         let importance = self.imatrix.as_deref().map(read_importance).transpose()?;
         let (input, name) = model::source_of(&self.input, cache)?;
-        let mut options = QuantizeOptions::new(self.format);
+        let mut options = QuantizeOptions::new(self.format.unwrap_or(Format::Auto));
         options.group_size = self.group_size;
         options.head = self.head;
         options.i2s_order = self.i2s_order;
         options.importance = importance;
-        options.calibration = self.calibration()?;
+        options.calibration = calibration;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
-        let report = model::convert_file(&input, &self.output, &options, name.as_deref(), || {})?;
+        if self.budget.dry_run {
+            return self.dry_run(&input, name.as_deref(), &options);
+        }
+        let Some(output) = &self.output else {
+            return Err(Error::Usage("--output is missing: give a file to write".to_string()));
+        };
+        if self.budget.is_given() {
+            // Measuring takes minutes; what cannot be written is said before.
+            drop(AtomicFile::create(output)?);
+            options.allocation = Some(self.allocation(&input, name.as_deref(), &options)?);
+        }
+        let report = model::convert_file(&input, output, &options, name.as_deref(), || {})?;
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }
         if self.json {
-            output::print_json(&self.object(&report))
+            output::print_json(&object(output, &options, &report))
         } else {
-            output::print(&self.table(&report))
+            output::print(&self.table(output, &options, &report))
         }
     }
 
@@ -141,7 +165,7 @@ impl Args {
         Ok(Some(calibration))
     }
 
-    fn table(&self, report: &Report) -> String {
+    fn table(&self, output: &Path, options: &QuantizeOptions, report: &Report) -> String {
         let mut text = format!(
             "{:48} {:>17} {:>6} {:>9} {:>10}  stored as\n",
             "tensor", "shape", "from", "method", "rel. error"
@@ -158,9 +182,12 @@ impl Args {
         let _ = writeln!(
             text,
             "\n{}: {size}, {bits:.2} bits a weight, relative error of all weights {:.6}",
-            self.output.display(),
+            output.display(),
             report.error.relative
         );
+        if let Some(allocation) = &options.allocation {
+            let _ = writeln!(text, "widths: {allocation}; {}", curve::expected(allocation));
+        }
         let [lossless, codes, plain, weighted] =
             [Method::Lossless, Method::Codes, Method::Rounded, Method::Weighted]
                 .map(|method| report.count(method));
@@ -176,33 +203,37 @@ impl Args {
         );
         text
     }
+}
 
-    fn object(&self, report: &Report) -> serde_json::Value {
-        let tensors: Vec<_> = report
-            .tensors
-            .iter()
-            .map(|tensor| {
-                json!({
-                    "name": tensor.name,
-                    "shape": tensor.shape,
-                    "source_type": tensor.source_type,
-                    "encoding": tensor.encoding,
-                    "method": tensor.method.name(),
-                    "bytes": tensor.bytes,
-                    "error": tensor.error,
-                })
+fn object(output: &Path, options: &QuantizeOptions, report: &Report) -> serde_json::Value {
+    let tensors: Vec<_> = report
+        .tensors
+        .iter()
+        .map(|tensor| {
+            json!({
+                "name": tensor.name,
+                "shape": tensor.shape,
+                "source_type": tensor.source_type,
+                "encoding": tensor.encoding,
+                "method": tensor.method.name(),
+                "bytes": tensor.bytes,
+                "error": tensor.error,
             })
-            .collect();
-        json!({
-            "path": self.output,
-            "bytes": report.bytes,
-            "weights": report.weights,
-            "bits_per_weight": report.bits_per_weight(),
-            "error": report.error,
-            "warnings": report.warnings,
-            "tensors": tensors,
         })
+        .collect();
+    let mut object = json!({
+        "path": output,
+        "bytes": report.bytes,
+        "weights": report.weights,
+        "bits_per_weight": report.bits_per_weight(),
+        "error": report.error,
+        "warnings": report.warnings,
+        "tensors": tensors,
+    });
+    if let (Some(allocation), Some(fields)) = (&options.allocation, object.as_object_mut()) {
+        fields.insert("allocation".to_string(), curve::point(allocation, report.weights));
     }
+    object
 }
 
 fn read_importance(path: &Path) -> Result<Importance> {

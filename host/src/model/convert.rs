@@ -12,7 +12,7 @@ use crate::{progress, system};
 use edgellm::Model;
 use edgellm::format::Header;
 use edgellm_memory::{MappedFile, PageWriter};
-use edgellm_quantize::{Calibration, QuantizeError, QuantizeOptions, Report, Source};
+use edgellm_quantize::{QuantizeError, QuantizeOptions, Report, Source};
 use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -58,18 +58,16 @@ pub(crate) fn convert(conversion: Conversion, cache: &Cache) -> Result<PathBuf> 
     Ok(output)
 }
 
-/// Converts the model at `input` to `output`, which appears only when it is complete. The model gets `name` if it is
-/// given, else the name of its file or directory, else the source's own. `begin` is called once nothing but the weights is left to read.
+/// Opens the model at `input` for `use_it`. It gets `name` if it is given, else the name of its file or directory, else the source's
+/// own.
 ///
 /// # Errors
-/// If the input is not a model that can be converted, or the output cannot be written.
-pub(crate) fn convert_file(
+/// If the input is not a model that can be converted, or `use_it` fails.
+pub(crate) fn with_source<T>(
     input: &Path,
-    output: &Path,
-    options: &QuantizeOptions,
     name: Option<&str>,
-    begin: impl FnOnce(),
-) -> Result<Report> {
+    use_it: impl FnOnce(&Source<'_>) -> Result<T>,
+) -> Result<T> {
     let failed = |source| Error::Convert { path: input.to_path_buf(), source };
     let opened = Input::open(&input::whole(input))?;
     let files: Vec<(&str, &[u8])>;
@@ -102,15 +100,45 @@ pub(crate) fn convert_file(
     if let Some(name) = name.map(str::to_string).or_else(|| title::of(input)) {
         source.name = name;
     }
+    use_it(&source)
+}
+
+/// Converts the model at `input` to `output`, which appears only when it is complete. The model gets `name` if it is
+/// given, else the name of its file or directory, else the source's own. `begin` is called once nothing but the weights is left to read.
+///
+/// # Errors
+/// If the input is not a model that can be converted, or the output cannot be written.
+pub(crate) fn convert_file(
+    input: &Path,
+    output: &Path,
+    options: &QuantizeOptions,
+    name: Option<&str>,
+    begin: impl FnOnce(),
+) -> Result<Report> {
+    with_source(input, name, |source| convert_source(source, input, output, options, begin))
+}
+
+fn convert_source(
+    source: &Source<'_>,
+    input: &Path,
+    output: &Path,
+    options: &QuantizeOptions,
+    begin: impl FnOnce(),
+) -> Result<Report> {
+    let failed = |source| Error::Convert { path: input.to_path_buf(), source };
     let mut file = AtomicFile::create(output)?;
     begin();
-    let memory = edgellm_quantize::calibration_memory(&source, options).map_err(failed)?;
+    let memory = edgellm_quantize::calibration_memory(source, options).map_err(failed)?;
     if let (Some(calibration), 1..) = (&options.calibration, memory) {
-        announce(calibration, memory)?;
+        let (tokens, text) = (calibration.tokens, calibration.text.name());
+        let doing = format!("calibrating on up to {tokens} tokens of text ({text})");
+        let advice = "close other programs, lower --calibration-tokens, or convert with --calibration none";
+        announce(&doing, "calibration", memory, advice)?;
     }
-    let bar = progress::share(1, &format!("converting to {}", options.format));
+    let format = options.allocation.as_ref().map_or(options.format.name(), |_| "mixed widths");
+    let bar = progress::share(1, &format!("converting to {format}"));
     let mut writer = PageWriter::new(file.file()).map_err(Error::file("write", output))?;
-    let report = edgellm_quantize::quantize(&source, options, &mut writer, &mut |progress| {
+    let report = edgellm_quantize::quantize(source, options, &mut writer, &mut |progress| {
         bar.set_total(progress.total);
         bar.set(progress.done);
         ControlFlow::Continue(())
@@ -128,23 +156,20 @@ pub(crate) fn convert_file(
     Ok(report)
 }
 
-/// Says what a calibration takes.
+/// Says what is about to be done, `doing`, and the memory that `what` takes.
 ///
 /// # Errors
-/// If it takes more memory than there is.
-fn announce(calibration: &Calibration, memory: u64) -> Result<()> {
-    let (tokens, text, needed) = (calibration.tokens, calibration.text.name(), human_bytes(memory));
+/// If it takes more memory than there is: then `advice` says what to do.
+pub(crate) fn announce(doing: &str, what: &str, memory: u64, advice: &str) -> Result<()> {
+    let needed = human_bytes(memory);
     if let (_, Some(available)) = system::memory_bytes()
         && available < memory
     {
         return Err(Error::Memory(format!(
-            "calibration takes {needed} of memory, and {} are free: close other programs, lower --calibration-tokens, or convert \
-             with --calibration none",
+            "{what} takes {needed} of memory, and {} are free: {advice}",
             human_bytes(available)
         )));
     }
-    progress::note(&format!(
-        "calibrating on up to {tokens} tokens of text ({text}), with {needed} of memory"
-    ));
+    progress::note(&format!("{doing}, with {needed} of memory"));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod benchmark;
+mod budget;
 mod calibration;
 mod foreign_folder;
 mod hostile_tokenizer;

@@ -8,7 +8,7 @@ type Tile = [[f32; PANEL]; PANEL_ROWS];
 
 /// X^T X of inputs X, (tokens, cols), where columns are padded to whole panels with zeros: what rounding errors are weighed by.
 #[derive(Debug)]
-pub(super) struct Gram {
+pub(crate) struct Gram {
     cols: usize,
     /// The upper triangle, in panels of 32 columns, the longest first: a panel has the rows up to its own columns.
     panels: Vec<Vec<Tile>>,

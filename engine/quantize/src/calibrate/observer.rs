@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Sums over the inputs of linear layers. Layers that share an input share their sums.
 #[derive(Debug)]
-pub(super) struct Observer<'a> {
+pub(crate) struct Observer<'a> {
     compute: &'a Compute,
     packed: Inputs,
     sums: BTreeMap<LinearId, Sums>,
@@ -15,7 +15,7 @@ pub(super) struct Observer<'a> {
 
 /// Over the inputs of a layer.
 #[derive(Debug)]
-pub(super) enum Sums {
+pub(crate) enum Sums {
     Products(Gram),
     /// (cols)
     Squares(Vec<f64>),
@@ -23,7 +23,7 @@ pub(super) enum Sums {
 
 impl Sums {
     /// The importance of each column.
-    pub(super) fn squares(&self) -> Vec<f32> {
+    pub(crate) fn squares(&self) -> Vec<f32> {
         match self {
             Sums::Products(gram) => gram.squares(),
             Sums::Squares(squares) => squares.iter().map(|&square| square as f32).collect(),
@@ -43,7 +43,7 @@ impl Sums {
 }
 
 /// The layer whose input is this one's, and which is always there.
-pub(super) fn leader(id: LinearId) -> LinearId {
+pub(crate) fn leader(id: LinearId) -> LinearId {
     let LinearId::Layer { layer, projection } = id else { return id };
     let projection = match projection {
         Projection::K | Projection::V | Projection::AttentionGate => Projection::Q,
@@ -55,19 +55,19 @@ pub(super) fn leader(id: LinearId) -> LinearId {
 }
 
 impl<'a> Observer<'a> {
-    pub(super) fn new(compute: &'a Compute) -> Self {
+    pub(crate) fn new(compute: &'a Compute) -> Self {
         Observer { compute, packed: Inputs::default(), sums: BTreeMap::new() }
     }
 
     /// Begins to sum the inputs of a layer: the products of columns, or their squares.
-    pub(super) fn want(&mut self, id: LinearId, cols: usize, products: bool) {
+    pub(crate) fn want(&mut self, id: LinearId, cols: usize, products: bool) {
         self.sums.entry(leader(id)).or_insert_with(|| {
             if products { Sums::Products(Gram::new(cols)) } else { Sums::Squares(vec![0.0; cols]) }
         });
     }
 
     /// The sums so far, by the leader of the layers that share them.
-    pub(super) fn take(&mut self) -> BTreeMap<LinearId, Sums> {
+    pub(crate) fn take(&mut self) -> BTreeMap<LinearId, Sums> {
         std::mem::take(&mut self.sums)
     }
 }
