@@ -260,6 +260,7 @@ fn model_with(
             method: "random".to_string(),
             source: format!("seed {seed}"),
             tool: "edgellm::testing".to_string(),
+            quality: None,
         },
         tokenizer: Section { offset: 0, length: 0, crc32: 0 },
         tensors: tensors.iter().map(|(entry, _)| entry.clone()).collect(),

@@ -37,6 +37,8 @@ impl OptionsJson {
                 .map_err(|error: edgellm_quantize::UnknownOrder| Failure::invalid(error.to_string()))?,
             importance: None,
             calibration: None,
+            // Running the model twice takes minutes in a page.
+            quality: None,
             // As the command line writes it: the same model gives the same file.
             tool: concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string(),
         };

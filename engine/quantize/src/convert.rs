@@ -1,12 +1,15 @@
 //! The conversion: plans, calibration, and the file.
 
 use crate::encode::{Encoder, Work};
+use crate::faithful::{Faithful, weights};
 use crate::options::{Format, QuantizeOptions};
 use crate::plan::{Plan, in_order};
 use crate::report::{Method, Progress, Report, TensorReport};
 use crate::source::{Source, SourceTensor};
-use crate::{QuantizeError, calibrate, warnings};
-use edgellm::format::{Metadata, Quantization, Section, TensorEntry, TensorError, WriteError, Writer};
+use crate::{QuantizeError, calibrate, measure, warnings};
+use edgellm::format::{
+    Metadata, Quality, Quantization, Recipe, Section, TensorEntry, TensorError, WriteError, Writer,
+};
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
@@ -25,13 +28,24 @@ pub fn quantize<W: Write + Seek>(
 ) -> Result<Report, QuantizeError> {
     let (tensors, mut plans) = plans(source, options)?;
     let importance = options.importance.as_ref().map(|importance| importance.fit(&tensors)).transpose()?;
-    let weights = tensors.iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum();
+    let weights = weights(&tensors);
     let mut work = Work { done: 0, total: weights, progress };
-    if let Some(calibration) = &options.calibration {
-        calibrate::run(source, &tensors, &mut plans, calibration, &mut work)?;
+    let mut faithful = Faithful::new(source, &tensors);
+    let measurement = options.quality.as_ref().filter(|_| plans.iter().any(Plan::is_rounded));
+    if measurement.is_some() {
+        measure::announce(&mut faithful, &mut work);
     }
-    let (metadata, bytes, error) = write(source, options, &tensors, &plans, out, &mut work)?;
-    let mut report = Report { tensors: Vec::new(), weights, bytes, error, warnings: Vec::new() };
+    let mut tokens = 0;
+    if let Some(calibration) = &options.calibration {
+        tokens = calibrate::run(&mut faithful, &mut plans, calibration, &mut work)?;
+    }
+    let recipe = recipe(options, &plans, tokens);
+    let measured = measurement
+        .map(|measurement| measure::run(&mut faithful, &mut plans, measurement, recipe, &mut work));
+    let quality = measured.transpose()?;
+    drop(faithful);
+    let (metadata, bytes, error) = write(source, options, &tensors, &plans, quality.clone(), out, &mut work)?;
+    let mut report = Report { tensors: Vec::new(), weights, bytes, error, quality, warnings: Vec::new() };
     for ((tensor, plan), entry) in tensors.iter().zip(&plans).zip(metadata.tensors) {
         report.tensors.push(TensorReport {
             name: entry.name,
@@ -81,6 +95,7 @@ pub(crate) fn write<W: Write + Seek>(
     options: &QuantizeOptions,
     tensors: &[SourceTensor<'_>],
     plans: &[Plan],
+    quality: Option<Quality>,
     out: W,
     work: &mut Work<'_>,
 ) -> Result<(Metadata, u64, TensorError), QuantizeError> {
@@ -101,6 +116,7 @@ pub(crate) fn write<W: Write + Seek>(
             method: describe_methods(plans, options.format),
             source: source.description.clone(),
             tool: options.tool.clone(),
+            quality,
         },
         tokenizer: Section { offset: 0, length: 0, crc32: 0 },
         tensors: entries.collect(),
@@ -112,6 +128,26 @@ pub(crate) fn write<W: Write + Seek>(
     let (mut out, metadata) = writer.finish()?;
     let bytes = out.seek(SeekFrom::End(0)).map_err(WriteError::from)?;
     Ok((metadata, bytes, encoder.error()))
+}
+
+/// What the plans were made by: options that had no effect are left out.
+fn recipe(options: &QuantizeOptions, plans: &[Plan], tokens: usize) -> Recipe {
+    let any = |method| plans.iter().any(|plan| plan.method() == method);
+    match (&options.calibration, &options.importance) {
+        (Some(calibration), _) if tokens > 0 => Recipe {
+            method: calibration.method.name().to_string(),
+            data: Some(calibration.text.name().to_string()),
+            sha256: Some(calibration.text.sha256().to_string()),
+            tokens: Some(tokens as u64),
+        },
+        (_, Some(importance)) if any(Method::Weighted) => Recipe {
+            method: "imatrix".to_string(),
+            data: importance.name().map(str::to_string),
+            sha256: Some(importance.sha256().to_string()),
+            tokens: None,
+        },
+        _ => Recipe { method: "none".to_string(), ..Recipe::default() },
+    }
 }
 
 fn describe_methods(plans: &[Plan], format: Format) -> String {

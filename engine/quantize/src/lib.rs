@@ -22,6 +22,7 @@
 //! - [`Source`]: a published model; [`Source::from_gguf`], [`Source::from_files`].
 //! - [`quantize`]: the conversion, 32 rows at a time.
 //! - [`Calibration`]: rounding by what the layers of the model see; [`CalibrationText`].
+//! - [`Measurement`]: what rounding costs, measured on text.
 //! - [`Importance`]: which columns matter, measured by llama.cpp.
 //! - [`tokenizer_of_gguf`], [`tokenizer_of_files`]: the tokenizer alone.
 //! - [`mistaken_model`]: what a file is that is no model.
@@ -34,15 +35,18 @@ mod convert;
 pub mod dequantize;
 mod encode;
 mod error;
+mod faithful;
 mod family;
 pub mod gguf;
 mod importance;
+mod measure;
 mod mistaken;
 mod options;
 mod parts;
 mod plan;
 mod report;
 mod round;
+mod sha256;
 mod source;
 #[cfg(test)]
 mod testing;
@@ -55,6 +59,7 @@ pub use calibrate::{
 pub use convert::quantize;
 pub use error::QuantizeError;
 pub use importance::{Importance, ImportanceError};
+pub use measure::Measurement;
 pub use mistaken::{Mistaken, mistaken, mistaken_model};
 pub use options::{
     Format, HeadFormat, I2sOrder, QuantizeOptions, RULES_VERSION, UnknownFormat, UnknownOrder,

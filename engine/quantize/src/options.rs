@@ -1,6 +1,6 @@
 //! The options of a conversion.
 
-use crate::{Calibration, Importance};
+use crate::{Calibration, Importance, Measurement};
 use edgellm_kernels::layout::{Encoding, Zero};
 use std::fmt;
 use std::str::FromStr;
@@ -228,6 +228,9 @@ pub struct QuantizeOptions {
     /// Text that the model is run on, so that what is rounded is rounded by what its layers see. It has no effect on codes that
     /// are kept, nor on tensors with an importance matrix.
     pub calibration: Option<Calibration>,
+    /// Text that the model is run on before and after, so that the file says what rounding cost. It has no effect where nothing is
+    /// rounded.
+    pub quality: Option<Measurement>,
     /// Name of the program that writes the file, for its metadata.
     pub tool: String,
 }
@@ -242,6 +245,7 @@ impl QuantizeOptions {
             i2s_order: None,
             importance: None,
             calibration: None,
+            quality: None,
             tool: concat!("edgellm-quantize ", env!("CARGO_PKG_VERSION")).to_string(),
         }
     }
