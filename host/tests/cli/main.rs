@@ -15,6 +15,7 @@ mod owners;
 mod pip;
 mod pipes;
 mod program;
+mod quality;
 mod real_model;
 mod server;
 mod sources;
