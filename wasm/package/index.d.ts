@@ -336,7 +336,7 @@ export interface QuantizeOptions {
 }
 
 export interface Quantized {
-  /** The `.tmac2.bin` file, byte for byte as `edgellm quantize` writes it. */
+  /** The `.tmac2.bin` file, byte for byte as `edgellm quantize --calibration none --skip-quality` writes it. */
   file: Blob;
   /** Name of the model. */
   name: string;

@@ -59,7 +59,7 @@ pub use calibrate::{
 pub use convert::quantize;
 pub use error::QuantizeError;
 pub use importance::{Importance, ImportanceError};
-pub use measure::Measurement;
+pub use measure::{Measurement, measurement_memory};
 pub use mistaken::{Mistaken, mistaken, mistaken_model};
 pub use options::{
     Format, HeadFormat, I2sOrder, QuantizeOptions, RULES_VERSION, UnknownFormat, UnknownOrder,

@@ -1,9 +1,10 @@
 //! What rounding costs, measured: the model before and after on the same text, in memory, before the file is written.
 
 use crate::encode::{Encoder, Work};
-use crate::faithful::{Faithful, weights};
+use crate::faithful::{Faithful, stored_bytes, weights};
 use crate::plan::Plan;
-use crate::{CalibrationText, QuantizeError};
+use crate::source::Source;
+use crate::{CalibrationText, QuantizeError, QuantizeOptions, convert};
 use edgellm::format::{Quality, Recipe};
 use edgellm::{Compute, Model, Session, SessionOptions, TokenId};
 
@@ -37,6 +38,27 @@ impl Measurement {
     pub fn new(compute: Compute) -> Self {
         Measurement { text: CalibrationText::held_out(), tokens: Self::TOKENS, compute, max_loss: None }
     }
+}
+
+/// Bytes of memory that measuring what a conversion costs takes, beside the mapped source; 0 if nothing is measured.
+///
+/// # Errors
+/// As [`quantize`](crate::quantize), before anything is read.
+pub fn measurement_memory(source: &Source<'_>, options: &QuantizeOptions) -> Result<u64, QuantizeError> {
+    if options.quality.is_none() {
+        return Ok(0);
+    }
+    let (tensors, plans) = convert::plans(source, options)?;
+    if !plans.iter().any(Plan::is_rounded) {
+        return Ok(0);
+    }
+    let mut bytes = 2 * CHUNK * source.config.vocab_size * size_of::<f32>();
+    for (tensor, plan) in tensors.iter().zip(&plans) {
+        let faithful = Plan::faithful(tensor)?;
+        bytes += stored_bytes(tensor, &faithful);
+        bytes += if plan.differs(&faithful) { stored_bytes(tensor, plan) } else { 0 };
+    }
+    Ok(bytes as u64)
 }
 
 /// Counts the work of [`run`].

@@ -103,10 +103,10 @@ impl Args {
             }
         }
         // Before a model is downloaded for it.
-        let importance = self.imatrix.as_deref().map(read_importance).transpose()?;
         let threads = self.threads.map_or_else(system::physical_cores, usize::from);
         let compute = Compute::new(available_kernels()[0], threads);
         let calibration = self.calibration(&compute)?;
+        let importance = self.imatrix.as_deref().map(read_importance).transpose()?;
         let measurement = self.measurement(compute)?;
         let (input, name) = model::source_of(&self.input, cache)?;
         let mut options = QuantizeOptions::new(self.format);

@@ -108,6 +108,8 @@ pub(crate) fn convert_file(
     if let (Some(calibration), 1..) = (&options.calibration, memory) {
         announce(calibration, memory)?;
     }
+    let memory = edgellm_quantize::measurement_memory(&source, options).map_err(failed)?;
+    require(memory, "measuring what rounding costs", "or convert with --skip-quality")?;
     let bar = progress::share(1, &format!("converting to {}", options.format));
     let mut writer = PageWriter::new(file.file()).map_err(Error::file("write", output))?;
     let report = edgellm_quantize::quantize(&source, options, &mut writer, &mut |progress| {
@@ -134,17 +136,22 @@ pub(crate) fn convert_file(
 /// If it takes more memory than there is.
 fn announce(calibration: &Calibration, memory: u64) -> Result<()> {
     let (tokens, text, needed) = (calibration.tokens, calibration.text.name(), human_bytes(memory));
-    if let (_, Some(available)) = system::memory_bytes()
-        && available < memory
-    {
-        return Err(Error::Memory(format!(
-            "calibration takes {needed} of memory, and {} are free: close other programs, lower --calibration-tokens, or convert \
-             with --calibration none",
-            human_bytes(available)
-        )));
-    }
+    require(memory, "calibration", "lower --calibration-tokens, or convert with --calibration none")?;
     progress::note(&format!(
         "calibrating on up to {tokens} tokens of text ({text}), with {needed} of memory"
     ));
     Ok(())
+}
+
+/// # Errors
+/// If `what` takes more memory than there is.
+fn require(memory: u64, what: &str, advice: &str) -> Result<()> {
+    match system::memory_bytes() {
+        (_, Some(available)) if available < memory => Err(Error::Memory(format!(
+            "{what} takes {} of memory, and {} are free: close other programs, {advice}",
+            human_bytes(memory),
+            human_bytes(available)
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -83,13 +83,14 @@ fn nothing_is_measured_where_nothing_is_rounded_or_wanted() {
 fn too_large_a_loss_leaves_nothing_behind() {
     let place = place();
     let [rose, limit] = ["the perplexity rose by", "--max-loss allows 0.01 %"];
-    quantize(&place, "int2", &["--calibration", "none", "--max-loss", "0.01%"])
+    quantize(&place, "bitnet", &["--calibration", "none", "--max-loss", "0.01%"])
         .failed_in_one_line(&[rose, limit, "int8"]);
     assert_eq!(place.names(), ["model"]);
     // What was there stays.
     quantize(&place, "int8", &["--max-loss", "0.03"]).succeeded();
     let before = fs::read(place.path("out.tmac2.bin")).unwrap();
-    quantize(&place, "int2", &["--max-loss", "0.0001"]).failed_in_one_line(&[rose, limit]);
+    quantize(&place, "bitnet", &["--calibration", "none", "--max-loss", "0.0001"])
+        .failed_in_one_line(&[rose, limit]);
     assert!(fs::read(place.path("out.tmac2.bin")).unwrap() == before);
     for wrong in ["3", "x", "-1%", "NaN"] {
         let outcome = quantize(&place, "int2", &[&format!("--max-loss={wrong}")]);
@@ -120,7 +121,7 @@ fn ones_own_text_is_measured_on() {
     ];
     for (bytes, problem) in cases {
         fs::write(place.path("mine.txt"), bytes).unwrap();
-        let outcome = quantize(&place, "int3", &["--validate", "mine.txt"]);
+        let outcome = quantize(&place, "int3", &["--validate", "mine.txt", "--calibration", "none"]);
         outcome.failed_in_one_line(&["mine.txt (--validate)", problem]);
         assert_eq!(place.names(), ["mine.jsonl", "mine.txt", "model"]);
     }
