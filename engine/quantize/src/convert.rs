@@ -173,4 +173,4 @@ fn describe_methods(plans: &[Plan], format: Format) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

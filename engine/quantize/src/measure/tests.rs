@@ -1,8 +1,10 @@
 use super::*;
+use crate::convert::tests::of_few_bits;
+use crate::dequantize::tests::fixture;
 use crate::gguf::GgmlType;
 use crate::testing::tiny_gguf;
 use crate::{
-    Calibration, CalibrationMethod, CalibrationTextError, Format, HeadFormat, Importance, Method,
+    Calibration, CalibrationMethod, CalibrationTextError, Format, HeadFormat, I2sOrder, Importance, Method,
     QuantizeOptions, Report, Source, quantize,
 };
 use edgellm::available_kernels;
@@ -129,6 +131,24 @@ fn what_is_not_rounded_has_no_card() {
     let (file, report) = convert(&tiny_gguf(GgmlType::Q4_1, GgmlType::Q8_0), &options(Format::Auto, None));
     assert_eq!((report.count(Method::Rounded), &report.quality), (0, &None));
     assert!(!String::from_utf8_lossy(&file).contains("quality"));
+}
+
+/// Such codes are multiplied by a scale of the whole tensor, which the model in memory has not.
+#[test]
+fn scaled_codes_are_kept_beside_what_is_rounded() {
+    let (_, blocks, _) = fixture().into_iter().find(|(kind, ..)| *kind == GgmlType::I2_S).unwrap();
+    let gguf = of_few_bits(GgmlType::I2_S, blocks);
+    let i2s_order = Some(I2sOrder::X86);
+    let rounded =
+        QuantizeOptions { head: HeadFormat::As(Format::Int4), i2s_order, ..options(Format::Auto, None) };
+    let (file, report) = convert(&gguf, &rounded);
+    assert_eq!((report.count(Method::Lossless), report.count(Method::Rounded)), (7, 1));
+    let quality = report.quality.unwrap();
+    assert!(quality.kl_divergence < 0.1, "three weights fit into 4 bits: {quality:?}");
+    Model::from_bytes(file).unwrap();
+    // The layers anew.
+    let (_, report) = convert(&gguf, &QuantizeOptions { i2s_order, ..options(Format::Int2, None) });
+    assert_eq!((report.count(Method::Rounded), report.quality.is_some()), (8, true));
 }
 
 #[test]
