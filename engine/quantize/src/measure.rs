@@ -193,16 +193,18 @@ impl Position {
             difference += share * (s - r);
         }
         let (source_total_log, result_total_log) = (libm::log(source_total), libm::log(result_total));
-        // Of what is no number, `min` takes the bound.
         Position {
-            source: (source_total_log - relative(source, token, source_top)).min(MOST_NATS),
-            result: (result_total_log - relative(result, token, result_top)).min(MOST_NATS),
-            divergence: (difference / source_total + result_total_log - source_total_log)
-                .min(MOST_NATS)
-                .max(0.0),
+            source: bounded(source_total_log - relative(source, token, source_top)),
+            result: bounded(result_total_log - relative(result, token, result_top)),
+            divergence: bounded(difference / source_total + result_total_log - source_total_log),
             same_top: source_top == result_top,
         }
     }
+}
+
+/// From 0 to [`MOST_NATS`], which stands for what is no number, too.
+fn bounded(nats: f64) -> f64 {
+    if nats.is_nan() { MOST_NATS } else { nats.clamp(0.0, MOST_NATS) }
 }
 
 /// Index of the first of the largest logits.
