@@ -33,7 +33,7 @@ use verify::verify;
 pub(crate) fn prepare(model: &str, format: Option<Format>, cache: &Cache) -> Result<PathBuf> {
     match locate::locate(model, format, cache)? {
         Located::ModelFile(path) => Ok(path),
-        Located::Source(conversion) => convert::convert(conversion, cache),
+        Located::Source(conversion) => convert::convert(*conversion, cache),
     }
 }
 

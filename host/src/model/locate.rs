@@ -19,7 +19,7 @@ pub(crate) enum Located {
     /// A model file.
     ModelFile(PathBuf),
     /// A source whose model file is not in the cache yet.
-    Source(Conversion),
+    Source(Box<Conversion>),
 }
 
 /// Finds `model`, a name of the catalogue or the hub, or a path, and downloads it if necessary. A source is to be converted to
@@ -38,7 +38,7 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
         }
         let source = fetch::ensure(&entry, cache)?;
         let name = Some(entry.title().to_string());
-        return Ok(Located::Source(Conversion { source, folder, options, key, name }));
+        return Ok(Located::Source(Box::new(Conversion { source, folder, options, key, name })));
     }
     let path = Path::new(model);
     if !path.exists() {
@@ -76,7 +76,8 @@ fn source(path: &Path, options: QuantizeOptions, cache: &Cache) -> Result<Locate
         return Ok(Located::ModelFile(output));
     }
     verify_download(path, cache)?;
-    Ok(Located::Source(Conversion { source: path.to_path_buf(), folder, options, key, name }))
+    let source = path.to_path_buf();
+    Ok(Located::Source(Box::new(Conversion { source, folder, options, key, name })))
 }
 
 fn options(format: Option<Format>) -> QuantizeOptions {
