@@ -15,7 +15,9 @@ mod metadata;
 mod read;
 mod write;
 
-pub use metadata::{Metadata, Quantization, Section, TensorEncoding, TensorEntry, TensorError};
+pub use metadata::{
+    Metadata, Quality, Quantization, Recipe, Section, TensorEncoding, TensorEntry, TensorError,
+};
 pub(crate) use read::floats;
 pub use read::{FormatError, Header, ModelFile, TensorData};
 pub use write::{WriteError, Writer};

@@ -27,7 +27,7 @@ struct Inner {
     compute: Compute,
     chat_template: OnceLock<Result<ChatTemplate, ChatError>>,
     /// What stands in the place of tensors of the file, by their position.
-    replaced: HashMap<usize, (Layout, Vec<u8>)>,
+    replaced: HashMap<usize, (Layout, Arc<[u8]>)>,
 }
 
 impl Model {
@@ -129,7 +129,8 @@ impl Model {
     /// # Errors
     /// [`Error::Shared`] if the model has other clones or sessions, else [`FormatError`]: there is no such matrix, it is multiplied
     /// by a scale of its own, or the weights have another shape, another length, or a scale that is not finite.
-    pub fn replace(&mut self, name: &str, layout: Layout, bytes: Vec<u8>) -> Result<(), Error> {
+    pub fn replace(&mut self, name: &str, layout: Layout, bytes: impl Into<Arc<[u8]>>) -> Result<(), Error> {
+        let bytes = bytes.into();
         let inner = Arc::get_mut(&mut self.0).ok_or(Error::Shared)?;
         let name = || name.to_string();
         let position = inner.file.position(&name()).ok_or_else(|| FormatError::Missing { name: name() })?;

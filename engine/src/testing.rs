@@ -7,7 +7,10 @@ pub use family::Family;
 
 use crate::TokenId;
 use crate::config::{Rotation, Signs};
-use crate::format::{Metadata, Quantization, Section, TensorEncoding, TensorEntry, WriteError, Writer};
+use crate::format::{
+    ALIGNMENT, HEADER_BYTES, Metadata, ModelFile, Quality, Quantization, Section, TensorEncoding,
+    TensorEntry, WriteError, Writer,
+};
 use crate::linear::{LinearId, Projection};
 use crate::tensors::{FINAL_NORM, Role, tensors};
 use crate::tokenizer::Tokenizer;
@@ -260,6 +263,7 @@ fn model_with(
             method: "random".to_string(),
             source: format!("seed {seed}"),
             tool: "edgellm::testing".to_string(),
+            quality: None,
         },
         tokenizer: Section { offset: 0, length: 0, crc32: 0 },
         tensors: tensors.iter().map(|(entry, _)| entry.clone()).collect(),
@@ -285,6 +289,25 @@ fn model_with(
         })?;
     }
     Ok(writer.finish()?.0.into_inner())
+}
+
+/// The model file with this record of what rounding cost. A file that is none comes back as it is.
+pub fn with_quality(file: &[u8], quality: Quality) -> Vec<u8> {
+    let Ok(model) = ModelFile::parse(file) else { return file.to_vec() };
+    let mut metadata = model.metadata().clone();
+    metadata.quantization.quality = Some(quality);
+    let json = serde_json::to_vec(&metadata).unwrap_or_default();
+    let data_start = |length: usize| (HEADER_BYTES + length).next_multiple_of(ALIGNMENT as usize);
+    let length = file.get(16..24).and_then(|length| length.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let data = file.get(data_start(length as usize)..).unwrap_or_default();
+    let mut out = file.get(..12).unwrap_or_default().to_vec();
+    out.extend(crc32fast::hash(&json).to_le_bytes());
+    out.extend((json.len() as u64).to_le_bytes());
+    out.extend(((data_start(json.len()) + data.len()) as u64).to_le_bytes());
+    out.extend(&json);
+    out.resize(data_start(json.len()), 0);
+    out.extend(data);
+    out
 }
 
 /// FNV-1a hash of the bits of logits, for comparing targets.

@@ -9,6 +9,7 @@ pub(crate) mod generate;
 pub(crate) mod info;
 pub(crate) mod models;
 pub(crate) mod perplexity;
+pub(crate) mod quality;
 pub(crate) mod quantize;
 pub(crate) mod serve;
 pub(crate) mod tokenize;

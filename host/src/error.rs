@@ -31,6 +31,9 @@ pub(crate) enum Error {
     /// A file is no calibration text.
     #[error("{}: {source}", path.display())]
     Calibration { path: PathBuf, source: edgellm_quantize::CalibrationTextError },
+    /// A file of one's own is no text to measure on.
+    #[error("{} (--validate): {source}", path.display())]
+    Validation { path: PathBuf, source: edgellm_quantize::CalibrationTextError },
     /// A source was converted, but the engine does not open the result.
     #[error(
         "{}: the converted model cannot be opened ({source}), so it was not kept: choose another file or another model",

@@ -57,6 +57,24 @@ export interface LoadOptions {
   request?: RequestInit;
 }
 
+/** What rounding cost, measured on a text when the model was converted. */
+export interface Quality {
+  /** Name of the text. */
+  text: string;
+  /** Tokens scored. */
+  tokens: number;
+  /** Perplexity of the source. */
+  sourcePerplexity: number;
+  /** Perplexity of the model. */
+  perplexity: number;
+  /** Mean Kullback-Leibler divergence of the model's distributions from the source's, in nats. */
+  klDivergence: number;
+  /** Share of positions with the source's most likely token. */
+  sameTopToken: number;
+  /** What the weights were rounded by: the method, `gptq`, `weights`, `imatrix` or `none`, and its data. */
+  calibration: { method: string; data: string | null; sha256: string | null; tokens: number | null };
+}
+
 /** What the model file says about itself, and how it runs. */
 export interface ModelInfo {
   /** Display name of the model. */
@@ -81,6 +99,8 @@ export interface ModelInfo {
     source: string;
     /** Program that wrote the file, with its version. */
     tool: string;
+    /** What rounding cost; `null` if nothing was rounded, or nothing measured. */
+    quality: Quality | null;
   };
   hiddenSize: number;
   layers: number;
@@ -316,7 +336,7 @@ export interface QuantizeOptions {
 }
 
 export interface Quantized {
-  /** The `.tmac2.bin` file, byte for byte as `edgellm quantize` writes it. */
+  /** The `.tmac2.bin` file, byte for byte as `edgellm quantize --calibration none --skip-quality` writes it. */
   file: Blob;
   /** Name of the model. */
   name: string;

@@ -1,5 +1,6 @@
 //! What a model file says about itself, as JSON.
 
+use edgellm::format::Quality;
 use edgellm::{CacheFormat, Model, SessionOptions};
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub(crate) fn info(model: &Model) -> Value {
             "method": quantization.method,
             "source": quantization.source,
             "tool": quantization.tool,
+            "quality": quantization.quality.as_ref().map(quality),
         },
         "hiddenSize": config.hidden_size,
         "layers": config.num_hidden_layers,
@@ -38,5 +40,24 @@ pub(crate) fn info(model: &Model) -> Value {
         "hasChatTemplate": metadata.chat_template.is_some(),
         "kernel": model.compute().kernels().name(),
         "threads": model.compute().threads(),
+    })
+}
+
+/// What rounding cost, with the names of `index.d.ts`.
+fn quality(quality: &Quality) -> Value {
+    let calibration = &quality.calibration;
+    json!({
+        "text": quality.text,
+        "tokens": quality.tokens,
+        "sourcePerplexity": quality.source_perplexity,
+        "perplexity": quality.perplexity,
+        "klDivergence": quality.kl_divergence,
+        "sameTopToken": quality.same_top_token,
+        "calibration": {
+            "method": calibration.method,
+            "data": calibration.data,
+            "sha256": calibration.sha256,
+            "tokens": calibration.tokens,
+        },
     })
 }

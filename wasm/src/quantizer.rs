@@ -38,6 +38,8 @@ impl OptionsJson {
             importance: None,
             calibration: None,
             allocation: None,
+            // Running the model twice takes minutes in a page.
+            quality: None,
             // As the command line writes it: the same model gives the same file.
             tool: concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string(),
         };

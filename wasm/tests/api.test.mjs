@@ -44,6 +44,7 @@ test('the best build is found, and said', async () => {
   assert.deepEqual([info.architecture, info.layers, info.hiddenSize, info.vocabSize], ['llama', 30, 576, 49152]);
   assert.equal(info.hasChatTemplate, true);
   assert.equal(info.quantization.format, 'int4');
+  assert.equal(info.quantization.quality, null, 'it was not measured');
   assert.equal(info.contextLength, 8192);
   assert.equal(info.cacheBytesPerToken.f16, 30 * 3 * 64 * 2 * 2);
   assert.equal(info.stateBytes, 0);

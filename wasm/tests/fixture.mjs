@@ -43,7 +43,7 @@ export function model(format = 'int4') {
   if (existsSync(path) && statSync(path).mtimeMs > statSync(PROGRAM).mtimeMs) return path;
   mkdirSync(join(path, '..'), { recursive: true });
   const draft = `${path}.${process.pid}`;
-  execFileSync(PROGRAM, ['quantize', '--input', gguf(), '--format', format, '--output', draft]);
+  execFileSync(PROGRAM, ['quantize', '--input', gguf(), '--format', format, '--output', draft, '--calibration', 'none', '--skip-quality']);
   renameSync(draft, path);
   return path;
 }

@@ -22,7 +22,7 @@ export function smollm2() {
   const tmac2 = join(FOLDER, `${NAME}.tmac2.bin`);
   if (!existsSync(tmac2)) {
     mkdirSync(FOLDER, {recursive: true});
-    run(PROGRAM, ["quantize", "--input", gguf, "--format", "int4", "--output", tmac2]);
+    run(PROGRAM, ["quantize", "--input", gguf, "--format", "int4", "--calibration", "none", "--skip-quality", "--output", tmac2]);
   }
   return {gguf, tmac2};
 }

@@ -11,7 +11,7 @@ import {Server} from "./server.js";
 import {Settings} from "./settings.js";
 import {readSite, workOffline} from "./site.js";
 import {canKeep} from "./store.js";
-import {plural, size} from "./units.js";
+import {plural, rounded, size} from "./units.js";
 
 /** Display names of the engine's builds. */
 const BUILDS = {simd: "SIMD", relaxed: "relaxed SIMD", threads: "relaxed SIMD"};
@@ -83,6 +83,11 @@ async function showFacts(engine) {
     const {linearBytes} = await model.memory();
     const {variant, threads, kernel, quantization} = model.info;
     facts.push(["Kernels", kernel], ["Threads", String(threads)], ["Weights", `${quantization.format}, ${quantization.method}`]);
+    const {quality} = quantization;
+    if (quality) {
+      const agreement = `${(100 * quality.sameTopToken).toFixed(1)} % the same top token`;
+      facts.push(["Perplexity", `${rounded(quality.sourcePerplexity)} before and ${rounded(quality.perplexity)} after quantization; ${agreement} (${quality.text})`]);
+    }
     meters = `${size(linearBytes)} of memory · ${BUILDS[variant]}, ${plural(threads, "thread")}`;
   }
   byId("meters").textContent = meters;

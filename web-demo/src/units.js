@@ -28,3 +28,8 @@ export function median(numbers) {
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
+
+/** A number with four significant digits. */
+export function rounded(value) {
+  return value < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(1);
+}

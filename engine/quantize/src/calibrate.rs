@@ -12,9 +12,10 @@ mod text;
 pub use text::{CalibrationText, CalibrationTextError};
 
 use crate::encode::{Work, add_errors};
+use crate::faithful::{Faithful, stored_bytes};
 use crate::options::{Format, QuantizeOptions, Target};
 use crate::plan::{Encoded, Plan};
-use crate::report::ErrorSum;
+use crate::report::{ErrorSum, Method};
 use crate::round::weighted;
 use crate::source::{Source, SourceTensor};
 use crate::{QuantizeError, convert};
@@ -28,7 +29,6 @@ use feedback::{Feedback, Strip};
 use gram::Gram;
 use observer::{Observer, Sums, leader};
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
 /// Tokens of a window.
 const WINDOW: usize = 512;
@@ -47,6 +47,16 @@ pub enum CalibrationMethod {
     Weights,
     /// By GPTQ (arXiv 2210.17323): each column makes up for the rounding errors of those before it.
     Gptq,
+}
+
+impl CalibrationMethod {
+    /// Name on the command line and in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CalibrationMethod::Weights => "weights",
+            CalibrationMethod::Gptq => "gptq",
+        }
+    }
 }
 
 /// Text to run a model on, and what to do with what its layers see.
@@ -137,30 +147,32 @@ fn wanted(config: &ModelConfig, tensors: &[SourceTensor<'_>], plans: &[Plan]) ->
     wanted
 }
 
-/// Replaces the plans of what is rounded by what calibration makes of it.
+/// Replaces the plans of what is rounded by what calibration makes of it. Returns the tokens that the model was run on, none if no
+/// plan gains.
 ///
 /// # Errors
 /// [`QuantizeError`] if the text is too short, the model cannot be run, a weight is not finite, or the work is cancelled.
 pub(crate) fn run(
-    source: &Source<'_>,
-    tensors: &[SourceTensor<'_>],
+    faithful: &mut Faithful<'_>,
     plans: &mut [Plan],
     calibration: &Calibration,
     work: &mut Work<'_>,
-) -> Result<(), QuantizeError> {
+) -> Result<usize, QuantizeError> {
+    let Faithful { source, tensors, .. } = *faithful;
     let config = &source.config;
     let mut wanted = wanted(config, tensors, plans);
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let weights = |tensor: &SourceTensor<'_>| (tensor.shape()[0] * tensor.shape()[1]) as u64;
     let in_layer = |index: usize| tensors.iter().filter(move |tensor| is_in(tensor.role(), index));
     let in_layers: u64 = (0..config.num_hidden_layers).flat_map(in_layer).map(weights).sum();
-    let all = work.total;
-    work.total += all + PASSES * in_layers;
-    let model = faithful(source, tensors, &calibration.compute, work)?;
+    faithful.announce(work);
+    work.total += PASSES * in_layers;
+    let model = Model::with_compute(faithful.bytes(work)?, calibration.compute.clone())?;
     let length = WINDOW.min(config.max_position_embeddings);
     let windows = calibration.text.windows(&model, length, calibration.tokens / length)?;
+    let tokens = windows.len() * length;
     let mut stream = ResidualStream::new(&model, windows, Precision::Standard)?;
     let mut run = Run { model, tensors, plans, calibration };
     for layer in 0..config.num_hidden_layers {
@@ -172,16 +184,12 @@ pub(crate) fn run(
     wanted.retain(|&id, _| id == LinearId::LmHead);
     let mut observer = run.observer(&wanted);
     stream.head_inputs(&run.model, |states| observer.observe(LinearId::LmHead, states, config.hidden_size));
-    run.round(&mut observer, &wanted)
+    run.round(&mut observer, &wanted)?;
+    Ok(tokens)
 }
 
 pub(crate) fn is_in(role: Role, index: usize) -> bool {
     matches!(role, Role::Linear(LinearId::Layer { layer, .. }) if layer == index)
-}
-
-/// Bytes of a tensor in a file.
-fn stored_bytes(tensor: &SourceTensor<'_>, plan: &Plan) -> usize {
-    plan.layout().map_or(tensor.shape()[0] * tensor.shape()[1] * size_of::<f32>(), Layout::total_bytes)
 }
 
 /// Bytes of memory that a conversion's calibration takes, beside the mapped source; 0 if it does not calibrate.
@@ -192,22 +200,6 @@ pub fn calibration_memory(source: &Source<'_>, options: &QuantizeOptions) -> Res
     let Some(calibration) = &options.calibration else { return Ok(0) };
     let (tensors, plans) = convert::plans(source, options)?;
     calibration.memory(source, &tensors, &plans)
-}
-
-/// The model as its source has it.
-pub(crate) fn faithful(
-    source: &Source<'_>,
-    tensors: &[SourceTensor<'_>],
-    compute: &Compute,
-    work: &mut Work<'_>,
-) -> Result<Model, QuantizeError> {
-    let plans: Vec<Plan> = tensors.iter().map(Plan::faithful).collect::<Result<_, _>>()?;
-    let bytes = tensors.iter().zip(&plans).map(|(tensor, plan)| stored_bytes(tensor, plan));
-    // Exactly, because a buffer that grows takes twice as much; with room for metadata.
-    let room = bytes.sum::<usize>() + source.tokenizer.len() + (4 << 20);
-    let mut file = Cursor::new(Vec::with_capacity(room));
-    convert::write(source, &QuantizeOptions::new(Format::Int8), tensors, &plans, &mut file, work)?;
-    Ok(Model::with_compute(file.into_inner(), compute.clone())?)
 }
 
 /// Tensors by the layer that leads those with the same input.
@@ -279,7 +271,7 @@ impl<'a> Run<'a> {
                         let encoded =
                             by_feedback(&self.calibration.compute, tensor, layout, target, factor, &columns)?;
                         self.model.replace(tensor.name(), layout, encoded.bytes.clone())?;
-                        *plan = Plan::Packed(layout, encoded);
+                        *plan = Plan::Packed(layout, encoded, Method::Gptq);
                     }
                 }
             }
@@ -315,7 +307,7 @@ fn by_feedback(
     for job in jobs {
         errors.merge(&job.outcome?);
     }
-    Ok(Encoded { bytes, errors })
+    Ok(Encoded { bytes: bytes.into(), errors })
 }
 
 /// Rounds the rows of a strip and packs them.

@@ -1,12 +1,15 @@
 //! The conversion: plans, calibration, and the file.
 
 use crate::encode::{Encoder, Work};
+use crate::faithful::{Faithful, weights};
 use crate::options::{Format, QuantizeOptions};
 use crate::plan::{Plan, in_order};
 use crate::report::{Method, Progress, Report, TensorReport};
 use crate::source::{Source, SourceTensor};
-use crate::{QuantizeError, budget, calibrate, warnings};
-use edgellm::format::{Metadata, Quantization, Section, TensorEntry, TensorError, WriteError, Writer};
+use crate::{QuantizeError, budget, calibrate, measure, warnings};
+use edgellm::format::{
+    Metadata, Quality, Quantization, Recipe, Section, TensorEntry, TensorError, WriteError, Writer,
+};
 use std::io::{Cursor, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
@@ -25,18 +28,29 @@ pub fn quantize<W: Write + Seek>(
 ) -> Result<Report, QuantizeError> {
     let (tensors, mut plans) = plans(source, options)?;
     let importance = options.importance.as_ref().map(|importance| importance.fit(&tensors)).transpose()?;
-    let weights = tensors.iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum();
+    let weights = weights(&tensors);
     let mut work = Work { done: 0, total: weights, progress };
-    if let Some(calibration) = &options.calibration {
-        calibrate::run(source, &tensors, &mut plans, calibration, &mut work)?;
+    let mut faithful = Faithful::new(source, &tensors);
+    let measurement = options.quality.as_ref().filter(|_| plans.iter().any(Plan::is_rounded));
+    if measurement.is_some() {
+        measure::announce(&mut faithful, &mut work);
     }
-    let (metadata, bytes, error) = write(source, options, &tensors, &plans, out, &mut work)?;
+    let mut tokens = 0;
+    if let Some(calibration) = &options.calibration {
+        tokens = calibrate::run(&mut faithful, &mut plans, calibration, &mut work)?;
+    }
+    let recipe = recipe(options, &plans, tokens);
+    let measured = measurement
+        .map(|measurement| measure::run(&mut faithful, &mut plans, measurement, recipe, &mut work));
+    let quality = measured.transpose()?;
+    drop(faithful);
+    let (metadata, bytes, error) = write(source, options, &tensors, &plans, quality.clone(), out, &mut work)?;
     if let Some(limit) =
         options.allocation.as_ref().map(|allocation| allocation.limit).filter(|&limit| bytes > limit)
     {
         return Err(QuantizeError::OverBudget { bytes, limit });
     }
-    let mut report = Report { tensors: Vec::new(), weights, bytes, error, warnings: Vec::new() };
+    let mut report = Report { tensors: Vec::new(), weights, bytes, error, quality, warnings: Vec::new() };
     for ((tensor, plan), entry) in tensors.iter().zip(&plans).zip(metadata.tensors) {
         report.tensors.push(TensorReport {
             name: entry.name,
@@ -86,10 +100,12 @@ pub(crate) fn write<W: Write + Seek>(
     options: &QuantizeOptions,
     tensors: &[SourceTensor<'_>],
     plans: &[Plan],
+    quality: Option<Quality>,
     out: W,
     work: &mut Work<'_>,
 ) -> Result<(Metadata, u64, TensorError), QuantizeError> {
-    let metadata = metadata(source, options, tensors, plans);
+    let mut metadata = metadata(source, options, tensors, plans);
+    metadata.quantization.quality = quality;
     let (mut encoder, mut writer) = (Encoder::default(), Writer::new(out, metadata, &source.tokenizer)?);
     for (tensor, plan) in tensors.iter().zip(plans) {
         writer.tensor(tensor.name(), |sink| encoder.tensor(tensor, plan, work, sink))?;
@@ -124,9 +140,30 @@ pub(crate) fn metadata(
             method: describe_methods(plans, options),
             source: source.description.clone(),
             tool: options.tool.clone(),
+            quality: None,
         },
         tokenizer: Section { offset: 0, length: 0, crc32: 0 },
         tensors: entries.collect(),
+    }
+}
+
+/// What the plans were made by: options that had no effect are left out.
+fn recipe(options: &QuantizeOptions, plans: &[Plan], tokens: usize) -> Recipe {
+    let any = |method| plans.iter().any(|plan| plan.method() == method);
+    match (&options.calibration, &options.importance) {
+        (Some(calibration), _) if tokens > 0 => Recipe {
+            method: calibration.method.name().to_string(),
+            data: Some(calibration.text.name().to_string()),
+            sha256: Some(calibration.text.sha256().to_string()),
+            tokens: Some(tokens as u64),
+        },
+        (_, Some(importance)) if any(Method::Weighted) => Recipe {
+            method: "imatrix".to_string(),
+            data: importance.name().map(str::to_string),
+            sha256: Some(importance.sha256().to_string()),
+            tokens: None,
+        },
+        _ => Recipe { method: "none".to_string(), ..Recipe::default() },
     }
 }
 
@@ -157,4 +194,4 @@ fn describe_methods(plans: &[Plan], options: &QuantizeOptions) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

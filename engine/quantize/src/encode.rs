@@ -46,6 +46,25 @@ impl Encoder {
         self.all.error()
     }
 
+    /// Encodes a tensor in memory, if it has codes that are not there already.
+    ///
+    /// # Errors
+    /// As [`Encoder::tensor`].
+    pub(crate) fn packed(
+        &mut self,
+        tensor: &SourceTensor<'_>,
+        plan: &Plan,
+        work: &mut Work<'_>,
+    ) -> Result<Option<Encoded>, QuantizeError> {
+        let (Plan::Kept(layout, _) | Plan::Rounded(layout, ..)) = plan else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(layout.total_bytes());
+        let errors = self.strips(tensor, plan, layout, work, &mut |strip| {
+            bytes.extend_from_slice(strip);
+            Ok(())
+        })?;
+        Ok(Some(Encoded { bytes: bytes.into(), errors }))
+    }
+
     /// Encodes a tensor. Returns its error, if it has codes.
     ///
     /// # Errors
@@ -57,13 +76,14 @@ impl Encoder {
         work: &mut Work<'_>,
         sink: Sink<'_>,
     ) -> Result<Option<TensorError>, QuantizeError> {
-        let layout = match plan {
-            Plan::Kept(layout, _) | Plan::Rounded(layout, ..) => layout,
-            Plan::Packed(layout, Encoded { bytes, errors }) => {
+        let errors = match plan {
+            Plan::Kept(layout, _) | Plan::Rounded(layout, ..) => {
+                self.strips(tensor, plan, layout, work, sink)?
+            }
+            Plan::Packed(layout, Encoded { bytes, errors }, _) => {
                 sink(bytes)?;
                 work.advance(tensor.name(), (layout.rows() * layout.cols()) as u64)?;
-                self.all.merge(errors);
-                return Ok(Some(errors.error()));
+                *errors
             }
             Plan::Float => {
                 let values = tensor.read_floats()?;
@@ -73,6 +93,19 @@ impl Encoder {
                 return Ok(None);
             }
         };
+        self.all.merge(&errors);
+        Ok(Some(errors.error()))
+    }
+
+    /// Encodes a matrix strip by strip. Returns its errors.
+    fn strips(
+        &mut self,
+        tensor: &SourceTensor<'_>,
+        plan: &Plan,
+        layout: &Layout,
+        work: &mut Work<'_>,
+        sink: Sink<'_>,
+    ) -> Result<ErrorSum, QuantizeError> {
         let (rows, cols, groups) = (layout.rows(), layout.cols(), layout.groups());
         let affine = layout.zero() == Zero::Affine;
         let mut row_values = vec![0.0; cols];
@@ -111,8 +144,7 @@ impl Encoder {
             sink(&packed)?;
             work.advance(tensor.name(), (count * cols) as u64)?;
         }
-        self.all.merge(&sum);
-        Ok(Some(sum.error()))
+        Ok(sum)
     }
 }
 

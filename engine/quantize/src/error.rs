@@ -3,7 +3,7 @@
 use crate::CalibrationTextError;
 use crate::gguf::GgufError;
 use edgellm::config::ConfigError;
-use edgellm::format::WriteError;
+use edgellm::format::{Quality, WriteError};
 use edgellm_kernels::layout::LayoutError;
 
 /// Why a model could not be converted.
@@ -213,6 +213,30 @@ pub enum QuantizeError {
         bytes: u64,
         /// The budget.
         limit: u64,
+    },
+    /// The text to measure on is of no use.
+    #[error("the text to measure on cannot be used: {source}")]
+    MeasurementText {
+        /// What is wrong with it.
+        source: CalibrationTextError,
+    },
+    /// The model cannot be run to measure what rounding costs.
+    #[error("the model cannot be run to measure what it lost: {source}; --skip-quality converts it without")]
+    Measurement {
+        /// The engine's reason.
+        source: edgellm::Error,
+    },
+    /// The perplexity rose by more than the limit.
+    #[error(
+        "the perplexity rose by {:.2} %, from {} to {}, and --max-loss allows {} %, so nothing was written: choose a format of more bits, \
+         such as int4 or int8, smaller groups, or a higher limit",
+        100.0 * quality.loss(), quality.source_perplexity, quality.perplexity, 100.0 * limit
+    )]
+    Loss {
+        /// What was measured.
+        quality: Box<Quality>,
+        /// The limit, as a share.
+        limit: f64,
     },
     /// Writing the output failed.
     #[error(transparent)]

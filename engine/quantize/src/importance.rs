@@ -8,6 +8,7 @@ mod gguf;
 mod legacy;
 
 use crate::mistaken::mistaken;
+use crate::sha256::sha256;
 use crate::source::SourceTensor;
 use crate::{QuantizeError, gguf::GgufError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,10 +113,19 @@ pub enum ImportanceError {
 /// options.importance = Some(Importance::parse(&file)?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Importance {
     /// Shared, because options are cloned and moved.
     means: Arc<BTreeMap<String, Vec<f32>>>,
+    name: Option<String>,
+    sha256: String,
+}
+
+/// By what they say, not by the file or format that it was in.
+impl PartialEq for Importance {
+    fn eq(&self, other: &Importance) -> bool {
+        self.means == other.means
+    }
 }
 
 impl Importance {
@@ -128,7 +138,22 @@ impl Importance {
             return Err(ImportanceError::Mistaken { found: other.found });
         }
         let means = if bytes.starts_with(b"GGUF") { gguf::read(bytes)? } else { legacy::read(bytes)? };
-        Ok(Importance { means: Arc::new(means) })
+        Ok(Importance { means: Arc::new(means), name: None, sha256: sha256([bytes]) })
+    }
+
+    /// The same with a name, for the file's record of how it was made.
+    pub fn named(self, name: impl Into<String>) -> Importance {
+        Importance { name: Some(name.into()), ..self }
+    }
+
+    /// Its name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// SHA-256 of its file, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// Names of the matrices, sorted.

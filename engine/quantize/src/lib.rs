@@ -23,6 +23,7 @@
 //! - [`quantize`]: the conversion, 32 rows at a time.
 //! - [`Calibration`]: rounding by what the layers of the model see; [`CalibrationText`].
 //! - [`sensitivity`]: what each matrix loses at each width, and [`Sensitivity::fit`], which spends a budget of bytes by it.
+//! - [`Measurement`]: what rounding costs, measured on text.
 //! - [`Importance`]: which columns matter, measured by llama.cpp.
 //! - [`tokenizer_of_gguf`], [`tokenizer_of_files`]: the tokenizer alone.
 //! - [`mistaken_model`]: what a file is that is no model.
@@ -36,15 +37,18 @@ mod convert;
 pub mod dequantize;
 mod encode;
 mod error;
+mod faithful;
 mod family;
 pub mod gguf;
 mod importance;
+mod measure;
 mod mistaken;
 mod options;
 mod parts;
 mod plan;
 mod report;
 mod round;
+mod sha256;
 mod source;
 #[cfg(test)]
 mod testing;
@@ -61,6 +65,7 @@ pub use calibrate::{
 pub use convert::quantize;
 pub use error::QuantizeError;
 pub use importance::{Importance, ImportanceError};
+pub use measure::{Measurement, measurement_memory};
 pub use mistaken::{Mistaken, mistaken, mistaken_model};
 pub use options::{
     Format, HeadFormat, I2sOrder, QuantizeOptions, RULES_VERSION, UnknownFormat, UnknownOrder,

@@ -1,6 +1,6 @@
 //! The options of a conversion.
 
-use crate::{Allocation, Calibration, Importance};
+use crate::{Allocation, Calibration, Importance, Measurement};
 use edgellm_kernels::layout::{Encoding, Zero};
 use std::fmt;
 use std::str::FromStr;
@@ -230,6 +230,9 @@ pub struct QuantizeOptions {
     pub calibration: Option<Calibration>,
     /// A width for each matrix, in the place of the formats above; [`sensitivity`](crate::sensitivity) finds them.
     pub allocation: Option<Allocation>,
+    /// Text that the model is run on before and after, so that the file says what rounding cost. It has no effect where nothing is
+    /// rounded.
+    pub quality: Option<Measurement>,
     /// Name of the program that writes the file, for its metadata.
     pub tool: String,
 }
@@ -245,6 +248,7 @@ impl QuantizeOptions {
             importance: None,
             calibration: None,
             allocation: None,
+            quality: None,
             tool: concat!("edgellm-quantize ", env!("CARGO_PKG_VERSION")).to_string(),
         }
     }

@@ -11,6 +11,7 @@ use edgellm::format::TensorEncoding;
 use edgellm::linear::LinearId;
 use edgellm::tensors::Role;
 use edgellm_kernels::layout::{BLOCK, Encoding, Layout, Zero};
+use std::sync::Arc;
 
 /// How one tensor is to be stored.
 #[derive(Debug)]
@@ -19,15 +20,15 @@ pub(crate) enum Plan {
     Kept(Layout, Codes),
     /// With the weights of the columns, if they are known.
     Rounded(Layout, Target, Option<Vec<f32>>),
-    /// Rounded already.
-    Packed(Layout, Encoded),
+    /// Rounded already, in this way.
+    Packed(Layout, Encoded, Method),
 }
 
 /// A matrix as the file will have it.
 #[derive(Debug)]
 pub(crate) struct Encoded {
     /// As many as the layout says.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Arc<[u8]>,
     pub(crate) errors: ErrorSum,
 }
 
@@ -115,11 +116,25 @@ impl Plan {
         }
     }
 
+    /// Whether the codes are chosen here, and so may cost quality.
+    pub(crate) fn is_rounded(&self) -> bool {
+        matches!(self.method(), Method::Rounded | Method::Weighted | Method::Gptq)
+    }
+
+    /// Whether the file has other weights than [`Plan::faithful`] gives. What is kept has the same, whatever holds its codes.
+    pub(crate) fn differs(&self, faithful: &Plan) -> bool {
+        match (self, faithful) {
+            (Plan::Float | Plan::Kept(..), _) => false,
+            (Plan::Rounded(layout, _, None), Plan::Rounded(other, _, None)) => layout != other,
+            _ => true,
+        }
+    }
+
     /// The layout of a matrix.
     pub(crate) fn layout(&self) -> Option<&Layout> {
         match self {
             Plan::Float => None,
-            Plan::Kept(layout, _) | Plan::Rounded(layout, ..) | Plan::Packed(layout, _) => Some(layout),
+            Plan::Kept(layout, _) | Plan::Rounded(layout, ..) | Plan::Packed(layout, ..) => Some(layout),
         }
     }
 
@@ -140,7 +155,7 @@ impl Plan {
             Plan::Kept(..) => Method::Codes,
             Plan::Rounded(_, _, None) => Method::Rounded,
             Plan::Rounded(_, _, Some(_)) => Method::Weighted,
-            Plan::Packed(..) => Method::Gptq,
+            Plan::Packed(_, _, method) => *method,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Progress during a conversion, and the report at its end.
 
-use edgellm::format::{TensorEncoding, TensorError};
+use edgellm::format::{Quality, TensorEncoding, TensorError};
 
 /// The progress of a conversion.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,8 @@ pub struct Report {
     pub bytes: u64,
     /// Error of all quantized weights together relative to the source.
     pub error: TensorError,
+    /// What rounding cost, if it was measured; the file has the same.
+    pub quality: Option<Quality>,
     /// Warnings for the user, in words.
     pub warnings: Vec<String>,
 }

@@ -5,17 +5,22 @@ use crate::codes::Codes;
 use crate::options::{Format, HeadFormat, QuantizeOptions};
 use crate::report::{Method, Report};
 use crate::source::{Source, SourceTensor};
+use edgellm::format::Quality;
 
 /// The expected divergence, nats a token, from which on a budget is a warning's worth: perplexities rise by half.
 const MUCH: f64 = 0.4;
+/// A model whose perplexity rises by a larger share is of no use.
+const UNUSABLE: f64 = 1.0;
 
-/// The quality to expect, in words.
+/// The quality to expect, in words, or what was measured of it.
 pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     let weighted = report.count(Method::Weighted) > 0;
     let rounded = weighted || report.count(Method::Rounded) > 0;
     let percent = 100.0 * report.error.relative;
     match options.format {
+        // What was measured is said in place of what is to be expected.
+        _ if report.quality.is_some() => warnings.extend(report.quality.as_ref().and_then(unusable)),
         Format::Bitnet if rounded => warnings.push(format!(
             "ternary weights without training destroy a model: its text will be noise (the weights moved by \
              {percent:.0} %). Good for measuring speed; for answers use int4, or a model trained for ternary \
@@ -48,6 +53,7 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
         ));
     }
     if options.head == HeadFormat::As(Format::Int4)
+        && report.quality.is_none()
         && report.tensors.iter().any(|tensor| tensor.name.contains("embed"))
     {
         warnings.push(
@@ -74,6 +80,18 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
         ));
     }
     warnings
+}
+
+/// That the model is of no use, if it is not.
+pub(crate) fn unusable(quality: &Quality) -> Option<String> {
+    let Quality { text, source_perplexity, perplexity, same_top_token, .. } = quality;
+    (quality.loss() > UNUSABLE).then(|| {
+        format!(
+            "the model is hardly usable: its perplexity rose from {source_perplexity} to {perplexity} (text: {text}), and it agrees with \
+             its source on the most likely token in {:.0} % of all places: choose a format of more bits, such as int4 or int8",
+            100.0 * same_top_token
+        )
+    })
 }
 
 /// Whether a tensor has at most four bits a weight.

@@ -45,6 +45,51 @@ pub struct Quantization {
     pub source: String,
     /// Program and version that wrote the file.
     pub tool: String,
+    /// What rounding cost, measured; absent if nothing was rounded, or nothing measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+}
+
+/// What rounding cost: the model before and after on the same text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Name of the text.
+    pub text: String,
+    /// Tokens scored.
+    pub tokens: u64,
+    /// Perplexity of the source, its floats in 8 bits.
+    pub source_perplexity: f64,
+    /// Perplexity of this model.
+    pub perplexity: f64,
+    /// Mean Kullback-Leibler divergence of this model's distributions from the source's, in nats.
+    pub kl_divergence: f64,
+    /// Share of positions with the source's most likely token.
+    pub same_top_token: f64,
+    /// What the weights were rounded by.
+    pub calibration: Recipe,
+}
+
+impl Quality {
+    /// How much the perplexity rose, as a share of the source's; negative if it fell.
+    pub fn loss(&self) -> f64 {
+        self.perplexity / self.source_perplexity - 1.0
+    }
+}
+
+/// What weights were rounded by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// `gptq`, `weights`, `imatrix` or `none`.
+    pub method: String,
+    /// Name of the calibration text or importance matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// SHA-256 of its bytes, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Tokens that the model was run on; not known of importance matrices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
 }
 
 /// A range of bytes in the file.

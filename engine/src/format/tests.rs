@@ -38,6 +38,7 @@ fn metadata(tensors: Vec<TensorEntry>) -> Metadata {
             method: "by hand".to_string(),
             source: "docs/format.md".to_string(),
             tool: "a test".to_string(),
+            quality: None,
         },
         tokenizer: Section { offset: 0, length: 0, crc32: 0 },
         tensors,

@@ -2,6 +2,7 @@
 
 use crate::args::ModelArgs;
 use crate::cache::Cache;
+use crate::command::quality;
 use crate::error::Result;
 use crate::model;
 use crate::output::{self, human_bytes};
@@ -33,7 +34,7 @@ pub(crate) struct Args {
 }
 
 /// Characters of a line's value, at most: a file may claim any name.
-const LONGEST: usize = 1000;
+pub(crate) const LONGEST: usize = 1000;
 /// Characters of a tensor's name, at most.
 pub(crate) const LONGEST_NAME: usize = 100;
 
@@ -102,6 +103,9 @@ fn describe(path: &Path, model: &Model, weights: &str, tensors: bool) -> String 
     line("in memory", weights.to_string());
     line("parameters", format!("{:.1} million", parameters as f64 / 1e6));
     line("format", format!("{}, head {}, {}", quantization.format, quantization.head, quantization.method));
+    for (key, value) in quantization.quality.iter().flat_map(quality::lines) {
+        line(key, value);
+    }
     line("made from", format!("{} by {}", quantization.source, quantization.tool));
     line("architecture", config.model_type.clone());
     line("layers", format!("{} of width {}", config.num_hidden_layers, config.hidden_size));

@@ -7,15 +7,16 @@ mod plot;
 use crate::args::{format_parser, head_parser, order_parser};
 use crate::atomic_file::AtomicFile;
 use crate::cache::Cache;
-use crate::command::info::{LONGEST_NAME, encoding_name};
+use crate::command::info::{LONGEST, LONGEST_NAME, encoding_name};
+use crate::command::quality;
 use crate::error::{Error, Result};
 use crate::output::{self, human_bytes};
 use crate::{mmap, model, progress, system};
 use edgellm::text::printable;
 use edgellm::{Compute, available_kernels};
 use edgellm_quantize::{
-    Calibration, CalibrationMethod, CalibrationText, Format, HeadFormat, I2sOrder, Importance, Method,
-    QuantizeOptions, Report,
+    Calibration, CalibrationMethod, CalibrationText, CalibrationTextError, Format, HeadFormat, I2sOrder,
+    Importance, Measurement, Method, QuantizeError, QuantizeOptions, Report,
 };
 use serde_json::json;
 use std::fmt::Write as _;
@@ -31,12 +32,15 @@ Examples:
   edgellm quantize --input model-f16.gguf --target-size 60MB --output model.tmac2.bin
   edgellm quantize --input model-f16.gguf --dry-run --plot curve.svg
   edgellm quantize --input model-f16.gguf --format int3 --imatrix imatrix.gguf --output model.tmac2.bin
+  edgellm quantize --input ./SmolLM2-360M --validate mine.txt --max-loss 3% --output smollm2-360m.tmac2.bin
 
 auto keeps the codes of a quantized GGUF file, and rounds float weights to int4 and their embedding and LM head to
 int8. int8 to int4 are close to the source. int3 and int2 lose much quality on small models; bitnet (ternary) and binary
 need weights that were trained for them. An importance matrix makes what is rounded to few bits better; it has no effect on codes
 that are kept. A target (--target-size, --target-bits) gives every matrix its own width: what three bits of each alone do to the
-model's predictions is measured, and bytes go where they help most. The report lists the method and the quantization error of each tensor, the latter as `edgellm info --tensors` does
+model's predictions is measured, and bytes go where they help most. Where something is rounded, the model runs on text before and
+after, and the file and the report say what it lost: perplexities, KL divergence, and how often the most likely token stayed the
+same. The report lists the method and the quantization error of each tensor, the latter as `edgellm info --tensors` does
 later.")]
 pub(crate) struct Args {
     /// A .gguf file, a directory with config.json, tokenizer.json and *.safetensors, or hf:OWNER/REPO for a model of the
@@ -77,7 +81,17 @@ pub(crate) struct Args {
     /// Tokens to calibrate on, at most
     #[arg(long, value_name = "N", default_value_t = Calibration::TOKENS)]
     calibration_tokens: usize,
-    /// Threads of the calibration [default: the number of cores]. The file does not depend on it
+    /// Text to measure on what rounding costs: plain text, or JSON lines as for --calibration-data, of which at most 16,384 tokens
+    /// are used, spread over all of it [default: text of many kinds that comes with the program]
+    #[arg(long, value_name = "FILE")]
+    validate: Option<PathBuf>,
+    /// Fail, and write nothing, if the perplexity rises by more than this: 3% or 0.03
+    #[arg(long, value_name = "SHARE", value_parser = quality::parse_share)]
+    max_loss: Option<f64>,
+    /// Do not measure what rounding costs, which takes as long as reading some 10,000 tokens twice
+    #[arg(long, conflicts_with_all = ["validate", "max_loss"])]
+    skip_quality: bool,
+    /// Threads of calibrating and measuring [default: the number of cores]. The file does not depend on it
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Print the report as a JSON object
@@ -92,16 +106,21 @@ impl Args {
             if same_file(&self.input, output) {
                 return Err(Error::Usage("--input and --output are the same file".to_string()));
             }
-            if let Some(imatrix) = self.imatrix.as_deref().filter(|imatrix| same_file(imatrix, output)) {
-                return Err(Error::Usage(format!(
-                    "--imatrix and --output are the same file, {}",
-                    imatrix.display()
-                )));
+            for (option, given) in [("--imatrix", &self.imatrix), ("--validate", &self.validate)] {
+                if let Some(path) = given.as_deref().filter(|path| same_file(path, output)) {
+                    return Err(Error::Usage(format!(
+                        "{option} and --output are the same file, {}",
+                        path.display()
+                    )));
+                }
             }
         }
         // Before a model is downloaded for it.
-        let calibration = self.calibration()?;
+        let threads = self.threads.map_or_else(system::physical_cores, usize::from);
+        let compute = Compute::new(available_kernels()[0], threads);
+        let calibration = self.calibration(&compute)?;
         let importance = self.imatrix.as_deref().map(read_importance).transpose()?;
+        let measurement = self.measurement(compute)?;
         let (input, name) = model::source_of(&self.input, cache)?;
         let mut options = QuantizeOptions::new(self.format.unwrap_or(Format::Auto));
         options.group_size = self.group_size;
@@ -109,6 +128,7 @@ impl Args {
         options.i2s_order = self.i2s_order;
         options.importance = importance;
         options.calibration = calibration;
+        options.quality = measurement;
         options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
         if self.budget.dry_run {
             return self.dry_run(&input, name.as_deref(), &options);
@@ -121,7 +141,8 @@ impl Args {
             drop(AtomicFile::create(output)?);
             options.allocation = Some(self.allocation(&input, name.as_deref(), &options)?);
         }
-        let report = model::convert_file(&input, output, &options, name.as_deref(), || {})?;
+        let report = model::convert_file(&input, output, &options, name.as_deref(), || {})
+            .map_err(|error| self.explain(error))?;
         for warning in &report.warnings {
             progress::note(&format!("warning: {warning}"));
         }
@@ -133,7 +154,7 @@ impl Args {
     }
 
     /// What to calibrate on, if at all.
-    fn calibration(&self) -> Result<Option<Calibration>> {
+    fn calibration(&self, compute: &Compute) -> Result<Option<Calibration>> {
         let method = match (self.calibration.as_deref(), &self.imatrix) {
             (Some("none"), _) | (None, Some(_)) => None,
             (Some(method), Some(_)) => {
@@ -152,17 +173,34 @@ impl Args {
                 )),
             };
         };
-        let threads = self.threads.map_or_else(system::physical_cores, usize::from);
-        let compute = Compute::new(available_kernels()[0], threads);
         let mut calibration =
-            Calibration { method, tokens: self.calibration_tokens, ..Calibration::new(compute) };
+            Calibration { method, tokens: self.calibration_tokens, ..Calibration::new(compute.clone()) };
         if let Some(path) = &self.calibration_data {
-            let file = mmap::map(path)?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let text = CalibrationText::parse(&name, file.as_ref());
-            calibration.text = text.map_err(|source| Error::Calibration { path: path.clone(), source })?;
+            calibration.text = read_text(path, |path, source| Error::Calibration { path, source })?;
         }
         Ok(Some(calibration))
+    }
+
+    /// What to measure on, if at all.
+    fn measurement(&self, compute: Compute) -> Result<Option<Measurement>> {
+        if self.skip_quality {
+            return Ok(None);
+        }
+        let mut measurement = Measurement { max_loss: self.max_loss, ..Measurement::new(compute) };
+        if let Some(path) = &self.validate {
+            measurement.text = read_text(path, |path, source| Error::Validation { path, source })?;
+        }
+        Ok(Some(measurement))
+    }
+
+    /// An error of the user's own text names that, not the model.
+    fn explain(&self, error: Error) -> Error {
+        match (error, &self.validate) {
+            (Error::Convert { source: QuantizeError::MeasurementText { source }, .. }, Some(path)) => {
+                Error::Validation { path: path.clone(), source }
+            }
+            (error, _) => error,
+        }
     }
 
     fn table(&self, output: &Path, options: &QuantizeOptions, report: &Report) -> String {
@@ -188,10 +226,10 @@ impl Args {
         if let Some(allocation) = &options.allocation {
             let _ = writeln!(text, "widths: {allocation}; {}", curve::expected(allocation));
         }
-        let [lossless, codes, plain, weighted] =
-            [Method::Lossless, Method::Codes, Method::Rounded, Method::Weighted]
+        let [lossless, codes, plain, weighted, gptq] =
+            [Method::Lossless, Method::Codes, Method::Rounded, Method::Weighted, Method::Gptq]
                 .map(|method| report.count(method));
-        let rounded = plain + weighted;
+        let rounded = plain + weighted + gptq;
         let by_importance = match &self.imatrix {
             None => String::new(),
             Some(_) => format!(", {weighted} of them by importance (weighted) and {plain} without (rtn)"),
@@ -201,6 +239,9 @@ impl Args {
             "{lossless} matrices kept without loss, {codes} with the source's codes and its scales in half precision, \
              {rounded} rounded anew{by_importance}"
         );
+        for (key, value) in report.quality.iter().flat_map(quality::lines) {
+            let _ = writeln!(text, "{key:13} {}", printable(&value, LONGEST));
+        }
         text
     }
 }
@@ -227,6 +268,7 @@ fn object(output: &Path, options: &QuantizeOptions, report: &Report) -> serde_js
         "weights": report.weights,
         "bits_per_weight": report.bits_per_weight(),
         "error": report.error,
+        "quality": report.quality,
         "warnings": report.warnings,
         "tensors": tensors,
     });
@@ -238,7 +280,23 @@ fn object(output: &Path, options: &QuantizeOptions, report: &Report) -> serde_js
 
 fn read_importance(path: &Path) -> Result<Importance> {
     let file = mmap::map(path)?;
-    Importance::parse(file.as_ref()).map_err(|source| Error::Importance { path: path.to_path_buf(), source })
+    let importance = Importance::parse(file.as_ref());
+    let importance = importance.map_err(|source| Error::Importance { path: path.to_path_buf(), source })?;
+    Ok(importance.named(file_name(path)))
+}
+
+fn read_text(
+    path: &Path,
+    failed: impl FnOnce(PathBuf, CalibrationTextError) -> Error,
+) -> Result<CalibrationText> {
+    let file = mmap::map(path)?;
+    CalibrationText::parse(&file_name(path), file.as_ref())
+        .map_err(|source| failed(path.to_path_buf(), source))
+}
+
+/// Of the whole path the file would tell others how the user's folders are called.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

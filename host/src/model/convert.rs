@@ -135,6 +135,8 @@ fn convert_source(
         let advice = "close other programs, lower --calibration-tokens, or convert with --calibration none";
         announce(&doing, "calibration", memory, advice)?;
     }
+    let memory = edgellm_quantize::measurement_memory(source, options).map_err(failed)?;
+    require(memory, "measuring what rounding costs", "close other programs, or convert with --skip-quality")?;
     let format = options.allocation.as_ref().map_or(options.format.name(), |_| "mixed widths");
     let bar = progress::share(1, &format!("converting to {format}"));
     let mut writer = PageWriter::new(file.file()).map_err(Error::file("write", output))?;
@@ -161,15 +163,20 @@ fn convert_source(
 /// # Errors
 /// If it takes more memory than there is: then `advice` says what to do.
 pub(crate) fn announce(doing: &str, what: &str, memory: u64, advice: &str) -> Result<()> {
-    let needed = human_bytes(memory);
-    if let (_, Some(available)) = system::memory_bytes()
-        && available < memory
-    {
-        return Err(Error::Memory(format!(
-            "{what} takes {needed} of memory, and {} are free: {advice}",
-            human_bytes(available)
-        )));
-    }
-    progress::note(&format!("{doing}, with {needed} of memory"));
+    require(memory, what, advice)?;
+    progress::note(&format!("{doing}, with {} of memory", human_bytes(memory)));
     Ok(())
+}
+
+/// # Errors
+/// If `what` takes more memory than there is.
+fn require(memory: u64, what: &str, advice: &str) -> Result<()> {
+    match system::memory_bytes() {
+        (_, Some(available)) if available < memory => Err(Error::Memory(format!(
+            "{what} takes {} of memory, and {} are free: {advice}",
+            human_bytes(memory),
+            human_bytes(available)
+        ))),
+        _ => Ok(()),
+    }
 }

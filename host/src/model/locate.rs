@@ -76,7 +76,8 @@ fn source(path: &Path, options: QuantizeOptions, cache: &Cache) -> Result<Locate
         return Ok(Located::ModelFile(output));
     }
     verify_download(path, cache)?;
-    Ok(Located::Source(Box::new(Conversion { source: path.to_path_buf(), folder, options, key, name })))
+    let source = path.to_path_buf();
+    Ok(Located::Source(Box::new(Conversion { source, folder, options, key, name })))
 }
 
 fn options(format: Option<Format>) -> QuantizeOptions {

@@ -16,6 +16,7 @@ mod owners;
 mod pip;
 mod pipes;
 mod program;
+mod quality;
 mod real_model;
 mod server;
 mod sources;

@@ -1,5 +1,6 @@
 //! Calibration text: documents and conversations, cut into windows of tokens.
 
+use crate::sha256::sha256;
 use edgellm::chat::{Json, Message};
 use edgellm::{Model, TokenId};
 
@@ -8,6 +9,8 @@ use edgellm::{Model, TokenId};
 pub struct CalibrationText {
     /// Where it came from, for the file's record of how it was made.
     name: String,
+    /// Of its bytes, in hexadecimal.
+    sha256: String,
     documents: Vec<Document>,
     /// Whether conversations that the template refuses are taken as plain text: not everybody's, who would not know.
     lenient: bool,
@@ -51,7 +54,7 @@ pub enum CalibrationTextError {
     #[error("the text cannot be tokenized: {0}")]
     Tokenizer(String),
     /// Not even one window.
-    #[error("the text has {found} tokens, and calibration needs at least {needed}: give a longer one")]
+    #[error("the text has {found} tokens, and at least {needed} are needed: give a longer one")]
     TooShort {
         /// Its tokens.
         found: usize,
@@ -83,10 +86,16 @@ impl CalibrationText {
     }
 
     fn mixed(name: &str, texts: &[&str], chats: &str) -> Self {
+        let sha256 = sha256(texts.iter().chain([&chats]).map(|text| text.as_bytes()));
         let texts = texts.iter().flat_map(|text| documents(text));
         // A line that is none would be a fault of this crate, which a test finds.
         let chats = chats.lines().enumerate().filter_map(|(index, line)| document(index + 1, line).ok());
-        CalibrationText { name: name.to_string(), documents: texts.chain(chats).collect(), lenient: true }
+        CalibrationText {
+            name: name.to_string(),
+            sha256,
+            documents: texts.chain(chats).collect(),
+            lenient: true,
+        }
     }
 
     /// Reads a file: JSON lines of conversations or texts, or plain text.
@@ -104,12 +113,17 @@ impl CalibrationText {
         } else {
             documents(text).collect()
         };
-        Ok(CalibrationText { name: name.to_string(), documents, lenient: false })
+        Ok(CalibrationText { name: name.to_string(), sha256: sha256([bytes]), documents, lenient: false })
     }
 
     /// Where it came from.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// SHA-256 of its bytes, in hexadecimal: of what comes with the program, of its files one after the other.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// At most `count` windows of `length` tokens, spread over all of it. Windows begin as the model's texts begin.

@@ -86,7 +86,7 @@ fn four_bit_and_eight_bit_blocks_are_copied_without_loss() {
 }
 
 /// A Llama model of width 256 whose matrices, embedding included, are these blocks over and over.
-fn of_few_bits(ggml_type: GgmlType, blocks: &[u8]) -> Vec<u8> {
+pub(crate) fn of_few_bits(ggml_type: GgmlType, blocks: &[u8]) -> Vec<u8> {
     const WIDTH: usize = 256;
     let mut builder = metadata_without("llama", &["llama.embedding_length", "llama.feed_forward_length"])
         .skipping(&[])

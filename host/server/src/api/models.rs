@@ -25,6 +25,55 @@ pub(crate) struct ModelCard {
     pub(crate) context_length: Option<usize>,
     /// Length of its file, if clients may download it from `/v1/models/{id}/file`.
     pub(crate) bytes: Option<u64>,
+    /// What rounding its weights cost, if its file says so; known once it is in memory.
+    pub(crate) quality: Option<Quality>,
+}
+
+/// What rounding the weights of a model cost, measured on a text when it was converted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Quality {
+    /// Name of the text.
+    pub(crate) text: String,
+    /// Tokens scored.
+    pub(crate) tokens: u64,
+    /// Perplexity of the source.
+    pub(crate) source_perplexity: f64,
+    /// Perplexity of the model.
+    pub(crate) perplexity: f64,
+    /// Mean Kullback-Leibler divergence of the model's distributions from the source's, in nats.
+    pub(crate) kl_divergence: f64,
+    /// Share of positions with the source's most likely token.
+    pub(crate) same_top_token: f64,
+    /// What the weights were rounded by.
+    pub(crate) calibration: Recipe,
+}
+
+/// What weights were rounded by.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Recipe {
+    /// `gptq`, `weights`, `imatrix` or `none`.
+    pub(crate) method: String,
+    /// Name of the calibration text or importance matrix.
+    pub(crate) data: Option<String>,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub(crate) sha256: Option<String>,
+    /// Tokens that the model was run on.
+    pub(crate) tokens: Option<u64>,
+}
+
+impl From<edgellm::format::Quality> for Quality {
+    fn from(quality: edgellm::format::Quality) -> Self {
+        let edgellm::format::Recipe { method, data, sha256, tokens } = quality.calibration;
+        Quality {
+            text: quality.text,
+            tokens: quality.tokens,
+            source_perplexity: quality.source_perplexity,
+            perplexity: quality.perplexity,
+            kl_divergence: quality.kl_divergence,
+            same_top_token: quality.same_top_token,
+            calibration: Recipe { method, data, sha256, tokens },
+        }
+    }
 }
 
 /// The state of the server.

@@ -1,6 +1,6 @@
 //! `GET /v1/models`, `/health` and `/metrics`.
 
-use crate::api::models::{Health, ModelCard, ModelList};
+use crate::api::models::{Health, ModelCard, ModelList, Quality};
 use crate::error::ApiError;
 use crate::registry::ModelSource;
 use crate::server::Server;
@@ -58,8 +58,11 @@ fn card(server: &Server, source: &ModelSource) -> ModelCard {
         created: source.created,
         owned_by: "edgellm",
         loaded: loaded.is_some(),
-        context_length: loaded.map(|loaded| loaded.context),
+        context_length: loaded.as_ref().map(|loaded| loaded.context),
         bytes: source.file.as_ref().and_then(|path| std::fs::metadata(path).ok()).map(|found| found.len()),
+        quality: loaded
+            .and_then(|loaded| loaded.model.metadata().quantization.quality.clone())
+            .map(Quality::from),
     }
 }
 

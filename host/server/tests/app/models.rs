@@ -2,7 +2,9 @@
 
 use super::support::{call, get, metric, refused, router, send, source};
 use axum::body::Body;
-use edgellm_server::{ApiKeys, Options, Server, ServerError, app};
+use edgellm::Model;
+use edgellm::testing::{recipes, seeded_chat_model, with_quality};
+use edgellm_server::{ApiKeys, ModelSource, OpenModel, Options, Server, ServerError, app};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -19,6 +21,28 @@ async fn models_are_listed() {
     assert_eq!(get(&router, "/v1/models/other").await.0, 404);
     let body = json!({"model": "other", "messages": [{"role": "user", "content": "x"}]});
     assert_eq!(refused(&router, CHAT, body).await, (404, "model".into(), "model_not_found".into()));
+}
+
+#[tokio::test]
+async fn a_model_says_what_rounding_cost_it() {
+    let router = router().await;
+    let card: Value = serde_json::from_str(&get(&router, "/v1/models/seeded").await.1).unwrap();
+    assert_eq!(card["quality"], Value::Null, "its file does not say");
+    let quality = json!({
+        "text": "mine.txt", "tokens": 255, "source_perplexity": 20.5, "perplexity": 21.25, "kl_divergence": 0.0625,
+        "same_top_token": 0.75,
+        "calibration": {"method": "gptq", "data": "built in", "sha256": "00ff", "tokens": 65536}
+    });
+    let record = serde_json::from_value(quality.clone()).unwrap();
+    let bytes = with_quality(&seeded_chat_model(recipes()[0], 1, None).unwrap(), record);
+    let open = move || Ok(OpenModel::from(Model::from_bytes(bytes.clone())?));
+    let measured = ModelSource { open: Box::new(open), ..source("measured", 1) };
+    let server = Server::new(vec![measured], Options::default(), ApiKeys::default()).unwrap();
+    let card =
+        async || serde_json::from_str::<Value>(&get(&app(&server), "/v1/models/measured").await.1).unwrap();
+    assert_eq!(card().await["quality"], Value::Null, "not in memory yet");
+    server.load().await.unwrap();
+    assert_eq!(card().await["quality"], quality);
 }
 
 #[tokio::test]
