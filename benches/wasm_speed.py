@@ -228,6 +228,10 @@ def build():
                 *options,
                 "--output",
                 models[name],
+                # Speed is measured, not quality.
+                "--calibration",
+                "none",
+                "--skip-quality",
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )

@@ -82,6 +82,8 @@ def edgellm(args: argparse.Namespace, *arguments: str | Path) -> str:
 def convert(args: argparse.Namespace, row: Row, output: Path) -> None:
     names = {"group": "--group-size", "head": "--head"}
     options = [part for key, value in row.options.items() if key in names for part in (names[key], value)]
+    # Plain rounding: what is compared is the engine.
+    options += ["--calibration", "none", "--skip-quality"]
     edgellm(args, "quantize", "--input", args.gguf, "--format", row.format, "--output", output, *options)
     row.bytes = output.stat().st_size
 
