@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 /// Tokens of a window.
 const WINDOW: usize = 512;
 /// What is added to the diagonal of X^T X, as a share of its mean. A hundredth, which GPTQ's authors take, fits the calibration
-/// text too closely: docs/quantization.md has the comparison.
+/// text too closely: docs/experiments/calibration.md.
 const DAMPING: f64 = 0.3;
 /// Columns from which on the products of all pairs would take too much memory.
 const MOST_COLS: usize = 16_384;
