@@ -78,9 +78,9 @@ pub(crate) struct Args {
     /// comes with the program]
     #[arg(long, value_name = "FILE")]
     calibration_data: Option<PathBuf>,
-    /// Tokens to calibrate on, at most
-    #[arg(long, value_name = "N", default_value_t = Calibration::TOKENS)]
-    calibration_tokens: usize,
+    /// Tokens to calibrate on, at most [default: 65536]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(512..))]
+    calibration_tokens: Option<u32>,
     /// Text to measure on what rounding costs: plain text, or JSON lines as for --calibration-data, of which at most 16,384 tokens
     /// are used, spread over all of it [default: text of many kinds that comes with the program]
     #[arg(long, value_name = "FILE")]
@@ -106,7 +106,12 @@ impl Args {
             if same_file(&self.input, output) {
                 return Err(Error::Usage("--input and --output are the same file".to_string()));
             }
-            for (option, given) in [("--imatrix", &self.imatrix), ("--validate", &self.validate)] {
+            let read = [
+                ("--imatrix", &self.imatrix),
+                ("--calibration-data", &self.calibration_data),
+                ("--validate", &self.validate),
+            ];
+            for (option, given) in read {
                 if let Some(path) = given.as_deref().filter(|path| same_file(path, output)) {
                     return Err(Error::Usage(format!(
                         "{option} and --output are the same file, {}",
@@ -139,7 +144,8 @@ impl Args {
         if self.budget.is_given() {
             // Measuring takes minutes; what cannot be written is said before.
             drop(AtomicFile::create(output)?);
-            options.allocation = Some(self.allocation(&input, name.as_deref(), &options)?);
+            let allocation = self.allocation(&input, name.as_deref(), &options);
+            options.allocation = Some(allocation.map_err(|error| self.explain(error))?);
         }
         let report = model::convert_file(&input, output, &options, name.as_deref(), || {})
             .map_err(|error| self.explain(error))?;
@@ -166,15 +172,21 @@ impl Args {
             (_, None) => Some(CalibrationMethod::Gptq),
         };
         let Some(method) = method else {
-            return match self.calibration_data {
+            let given = [
+                ("--calibration-data", self.calibration_data.is_some()),
+                ("--calibration-tokens", self.calibration_tokens.is_some()),
+            ];
+            return match given.into_iter().find(|(_, given)| *given) {
                 None => Ok(None),
-                Some(_) => Err(Error::Usage(
-                    "--calibration-data has no effect without calibration: leave it out, or give --calibration gptq".to_string(),
-                )),
+                Some((option, _)) => Err(Error::Usage(format!(
+                    "{option} has no effect without calibration: leave it out, or give --calibration gptq"
+                ))),
             };
         };
-        let mut calibration =
-            Calibration { method, tokens: self.calibration_tokens, ..Calibration::new(compute.clone()) };
+        let mut calibration = Calibration { method, ..Calibration::new(compute.clone()) };
+        if let Some(tokens) = self.calibration_tokens {
+            calibration.tokens = tokens as usize;
+        }
         if let Some(path) = &self.calibration_data {
             calibration.text = read_text(path, |path, source| Error::Calibration { path, source })?;
         }
@@ -195,11 +207,14 @@ impl Args {
 
     /// An error of the user's own text names that, not the model.
     fn explain(&self, error: Error) -> Error {
-        match (error, &self.validate) {
-            (Error::Convert { source: QuantizeError::MeasurementText { source }, .. }, Some(path)) => {
+        match (error, &self.validate, &self.calibration_data) {
+            (Error::Convert { source: QuantizeError::MeasurementText { source }, .. }, Some(path), _) => {
                 Error::Validation { path: path.clone(), source }
             }
-            (error, _) => error,
+            (Error::Convert { source: QuantizeError::CalibrationText(source), .. }, _, Some(path)) => {
+                Error::Calibration { path: path.clone(), source }
+            }
+            (error, ..) => error,
         }
     }
 

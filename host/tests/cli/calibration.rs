@@ -75,17 +75,21 @@ fn what_cannot_be_calibrated_on_is_refused_in_one_line() {
     fs::write(place.path("bad.jsonl"), "{\"text\": \"a\"}\n{\"prompt\": 1}\n").unwrap();
     let data = |name| ["--calibration-data", name];
     for (more, expected) in [
-        (&data("short.txt")[..], &["tokens", "at least", "longer"][..]),
+        (&data("short.txt")[..], &["short.txt", "9 tokens", "at least", "longer"][..]),
         (&data("latin.txt"), &["latin.txt", "byte 3", "UTF-8"]),
         (&data("bad.jsonl"), &["bad.jsonl", "line 2", "messages"]),
         (&data("none.txt"), &["none.txt"]),
         (&["--calibration-data", "short.txt", "--calibration", "none"], &["--calibration-data", "no effect"]),
+        (&["--calibration-tokens", "1000", "--calibration", "none"], &["--calibration-tokens", "no effect"]),
+        (&["--calibration-data", "in.gguf"], &["in.gguf", "UTF-8"]),
     ] {
         // What calibration takes is said before.
         let outcome = quantize(&place, "int3", more).failed_with(expected);
         assert_eq!(outcome.stderr.matches("error:").count(), 1);
         assert!(!place.path("out.tmac2.bin").exists(), "{more:?} left a file");
     }
+    let few = quantize(&place, "int3", &["--calibration-tokens", "100"]);
+    assert!(few.code == Some(2) && few.stderr.contains("512"), "{few:#?}");
     fs::write(place.path("matrix.dat"), b"").unwrap();
     let both = ["--imatrix", "matrix.dat", "--calibration", "gptq"];
     quantize(&place, "int3", &both).failed_in_one_line(&["--imatrix", "--calibration gptq"]);

@@ -12,17 +12,7 @@ fn place() -> Place {
 }
 
 fn quantize(place: &Place, format: &str, more: &[&str]) -> Outcome {
-    let args = [
-        "quantize",
-        "--input",
-        "model",
-        "--format",
-        format,
-        "--output",
-        "out.tmac2.bin",
-        "--calibration-tokens",
-        "1024",
-    ];
+    let args = ["quantize", "--input", "model", "--format", format, "--output", "out.tmac2.bin"];
     place.run(&[&args[..], more].concat())
 }
 
@@ -47,7 +37,7 @@ fn the_file_says_what_the_report_says() {
     assert_eq!(quality["tokens"].as_u64().unwrap() % 63, 0, "the second half of windows of 128: {quality}");
     let calibration = &quality["calibration"];
     assert_eq!((&calibration["method"], &calibration["data"]), (&json!("gptq"), &json!("built in")));
-    assert_eq!((calibration["sha256"].as_str().unwrap().len(), &calibration["tokens"]), (64, &json!(1024)));
+    assert_eq!((calibration["sha256"].as_str().unwrap().len(), &calibration["tokens"]), (64, &json!(65536)));
     let numbers =
         format!("perplexity {} before and {} after", quality["source_perplexity"], quality["perplexity"]);
     let table = quantize(&place, "int3", &[]).succeeded().stdout;
