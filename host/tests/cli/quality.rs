@@ -43,7 +43,7 @@ fn the_file_says_what_the_report_says() {
     let table = quantize(&place, "int3", &[]).succeeded().stdout;
     assert!(table.contains(&numbers) && table.contains("measured on"), "{table}");
     let text = place.run(&["info", "--model", "out.tmac2.bin"]).succeeded().stdout;
-    assert!(text.contains(&numbers) && text.contains("gptq: built in (1024 tokens, SHA-256"), "{text}");
+    assert!(text.contains(&numbers) && text.contains("gptq: built in (65536 tokens, SHA-256"), "{text}");
     // Rounded by the weights alone, it is measured too.
     quantize(&place, "int3", &["--calibration", "none"]).succeeded();
     assert_eq!(info(&place)["calibration"], json!({"method": "none"}));
