@@ -8,7 +8,6 @@ mod lookup;
 use super::vectors::Simd128;
 use crate::activations::{BlockTables, BlockValues};
 use crate::blocks::Blocks;
-use crate::isa::Isa;
 use crate::layout::GROUPS_PER_BLOCK;
 use std::arch::wasm32::*;
 #[cfg(target_feature = "relaxed-simd")]
@@ -139,7 +138,7 @@ unsafe fn nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
 unsafe fn narrow_nibbles(codes: *const u8, values: BlockValues) -> [v128; 8] {
     // SAFETY: group < 8 and t < 4, so loads end at byte 512 and at value 32 at most.
     unsafe {
-        // 16-bit sums of pairs, see [`Isa::small_dot`].
+        // 16-bit sums of pairs, see `Isa::small_dot`.
         let mut sums = [[i16x8_splat(0); 4]; 2];
         let mask = u8x16_splat(15);
         // Two in each iteration: an engine that checks a deadline in each iteration, as wasmtime does, spills the sums for
