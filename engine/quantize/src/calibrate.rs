@@ -164,9 +164,8 @@ pub(crate) fn run(
     if wanted.is_empty() {
         return Ok(0);
     }
-    let weights = |tensor: &SourceTensor<'_>| (tensor.shape()[0] * tensor.shape()[1]) as u64;
     let in_layer = |index: usize| tensors.iter().filter(move |tensor| is_in(tensor.role(), index));
-    let in_layers: u64 = (0..config.num_hidden_layers).flat_map(in_layer).map(weights).sum();
+    let in_layers: u64 = (0..config.num_hidden_layers).flat_map(in_layer).map(SourceTensor::weights).sum();
     faithful.announce(work);
     work.total += PASSES * in_layers;
     let model = Model::with_compute(faithful.bytes(work)?, calibration.compute.clone())?;
@@ -179,7 +178,10 @@ pub(crate) fn run(
         let mut groups = wanted.clone();
         groups.retain(|&id, _| is_in(Role::Linear(id), layer));
         run.layer(layer, &groups, &mut stream)?;
-        work.advance(&format!("layer {layer}"), PASSES * in_layer(layer).map(weights).sum::<u64>())?;
+        work.advance(
+            &format!("layer {layer}"),
+            PASSES * in_layer(layer).map(SourceTensor::weights).sum::<u64>(),
+        )?;
     }
     wanted.retain(|&id, _| id == LinearId::LmHead);
     let mut observer = run.observer(&wanted);

@@ -70,7 +70,7 @@ impl<'a> Faithful<'a> {
 
 /// How many weights these tensors have together.
 pub(crate) fn weights(tensors: &[SourceTensor<'_>]) -> u64 {
-    tensors.iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum()
+    tensors.iter().map(SourceTensor::weights).sum()
 }
 
 /// Bytes of a tensor in a file.

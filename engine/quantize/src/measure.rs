@@ -98,7 +98,7 @@ pub(crate) fn run(
             }
         }
         if !counted {
-            work.advance(tensor.name(), weights(std::slice::from_ref(tensor)))?;
+            work.advance(tensor.name(), tensor.weights())?;
         }
     }
     let length = WINDOW.min(source.config().max_position_embeddings);

@@ -2,7 +2,7 @@
 
 use crate::QuantizeError;
 use crate::encode::{Encoder, Work};
-use crate::plan::Plan;
+use crate::plan::{Encoded, Plan};
 use crate::round::{Rounder, Row};
 use crate::source::SourceTensor;
 use edgellm::Compute;
@@ -14,19 +14,13 @@ const ROWS: usize = 128;
 /// Rows of a job.
 const JOB: usize = 8;
 
-/// A matrix with its plan's codes.
+/// A matrix with its plan's codes; `None` if it is not to have any.
 ///
 /// # Errors
 /// If a weight is not finite or a kept scale does not fit.
-pub(super) fn packed(tensor: &SourceTensor<'_>, plan: &Plan) -> Result<Vec<u8>, QuantizeError> {
-    let mut bytes = Vec::with_capacity(plan.layout().map_or(0, Layout::total_bytes));
+pub(super) fn packed(tensor: &SourceTensor<'_>, plan: &Plan) -> Result<Option<Encoded>, QuantizeError> {
     let mut quiet = |_: crate::Progress<'_>| ControlFlow::Continue(());
-    let mut work = Work { done: 0, total: 0, progress: &mut quiet };
-    Encoder::default().tensor(tensor, plan, &mut work, &mut |piece| {
-        bytes.extend_from_slice(piece);
-        Ok(())
-    })?;
-    Ok(bytes)
+    Encoder::default().packed(tensor, plan, &mut Work { done: 0, total: 0, progress: &mut quiet })
 }
 
 /// The squared error of some rows, each column's times its importance; 0 if the codes are the source's.

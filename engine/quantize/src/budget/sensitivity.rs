@@ -6,7 +6,7 @@ use super::{Matrix, Probe, Sensitivity, SizeRange, Width, WidthOption, rounding,
 use crate::calibrate::observer::{Observer, leader};
 use crate::calibrate::{is_in, layer_of};
 use crate::encode::Work;
-use crate::faithful::Faithful;
+use crate::faithful::{Faithful, weights};
 use crate::plan::Plan;
 use crate::source::{Source, SourceTensor};
 use crate::{Format, Progress, QuantizeError, QuantizeOptions, convert};
@@ -39,7 +39,7 @@ pub fn sensitivity(
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Sensitivity, QuantizeError> {
     let (tensors, _) = convert::plans(source, options)?;
-    let weights = tensors.iter().map(count).sum();
+    let weights = weights(&tensors);
     let mut work = Work { done: 0, total: weights, progress };
     let matrices: Vec<&SourceTensor<'_>> =
         tensors.iter().filter(|tensor| tensor.role() != Role::Float).collect();
@@ -86,16 +86,11 @@ pub fn sensitivity_memory(
     for tensor in &tensors {
         model += size::bytes(tensor, &Plan::faithful(tensor)?);
         // Half a byte a weight, while it is measured.
-        largest = largest.max(count(tensor) / 2);
+        largest = largest.max(tensor.weights() / 2);
     }
     let streams = 2 * probe.tokens * config.hidden_size * size_of::<f32>();
     let predictions = MOST_BYTES.min(probe.tokens * config.vocab_size * size_of::<f32>());
     Ok(model + largest + (streams + predictions) as u64)
-}
-
-/// Weights of a tensor.
-fn count(tensor: &SourceTensor<'_>) -> u64 {
-    tensor.shape()[0] as u64 * tensor.shape()[1] as u64
 }
 
 /// Weights that run when a matrix has changed.
@@ -108,7 +103,7 @@ fn from(tensors: &[SourceTensor<'_>], role: Role) -> u64 {
         (Role::Embedding, Role::Linear(_)) => true,
         _ => false,
     };
-    tensors.iter().filter(runs).map(count).sum()
+    tensors.iter().filter(runs).map(SourceTensor::weights).sum()
 }
 
 /// The measurement under way.
@@ -184,11 +179,10 @@ impl<'a> Run<'a> {
             None => 0.0,
             Some((WidthOption { cost, .. }, plan)) => {
                 let layout = plan.layout().copied();
-                let bytes = rounding::packed(tensor, plan)?;
                 let loss = cost.loss;
-                match layout {
-                    Some(layout) => {
-                        self.model.replace(tensor.name(), layout, bytes)?;
+                match layout.zip(rounding::packed(tensor, plan)?) {
+                    Some((layout, encoded)) => {
+                        self.model.replace(tensor.name(), layout, encoded.bytes)?;
                         let divergence = self.divergence(tensor.role(), layer)?;
                         self.model.restore(tensor.name())?;
                         divergence / loss

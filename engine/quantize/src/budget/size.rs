@@ -1,12 +1,12 @@
 //! The length of a file before it is written.
 
 use super::{BudgetError, Width};
+use crate::faithful::{stored_bytes, weights};
 use crate::plan::Plan;
 use crate::source::{Source, SourceTensor};
 use crate::{QuantizeError, QuantizeOptions, convert};
 use edgellm::format::{ALIGNMENT, Writer};
 use edgellm::tensors::Role;
-use edgellm_kernels::layout::Layout;
 use std::io::{self, Seek, SeekFrom, Write};
 
 /// What a file's metadata may say more in the end: of each method how many matrices it rounded, and what was measured.
@@ -33,7 +33,7 @@ impl SizeRange {
     pub fn of(source: &Source<'_>, options: &QuantizeOptions) -> Result<SizeRange, QuantizeError> {
         let (tensors, _) = convert::plans(source, options)?;
         let is_float = |tensor: &SourceTensor<'_>| tensor.role() == Role::Float;
-        let weights = tensors.iter().map(|tensor| tensor.shape()[0] as u64 * tensor.shape()[1] as u64).sum();
+        let weights = weights(&tensors);
         let (mut most, mut ranges) = (0, vec![[u64::MAX, 0]; tensors.len()]);
         for Width { format, group_size } in Width::ALL {
             let plans = tensors.iter().map(|tensor| match tensor.role() {
@@ -115,11 +115,9 @@ fn plans_bytes(tensors: &[SourceTensor<'_>], plans: &[Plan]) -> u64 {
     tensors.iter().zip(plans).map(|(tensor, plan)| bytes(tensor, plan)).sum()
 }
 
-/// Bytes that a tensor takes in a file.
+/// Bytes that a tensor takes in a file, up to the next one.
 pub(super) fn bytes(tensor: &SourceTensor<'_>, plan: &Plan) -> u64 {
-    let [rows, cols] = tensor.shape();
-    let floats = rows as u64 * cols as u64 * 4;
-    plan.layout().map_or(floats, |layout: &Layout| layout.total_bytes() as u64).next_multiple_of(ALIGNMENT)
+    (stored_bytes(tensor, plan) as u64).next_multiple_of(ALIGNMENT)
 }
 
 /// A file that is only counted.

@@ -147,6 +147,11 @@ impl<'a> SourceTensor<'a> {
         self.shape
     }
 
+    /// How many weights it has.
+    pub(crate) fn weights(&self) -> u64 {
+        self.shape[0] as u64 * self.shape[1] as u64
+    }
+
     /// Type of the elements; `None` if they are packed as no GGUF file has them.
     pub fn ggml_type(&self) -> Option<GgmlType> {
         match &self.data {
