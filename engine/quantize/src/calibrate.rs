@@ -92,9 +92,13 @@ impl Calibration {
         let config = &source.config;
         let wanted = wanted(config, tensors, plans);
         let cols = |index: &usize| tensors.get(*index).map_or(0, |tensor| tensor.shape()[1]);
-        // The sums of a layer are there together, and then one factor after the other.
-        let sums = |layer: usize| {
-            let here = wanted.iter().filter(|(id, _)| is_in(Role::Linear(**id), layer));
+        // The sums of a layer, or the head's, are there together, and then one factor after the other.
+        let sums = |layer: Option<usize>| {
+            let is_here = |id: LinearId| match layer {
+                Some(layer) => is_in(Role::Linear(id), layer),
+                None => id == LinearId::LmHead,
+            };
+            let here = wanted.iter().filter(|(id, _)| is_here(**id));
             let widths = here
                 .filter_map(|(_, group)| group.first().map(cols))
                 .filter(|&cols| self.sums_products(cols));
@@ -111,7 +115,8 @@ impl Calibration {
             rounded += stored_bytes(tensor, plan);
         }
         let stream = self.tokens * config.hidden_size * size_of::<f32>();
-        let sums = (0..config.num_hidden_layers).map(sums).max().unwrap_or(0);
+        let places = (0..config.num_hidden_layers).map(Some).chain([None]);
+        let sums = places.map(sums).max().unwrap_or(0);
         Ok((faithful + rounded + stream) as u64 + sums)
     }
 

@@ -104,3 +104,21 @@ fn it_stops_wherever_it_is_told_to() {
         assert!(matches!(stop_after(at), (Err(QuantizeError::Cancelled), seen) if seen == at), "at {at}");
     }
 }
+
+/// The head alone is summed too: its products, and what factors them.
+#[test]
+fn memory_counts_the_head() {
+    let gguf = tiny_gguf(GgmlType::Q4_0, GgmlType::Q8_0);
+    let source = Source::from_gguf(&gguf).unwrap();
+    let memory = |method| {
+        let options = QuantizeOptions {
+            calibration: Some(calibration(method, 1)),
+            head: HeadFormat::As(Format::Int4),
+            ..QuantizeOptions::new(Format::Auto)
+        };
+        crate::calibration_memory(&source, &options).unwrap()
+    };
+    // Two panels of 64 columns take 3 blocks of 32 x 32 floats, and their factor three times as much.
+    let products = 4 * 3 * 32 * 32 * 4;
+    assert_eq!(memory(CalibrationMethod::Gptq) - memory(CalibrationMethod::Weights), products);
+}
