@@ -4,6 +4,7 @@ use crate::api::chat::ChatBody;
 use crate::api::completions::CompletionBody;
 use crate::api::embeddings::{EmbeddingRequest, MAX_INPUTS};
 use crate::api::fields::{self, Fields, Verdict};
+use crate::api::sampling::STOP;
 use crate::routes::{chat, completions, embeddings, models, tokens};
 use crate::server::Server;
 use axum::extract::State;
@@ -50,8 +51,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
     let schemas = &mut document["components"]["schemas"];
     let sampling = &mut schemas["Sampling"]["properties"];
-    // A quarter of the bytes that a stop string may have: a character takes up to four.
-    let text = json!({"type": "string", "minLength": 1, "maxLength": 256});
+    let text = json!({"type": "string", "minLength": 1, "maxLength": STOP});
     sampling["stop"]["oneOf"] =
         json!([{"type": "null"}, text, {"type": "array", "items": text, "maxItems": 16}]);
     // From 1, or -1 for none.

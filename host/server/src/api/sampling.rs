@@ -38,7 +38,7 @@ pub(crate) struct Sampling {
     #[serde(default, deserialize_with = "limit")]
     #[schema(minimum = -1)]
     pub(crate) n_predict: Option<u32>,
-    /// Stop strings: the answer ends before any of them. At most 16, none empty or longer than 1,024 bytes.
+    /// Stop strings: the answer ends before any of them. At most 16, none empty or longer than 1,024 characters.
     #[schema(value_type = Option<OneOrMany>)]
     pub(crate) stop: Option<OneOrMany>,
     /// The same seed gives the same answer; by default, or with -1, the seed is random.
@@ -101,8 +101,8 @@ pub(crate) struct StreamOptions {
     pub(crate) include_usage: Option<bool>,
 }
 
-/// Bytes of a stop string, at most.
-const STOP: usize = 1024;
+/// Characters of a stop string, at most; characters, because that is what a JSON schema's `maxLength` counts.
+pub(crate) const STOP: usize = 1024;
 
 /// Refuses the field `name` unless `ok`.
 pub(crate) fn check(name: &str, ok: bool, rule: &str) -> Result<(), ApiError> {
@@ -135,8 +135,8 @@ impl Sampling {
         let stops = self.stops();
         check("stop", stops.len() <= 16, "at most 16 texts")?;
         check("stop", stops.iter().all(|stop| !stop.is_empty()), "without empty texts")?;
-        let short = stops.iter().all(|stop| stop.len() <= STOP);
-        check("stop", short, &format!("texts of at most {STOP} bytes"))?;
+        let short = stops.iter().all(|stop| stop.chars().nth(STOP).is_none());
+        check("stop", short, &format!("texts of at most {STOP} characters"))?;
         for (id, &bias) in self.logit_bias.iter().flatten() {
             check("logit_bias", id.parse::<TokenId>().is_ok(), "an object whose names are token ids")?;
             check("logit_bias", (-100.0..=100.0).contains(&bias), "an object of numbers in -100..=100")?;

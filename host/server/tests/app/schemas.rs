@@ -1,6 +1,6 @@
 //! Answers that follow a schema, in each of the fields that ask for it, and schemas that no answer can follow.
 
-use super::support::{call, post, refused, router, send};
+use super::support::{call, get, post, refused, router, send};
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -169,13 +169,21 @@ async fn hostile_schemas_are_refused_by_limit() {
 }
 
 #[tokio::test]
-async fn stops_and_biases_are_bounded() {
+async fn stops_and_biases_are_bounded_as_the_document_says() {
     let router = router().await;
+    let document: Value = serde_json::from_str(&get(&router, "/openapi.json").await.1).unwrap();
+    let limit = |at: &str| {
+        let most = document.pointer(&format!("/components/schemas/Sampling/properties/{at}"));
+        usize::try_from(most.and_then(Value::as_u64).unwrap()).unwrap()
+    };
+    let (length, texts) = (limit("stop/oneOf/1/maxLength"), limit("stop/oneOf/2/maxItems"));
+    assert_eq!(limit("stop/oneOf/2/items/maxLength"), length);
     let biases =
         |count: usize| (0..count).map(|id| (id.to_string(), json!(1))).collect::<serde_json::Map<_, _>>();
     for (field, wrong, right) in [
-        ("stop", json!(vec!["x".repeat(1025)]), json!(vec!["x".repeat(1024); 16])),
-        ("stop", json!(vec!["x"; 17]), json!("x".repeat(1024))),
+        ("stop", json!(vec!["x".repeat(length + 1)]), json!(vec!["x".repeat(length); texts])),
+        ("stop", json!("é".repeat(length + 1)), json!("é".repeat(length))),
+        ("stop", json!(vec!["x"; texts + 1]), json!("x".repeat(length))),
         ("logit_bias", json!(biases(257)), json!(biases(256))),
     ] {
         for path in [CHAT, COMPLETIONS] {
