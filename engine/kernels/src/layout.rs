@@ -2,7 +2,7 @@
 //!
 //! A matrix of shape (rows M, cols K) is cut into **strips** of [`STRIP`] = 32 output rows. A strip is a
 //! sequence of quantization **groups** along K; a group is its scales followed by its **blocks** of
-//! [`BLOCK`] = 32 columns. Everything starts at a multiple of 64 bytes, with six-bit scales of 16:
+//! [`BLOCK`] = 32 columns. Everything starts at a multiple of 64 bytes:
 //!
 //! ```text
 //! strip:  group 0 | group 1 | ...
@@ -17,11 +17,12 @@
 //! ```text
 //! strip:  row scale  32 x f16 (64 bytes)
 //!         row min    32 x f16 (64 bytes)
-//!         group 0 | group 1 | ...
-//! group:  pairs   16 x u16 (32 bytes); of pair i, bits 0-5 are the scale of row i, bits 10-15 the scale of row 16+i,
-//!                 and bits 6-9 the four high bits of the minimum of row 16+i
-//!         bytes   16 x u8 (16 bytes); of byte i, bits 2-7 are the minimum of row i, bits 0-1 the low bits of that of row 16+i
-//!         block 0 | block 1 | ...
+//!         six bits of group 0 | of group 1 | ..., 48 bytes each, and zeros up to a multiple of 64 bytes
+//!         blocks of group 0 | of group 1 | ...
+//! six bits of a group:
+//!         pairs  16 x u16 (32 bytes); of pair i, bits 0-5 are the scale of row i, bits 10-15 the scale of row 16+i,
+//!                and bits 6-9 the four high bits of the minimum of row 16+i
+//!         bytes  16 x u8 (16 bytes); of byte i, bits 2-7 are the minimum of row i, bits 0-1 the low bits of that of row 16+i
 //! ```
 //!
 //! The group's scale of a row is then `row scale * scale`, its minimum `row min * minimum`: exact products, as floats.
@@ -67,3 +68,4 @@ pub use codes::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, GROUPS_PER_HAL
 pub use matrix::Matrix;
 pub use pack::{pack_strip, pack_strip_six};
 pub use shape::{Layout, LayoutError, MAX_DIM, Scales, Zero};
+pub(crate) use six::{ROW_HALVES, SIX_BITS, six_bits};

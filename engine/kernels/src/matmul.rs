@@ -11,6 +11,7 @@ mod job;
 mod lanes;
 mod many;
 mod memory;
+mod scales;
 mod strip;
 mod sums;
 mod tiled;

@@ -2,7 +2,7 @@
 
 use super::codes::{STRIP, get};
 use super::shape::{Layout, LayoutError, Scales, Zero};
-use super::six::{SIX_BITS, get_six};
+use super::six::{ROW_HALVES, SIX_BITS, get_six};
 use crate::half::f16_to_f32;
 use std::fmt;
 
@@ -65,7 +65,7 @@ impl<'a> Matrix<'a> {
             match self.layout.scales() {
                 Scales::Halves => strip.chunks(group).any(|group| not_finite(&group[..scale_bytes])),
                 // The products of finite halves with six bits are finite.
-                Scales::SixBits => not_finite(&strip[..self.layout.strip_header_bytes()]),
+                Scales::SixBits => not_finite(&strip[..ROW_HALVES]),
             }
         })
     }

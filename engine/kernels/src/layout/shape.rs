@@ -1,7 +1,7 @@
 //! The shape and encoding of a packed matrix, and the offsets of its parts.
 
 use super::codes::{BLOCK, Encoding, HALF, STRIP};
-use super::six::SIX_BITS;
+use super::six::{ROW_HALVES, SIX_BITS};
 use std::fmt;
 
 /// Largest number of rows or columns of a matrix. Keeps every size computation far from overflow.
@@ -224,9 +224,13 @@ impl Layout {
         self.group_size / BLOCK
     }
 
-    /// Bytes of a full group: its scales and codes.
+    /// Distance of two groups in a strip: the bytes of a full group's codes, and of its scales if they precede its codes.
     pub(crate) const fn group_bytes(&self) -> usize {
-        self.scale_bytes() + self.group_size / self.unit() * self.unit_bytes()
+        let codes = self.group_size / self.unit() * self.unit_bytes();
+        match self.scales {
+            Scales::Halves => self.scale_bytes() + codes,
+            Scales::SixBits => codes,
+        }
     }
 
     /// Bytes of a group's scales (and minimums) in a strip.
@@ -238,19 +242,22 @@ impl Layout {
         }
     }
 
-    /// Bytes of a strip before its first group: the scales and minimums of its rows, if those of groups have six bits.
+    /// Bytes of a strip before its first group: if scales have six bits, the scales and minimums of its rows, and the six bits
+    /// of all groups.
     pub const fn strip_header_bytes(&self) -> usize {
         match self.scales {
             Scales::Halves => 0,
-            Scales::SixBits => 4 * STRIP,
+            Scales::SixBits => (ROW_HALVES + self.groups() * SIX_BITS).next_multiple_of(64),
         }
     }
 
     /// Bytes of a strip.
     pub const fn strip_bytes(&self) -> usize {
-        self.strip_header_bytes()
-            + self.groups() * self.scale_bytes()
-            + self.cols.div_ceil(self.unit()) * self.unit_bytes()
+        let codes = self.cols.div_ceil(self.unit()) * self.unit_bytes();
+        match self.scales {
+            Scales::Halves => self.groups() * self.scale_bytes() + codes,
+            Scales::SixBits => self.strip_header_bytes() + codes,
+        }
     }
 
     /// Bytes of the whole matrix. Cannot overflow, see [`MAX_DIM`].
@@ -262,8 +269,12 @@ impl Layout {
     /// Offsets in a strip: of the scales of the group that column `col`, the first of a [unit](Layout::unit), belongs to,
     /// and of the unit's codes.
     pub(crate) const fn offsets(&self, col: usize) -> (usize, usize) {
-        let scales = self.strip_header_bytes() + col / self.group_size * self.group_bytes();
-        let before = col % self.group_size / self.unit();
-        (scales, scales + self.scale_bytes() + before * self.unit_bytes())
+        let group = col / self.group_size;
+        let start = self.strip_header_bytes() + group * self.group_bytes();
+        let before = col % self.group_size / self.unit() * self.unit_bytes();
+        match self.scales {
+            Scales::Halves => (start, start + self.scale_bytes() + before),
+            Scales::SixBits => (ROW_HALVES + group * SIX_BITS, start + before),
+        }
     }
 }

@@ -2,6 +2,9 @@
 
 use super::codes::STRIP;
 
+/// Bytes of the scales and minimums of a strip's rows.
+pub(crate) const ROW_HALVES: usize = 4 * STRIP;
+
 /// Bytes of a group's six-bit scales and minimums.
 pub(crate) const SIX_BITS: usize = STRIP * 12 / 8;
 

@@ -92,9 +92,9 @@ fn six_bit_scales_lie_where_the_format_says() {
                     let expected = (code(row, col, bits), d * f32::from(s), m * f32::from(t));
                     assert_eq!(matrix.code(row, col), expected, "row {row}, column {col}");
                     assert_eq!(value, expected.1 * f32::from(expected.0) + expected.2);
-                    // Read by hand: the strip's halves, then groups of 48 bytes and the blocks' codes.
+                    // Read by hand: the rows' halves, then 48 bytes for each group.
                     let (strip, r) = (matrix.strip(row / 32), row % 32);
-                    let at = 128 + col / group_size * (48 + group_size * bits * 4);
+                    let at = 128 + col / group_size * 48;
                     let pair = u16::from_le_bytes([strip[at + 2 * (r % 16)], strip[at + 2 * (r % 16) + 1]]);
                     let byte = strip[at + 32 + r % 16];
                     let read = match r < 16 {
@@ -122,7 +122,8 @@ fn six_bit_scales_are_for_affine_planes_and_nibbles() {
         let halves = layout(encoding, Zero::Affine, 32);
         let six = halves.with_scales(Scales::SixBits).unwrap();
         assert_eq!((halves.scales(), six.scales()), (Scales::Halves, Scales::SixBits));
-        assert_eq!(halves.strip_bytes() - six.strip_bytes(), 2 * (128 - 48) - 128);
+        assert_eq!(six.strip_header_bytes(), 256, "128 + 2 * 48, rounded up");
+        assert_eq!((halves.strip_bytes(), halves.strip_header_bytes()), (six.strip_bytes(), 0));
         assert_eq!(six.with_scales(Scales::Halves), Ok(halves));
         let symmetric = layout(encoding, Zero::Symmetric(1), 32);
         let error = LayoutError::SixBitScales(encoding, Zero::Symmetric(1));

@@ -3,11 +3,12 @@
 
 use super::job::MatmulJob;
 use super::memory::{Aligned, fetch_ahead};
+use super::scales::{RowScales, load_halves, multiply_six};
 use super::unpack::unpack_block;
 use crate::activations::BlockValues;
 use crate::blocks::Blocks;
 use crate::isa::{Isa, Job};
-use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, STRIP, Zero};
+use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, STRIP, Scales, Zero};
 
 /// Tokens of a tile, whose sums stay in the first-level cache.
 const TILE: usize = 64;
@@ -33,6 +34,13 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize,
     let layout = job.matrix.layout();
     let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
     let block_bytes = layout.encoding().block_bytes();
+    let (affine, six) = (layout.zero() == Zero::Affine, layout.scales() == Scales::SixBits);
+    let bytes = job.matrix.strip(strip);
+    let (mut of_rows, mut scales) = (Aligned([[0.0f32; STRIP]; 2]), Aligned([[0.0f32; STRIP]; 2]));
+    if six {
+        // SAFETY: with six-bit scales a strip begins with the 128 bytes of its rows' halves.
+        unsafe { load_halves(isa, bytes.as_ptr(), true, &mut of_rows.0) };
+    }
     let mut unpacked = Aligned([0u8; BLOCK_WEIGHTS]);
     let mut totals = Aligned([[0.0f32; STRIP]; TILE]);
     let mut inners = Aligned([[0.0f32; STRIP]; TILE]);
@@ -40,14 +48,15 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize,
     for tile in (from..job.activations.tokens()).step_by(TILE) {
         let count = TILE.min(job.activations.tokens() - tile);
         totals[..count].fill([0.0; STRIP]);
-        let mut bytes = job.matrix.strip(strip);
         for first in (0..blocks).step_by(per_group) {
-            let (scales, rest) = bytes.split_at(layout.scale_bytes());
+            let (scales_at, codes_at) = layout.offsets(first * BLOCK);
             let last = blocks.min(first + per_group) - 1;
-            bytes = rest;
-            for block in first..=last {
-                let (codes, rest) = bytes.split_at(block_bytes);
-                bytes = rest;
+            match bytes[scales_at..].first_chunk() {
+                Some(group) if six => multiply_six(group, &of_rows.0, &mut scales.0),
+                // SAFETY: these are the halves of a group, of `Layout::scale_bytes`.
+                _ => unsafe { load_halves(isa, bytes[scales_at..].as_ptr(), affine, &mut scales.0) },
+            }
+            for (block, codes) in (first..=last).zip(bytes[codes_at..].chunks_exact(block_bytes)) {
                 if tile == from {
                     fetch_ahead(isa, codes.as_ptr(), block_bytes);
                 }
@@ -57,11 +66,10 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize,
                     unpack_block(isa, layout.encoding(), codes, 0, unpacked);
                     unpacked.as_ptr()
                 };
-                let step = Step { scales: scales.as_ptr(), codes, first, block, last, tile };
+                let step = Step { scales: &scales.0, codes, first, block, last, tile };
                 let (totals, inners) = (&mut totals[..count], &mut inners[..count]);
-                let affine = layout.zero() == Zero::Affine;
-                // SAFETY: `scales` is a group's scales; `codes` is a block of bytes, or the buffer that it was
-                // unpacked to: 1024 bytes. The tile is within the activations' tokens, which have the block.
+                // SAFETY: `codes` is a block of bytes, or the buffer that it was unpacked to: 1024 bytes. The tile is
+                // within the activations' tokens, which have the block.
                 unsafe {
                     match (affine, per_group == 1) {
                         (true, true) => step_by_rows::<I, SMALL, true, true>(job, isa, step, totals, inners),
@@ -88,14 +96,14 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize,
 /// is one block.
 ///
 /// # Safety
-/// - `step.scales` points to a group's scales (`Layout::scale_bytes`), `step.codes` to 1024 bytes of unpacked codes.
+/// - `step.codes` points to 1024 bytes of unpacked codes.
 /// - The activations have at least `tile + totals.len()` tokens, with more than `last` blocks each.
 /// - `inners` is as long as `totals`.
 #[inline(always)]
 unsafe fn step_by_rows<I: Blocks, const SMALL: bool, const AFFINE: bool, const SINGLE: bool>(
     job: &MatmulJob<'_>,
     isa: I,
-    step: Step,
+    step: Step<'_>,
     totals: &mut [[f32; STRIP]],
     inners: &mut [[f32; STRIP]],
 ) {
@@ -164,24 +172,16 @@ unsafe fn step_by_rows<I: Blocks, const SMALL: bool, const AFFINE: bool, const S
 unsafe fn step_by_token<I: Blocks, const AFFINE: bool, const SINGLE: bool>(
     job: &MatmulJob<'_>,
     isa: I,
-    step: Step,
+    step: Step<'_>,
     totals: &mut [[f32; STRIP]],
     inners: &mut [[f32; STRIP]],
 ) {
     let Step { scales, codes, first, block, last, tile } = step;
     let (lanes, blocks) = (I::WIDTH / 4, job.activations.padded_cols() / BLOCK);
     let token = job.activations.token(tile);
-    let mut weights = Aligned([[0.0f32; STRIP]; 2]);
     // SAFETY: r + lanes <= 32 everywhere, so rows, scales and minimums are within their 32; `at` is block `block` of token
     // `tile + index`, counted from token `tile`, and `at - (block - first)..=at` are blocks of the same token.
     unsafe {
-        for r in (0..STRIP).step_by(lanes) {
-            isa.store_floats(weights.0[0].as_mut_ptr().add(r), isa.load_halves(scales.add(2 * r)));
-            if AFFINE {
-                let min = isa.load_halves(scales.add(2 * STRIP + 2 * r));
-                isa.store_floats(weights.0[1].as_mut_ptr().add(r), min);
-            }
-        }
         for (index, (total, inner)) in totals.iter_mut().zip(inners).enumerate() {
             let at = index * blocks + block;
             let scale = isa.splat(*token.scales.get_unchecked(at));
@@ -200,9 +200,9 @@ unsafe fn step_by_token<I: Blocks, const AFFINE: bool, const SINGLE: bool>(
                         continue;
                     }
                 }
-                sum = isa.mul(isa.load_floats(weights.0[0].as_ptr().add(r)), sum);
+                sum = isa.mul(isa.load_floats(scales[0].as_ptr().add(r)), sum);
                 if AFFINE {
-                    let min = isa.load_floats(weights.0[1].as_ptr().add(r));
+                    let min = isa.load_floats(scales[1].as_ptr().add(r));
                     sum = isa.add(sum, isa.mul(min, offset));
                 }
                 let total = total.as_mut_ptr().add(r);
@@ -221,20 +221,24 @@ struct RowWeights<I: Isa> {
 
 impl<I: Isa> RowWeights<I> {
     /// # Safety
-    /// A group's scales (64 bytes, 128 if `AFFINE`) are readable at `scales`, 1024 bytes at `codes`, and
-    /// `register < 128 / WIDTH`.
+    /// 1024 bytes are readable at `codes`, and `register < 128 / WIDTH`.
     #[inline(always)]
-    unsafe fn load<const AFFINE: bool>(isa: I, scales: *const u8, codes: *const u8, register: usize) -> Self {
+    unsafe fn load<const AFFINE: bool>(
+        isa: I,
+        scales: &RowScales,
+        codes: *const u8,
+        register: usize,
+    ) -> Self {
         let at = register * I::WIDTH;
-        // SAFETY: at + WIDTH <= 128, so each load of codes is within the 128 bytes of its group, and each load of halves,
-        // half as wide, within 64 bytes.
+        // SAFETY: at + WIDTH <= 128, so each load of codes is within the 128 bytes of its group, and each load of floats
+        // within the 128 bytes of 32.
         unsafe {
             let mut loaded = [isa.load(codes.add(at)); GROUPS_PER_BLOCK];
             for (group, loaded) in loaded.iter_mut().enumerate().skip(1) {
                 *loaded = isa.load(codes.add(group * 128 + at));
             }
-            let scale = isa.load_halves(scales.add(at / 2));
-            let min = if AFFINE { isa.load_halves(scales.add(2 * STRIP + at / 2)) } else { scale };
+            let scale = isa.load_floats(scales[0].as_ptr().add(at / 4));
+            let min = if AFFINE { isa.load_floats(scales[1].as_ptr().add(at / 4)) } else { scale };
             RowWeights { codes: loaded, scale, min }
         }
     }
@@ -242,8 +246,8 @@ impl<I: Isa> RowWeights<I> {
 
 /// What [`step_by_rows`] works on: block `block` of the group `first..=last`, and the tile that begins with token `tile`.
 #[derive(Clone, Copy)]
-struct Step {
-    scales: *const u8,
+struct Step<'a> {
+    scales: &'a RowScales,
     codes: *const u8,
     first: usize,
     block: usize,
