@@ -79,7 +79,7 @@ impl<'a> Matrix<'a> {
             (Scales::SixBits, _) => {
                 let group: &[u8; SIX_BITS] = strip[offset..].first_chunk().expect("a whole strip");
                 let [scale, min] = get_six(group, r);
-                (half(2 * r) * f32::from(scale), half(2 * STRIP + 2 * r) * f32::from(min))
+                (half(2 * r) * scale as f32, half(2 * STRIP + 2 * r) * min as f32)
             }
         }
     }

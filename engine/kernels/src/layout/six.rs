@@ -26,16 +26,16 @@ pub(super) fn put_six(group: &mut [u8; SIX_BITS], r: usize, [scale, min]: [u8; 2
 }
 
 /// Reads the scale and the minimum of row `r`.
-pub(super) fn get_six(group: &[u8; SIX_BITS], r: usize) -> [u8; 2] {
-    let [low, high] = six_bits(group, r % LOW);
+pub(super) fn get_six(group: &[u8; SIX_BITS], r: usize) -> [i32; 2] {
+    let i = r % LOW;
+    let [low, high] = six_bits([group[2 * i], group[2 * i + 1]], group[STRIP + i]);
     if r < LOW { low } else { high }
 }
 
-/// The scale and the minimum of row `i`, then those of row 16 + i (i = 0..16). Kernels read all rows in this way, in
-/// vectors.
+/// The scale and the minimum of row i, then those of row 16 + i (i = 0..16), from their pair and byte. Kernels read all rows
+/// in this way, in vectors of integers that become floats.
 #[inline(always)]
-pub(crate) fn six_bits(group: &[u8; SIX_BITS], i: usize) -> [[u8; 2]; 2] {
-    let pair = u16::from_le_bytes([group[2 * i], group[2 * i + 1]]);
-    let single = group[STRIP + i];
-    [[(pair & 63) as u8, single >> 2], [(pair >> 10) as u8, (pair >> 4 & 0x3c) as u8 | single & 3]]
+pub(crate) fn six_bits(pair: [u8; 2], byte: u8) -> [[i32; 2]; 2] {
+    let (pair, byte) = (i32::from(u16::from_le_bytes(pair)), i32::from(byte));
+    [[pair & 63, byte >> 2], [pair >> 10, pair >> 4 & 0x3c | byte & 3]]
 }

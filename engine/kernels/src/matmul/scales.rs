@@ -28,11 +28,16 @@ pub(super) unsafe fn load_halves<I: Isa>(isa: I, from: *const u8, affine: bool, 
 /// Plain Rust, which the compiler turns into vectors of the instruction set whose function it is inlined into.
 #[inline(always)]
 pub(super) fn multiply_six(group: &[u8; SIX_BITS], rows: &RowScales, to: &mut RowScales) {
-    for i in 0..STRIP / 2 {
-        let [low, high] = six_bits(group, i);
-        for part in 0..2 {
-            to[part][i] = rows[part][i] * f32::from(low[part]);
-            to[part][STRIP / 2 + i] = rows[part][STRIP / 2 + i] * f32::from(high[part]);
+    let (pairs, bytes) = group.split_at(STRIP);
+    let (mut scales, mut mins) = ([0; STRIP], [0; STRIP]);
+    for (i, (pair, byte)) in pairs.as_chunks().0.iter().zip(bytes).enumerate() {
+        let [low, high] = six_bits(*pair, *byte);
+        [scales[i], mins[i]] = low;
+        [scales[STRIP / 2 + i], mins[STRIP / 2 + i]] = high;
+    }
+    for (to, (rows, sixes)) in to.iter_mut().zip(rows.iter().zip([scales, mins])) {
+        for (to, (row, six)) in to.iter_mut().zip(rows.iter().zip(sixes)) {
+            *to = row * six as f32;
         }
     }
 }
