@@ -38,6 +38,7 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize,
     let bytes = job.matrix.strip(strip);
     let (mut of_rows, mut scales) = (Aligned([[0.0f32; STRIP]; 2]), Aligned([[0.0f32; STRIP]; 2]));
     if six {
+        fetch_ahead(isa, bytes.as_ptr(), layout.strip_header_bytes());
         // SAFETY: with six-bit scales a strip begins with the 128 bytes of its rows' halves.
         unsafe { load_halves(isa, bytes.as_ptr(), true, &mut of_rows.0) };
     }

@@ -70,6 +70,8 @@ impl<I: Blocks, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool, const S
         let (mut of_rows, mut of_group) = (Aligned([[0.0; STRIP]; 2]), Aligned([[0.0; STRIP]; 2]));
         let mut sixes = at;
         if SIX {
+            // At once: the blocks' prefetches continue where those of the last strip ended, and this part is between them.
+            fetch_ahead(isa, at, layout.strip_header_bytes());
             // SAFETY: the strip begins with the rows' halves; the six bits of all groups follow, and then the blocks.
             unsafe {
                 load_halves(isa, at, true, &mut of_rows.0);
@@ -81,7 +83,9 @@ impl<I: Blocks, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool, const S
         while first < blocks {
             let last = if SINGLE { first } else { (first + per_group).min(blocks) - 1 };
             let scales = if SIX { sixes } else { at };
-            fetch_ahead(isa, scales, scale_bytes);
+            if !SIX {
+                fetch_ahead(isa, scales, scale_bytes);
+            }
             // SAFETY: the groups of a strip follow each other, each its scales and then its blocks, or the blocks alone while
             // their six bits follow each other elsewhere; `bytes` has all of them (see `OneStrip`), so `at` and `sixes` stay
             // within it; `block` is below the number of the token's blocks.
