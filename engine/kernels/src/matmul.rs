@@ -19,7 +19,7 @@ mod unpack;
 
 use crate::blocks::Blocks;
 use crate::isa::Job;
-use crate::layout::Encoding;
+use crate::layout::{Encoding, Scales};
 use halves::multiply_halves;
 use many::ManyTokens;
 use strip::OneStrip;
@@ -45,9 +45,12 @@ impl<I: Blocks> Job<I> for MatmulJob<'_> {
                 continue;
             }
             if tokens >= UNPACK_TOKENS {
-                match layout.encoding() {
-                    Encoding::Bytes | Encoding::Table(_) => isa.enter(ManyTokens::<false>(&self, strip, 0)),
-                    _ => isa.enter(ManyTokens::<true>(&self, strip, 0)),
+                match (layout.encoding(), layout.scales()) {
+                    (_, Scales::SixBits) => isa.enter(ManyTokens::<true, true>(&self, strip, 0)),
+                    (Encoding::Bytes | Encoding::Table(_), _) => {
+                        isa.enter(ManyTokens::<false, false>(&self, strip, 0));
+                    }
+                    _ => isa.enter(ManyTokens::<true, false>(&self, strip, 0)),
                 }
                 continue;
             }
