@@ -4,7 +4,8 @@
 //! `inner = s_0 * i_0 + s_1 * i_1 + ...` over the group's blocks (s the activations' scale, i the exact integer
 //! sum), then `y = y + scale * inner`, or `y = y + (scale * inner + min * sum)` if affine, with `sum` the
 //! group's activations summed block after block; where a group is half a block, with that half's integer sum and
-//! activations. Products of many tokens compute exactly the same.
+//! activations. With six-bit scales, `scale` and `min` are the exact products of a group's six bits and a row's halves.
+//! Products of many tokens compute exactly the same.
 
 mod halves;
 mod job;

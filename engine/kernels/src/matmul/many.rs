@@ -84,8 +84,9 @@ fn many<I: Blocks, const SMALL: bool, const SIX: bool>(
                 let step = Step { scales, codes, first, block, last, tile };
                 let (totals, inners) = (&mut totals[..count], &mut inners[..count]);
                 let affine = SIX || layout.zero() == Zero::Affine;
-                // SAFETY: `scales` is a group's scales, which are floats if `SIX`; `codes` is a block of bytes, or the buffer that it was
-                // unpacked to: 1024 bytes. The tile is within the activations' tokens, which have the block.
+                // SAFETY: `scales` is a group's scales, which are floats if `SIX`; `codes` is a block of bytes, or the
+                // buffer that it was unpacked to: 1024 bytes. The tile is within the activations' tokens, which have the
+                // block.
                 unsafe {
                     match (affine, per_group == 1) {
                         (true, true) => {

@@ -1,7 +1,8 @@
 //! Six-bit scales.
 
 use super::super::{
-    FormatError, Header, ModelFile, TensorData, TensorEncoding, TensorError, TensorScales, WriteError, Writer,
+    FormatError, Header, ModelFile, TensorData, TensorEncoding, TensorEntry, TensorError, TensorScales,
+    WriteError, Writer,
 };
 use super::{metadata, with_metadata};
 use edgellm_kernels::layout::{Encoding, Layout, LayoutError, Scales, Zero, f32_to_f16, pack_strip_six};
@@ -41,6 +42,15 @@ fn files_with_six_bit_scales_are_of_version_4() {
     let json = serde_json::json!({"type": "nibbles", "group_size": 32});
     assert_eq!(serde_json::to_value(halves).unwrap(), json);
     assert_eq!(serde_json::from_value::<TensorEncoding>(json).unwrap(), halves);
+}
+
+/// What fuzzing starts from is a valid file, so that it reaches the checks of what is in it.
+#[test]
+fn the_seed_of_fuzzing_is_a_file_with_six_bit_scales() {
+    let bytes = include_bytes!("../../../../fuzz/seeds/tmac2/six");
+    let file = ModelFile::parse(bytes).unwrap();
+    let six = |tensor: &TensorEntry| tensor.encoding.scales() == TensorScales::Six;
+    assert!(file.metadata().tensors.len() == 2 && file.metadata().tensors.iter().all(six));
 }
 
 #[test]
