@@ -31,7 +31,7 @@ impl OneStrip<'_> {
         let mut out = Aligned([0.0; STRIP]);
         let to = &mut out.0;
         if B::SIX_BIT_SCALES && self.layout.scales() == Scales::SixBits {
-            // Groups of a block have code of their own everywhere: the sums, not the scales, stay in registers.
+            // Groups of a block have code of their own everywhere: with six-bit scales, AVX2 gains from it as well.
             match self.layout.blocks_per_group() == 1 {
                 true => isa.enter(StripJob::<B, true, true, true>(self, to, PhantomData)),
                 false => isa.enter(StripJob::<B, true, false, true>(self, to, PhantomData)),

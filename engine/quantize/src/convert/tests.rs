@@ -324,6 +324,8 @@ fn the_version_of_the_rules_goes_up_when_they_change() {
         let Metadata { name, config, chat_template, bos_token, eos_token, tensors, .. } = model.metadata();
         let tensors: Vec<_> = tensors.iter().map(|t| (&t.name, t.encoding, t.section.crc32)).collect();
         let text = format!("{name} {config:?} {chat_template:?} {bos_token:?} {eos_token:?} {tensors:?}");
+        // Halves are not said, as in the file.
+        let text = text.replace(", scales: Halves", "");
         for byte in text.bytes().chain(tokenizer.bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
