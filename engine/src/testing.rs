@@ -14,7 +14,7 @@ use crate::format::{
 use crate::linear::{LinearId, Projection};
 use crate::tensors::{FINAL_NORM, Role, tensors};
 use crate::tokenizer::Tokenizer;
-use edgellm_kernels::layout::{Encoding, Layout, Zero};
+use edgellm_kernels::layout::{Encoding, Layout, Scales, Zero};
 use edgellm_kernels::testing::{Random, random_matrix};
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -42,6 +42,8 @@ pub struct Recipe {
     pub zero: Zero,
     /// Columns that share a scale.
     pub group_size: usize,
+    /// How scales are stored.
+    pub scales: Scales,
     /// Whether the LM head is the embedding.
     pub tied: bool,
     /// Whether matrices are rotated, in blocks of 32: all but two of linear attention's.
@@ -58,6 +60,7 @@ pub fn recipes() -> Vec<Recipe> {
         encoding,
         zero,
         group_size,
+        scales: Scales::Halves,
         tied,
         rotated: false,
     };
@@ -89,6 +92,11 @@ pub fn recipes() -> Vec<Recipe> {
             32,
             true,
         ),
+        Recipe {
+            scales: Scales::SixBits,
+            ..recipe(Family::Llama, Encoding::Planes(3), Zero::Affine, 32, false)
+        },
+        Recipe { scales: Scales::SixBits, ..int4(Family::Qwen3) },
     ]
 }
 
@@ -233,7 +241,9 @@ fn model_with(
                     Layout::new(rows, cols, Encoding::Bytes, Zero::Symmetric(128), 32).ok()
                 }
                 Role::Embedding | Role::Linear(_) => {
-                    Layout::new(rows, cols, recipe.encoding, recipe.zero, recipe.group_size).ok()
+                    Layout::new(rows, cols, recipe.encoding, recipe.zero, recipe.group_size)
+                        .and_then(|layout| layout.with_scales(recipe.scales))
+                        .ok()
                 }
                 Role::Float => None,
             };

@@ -7,7 +7,7 @@
 //! tokens: a token's bytes are its weights, though many tokens share what is read.
 
 use edgellm::Compute;
-use edgellm::kernels::layout::{Encoding, Layout, Matrix, Zero};
+use edgellm::kernels::layout::{Encoding, Layout, Matrix, Scales, Zero};
 use edgellm::kernels::testing::{Random, random_matrix};
 use edgellm::kernels::{Activations, Lookups, Product, reference};
 use std::time::Instant;
@@ -45,9 +45,9 @@ const CASES: [Case; 12] = [
 ];
 
 /// The formats of model files; lookup at 4 bits, which lost to the dot product, and ternary codes in planes one after the other,
-/// as older files have them.
-fn formats() -> Vec<(&'static str, Encoding, Zero, usize)> {
-    vec![
+/// as older files have them; and groups of 32 with scales of both kinds.
+fn formats() -> Vec<(&'static str, Encoding, Zero, usize, Scales)> {
+    let halves = [
         ("int8", Encoding::Bytes, Zero::Symmetric(128), 32),
         ("6-bit", Encoding::Split(6), Zero::Symmetric(32), 16),
         ("5-bit", Encoding::Split(5), Zero::Symmetric(16), 32),
@@ -62,7 +62,16 @@ fn formats() -> Vec<(&'static str, Encoding, Zero, usize)> {
         ("bitnet", Encoding::Ternary, Zero::Symmetric(1), 1 << 20),
         ("ternary", Encoding::Ternary, Zero::Symmetric(1), 128),
         ("binary", Encoding::Binary, Zero::Symmetric(1), 128),
-    ]
+        ("int3-32", Encoding::Planes(3), Zero::Affine, 32),
+        ("int2-32", Encoding::Planes(2), Zero::Affine, 32),
+    ];
+    let six = [
+        ("int4-six", Encoding::Nibbles, Zero::Affine, 32),
+        ("int3-six", Encoding::Planes(3), Zero::Affine, 32),
+        ("int2-six", Encoding::Planes(2), Zero::Affine, 32),
+    ];
+    let with = |scales| move |(name, encoding, zero, size)| (name, encoding, zero, size, scales);
+    halves.map(with(Scales::Halves)).into_iter().chain(six.map(with(Scales::SixBits))).collect()
 }
 
 /// Lower quartile, median and upper quartile.
@@ -116,8 +125,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if quick && index % 3 != 1 {
             continue;
         }
-        for (format, encoding, zero, group_size) in formats().into_iter().filter(|(name, ..)| wanted(name)) {
-            let layout = Layout::new(case.rows, case.cols, encoding, zero, group_size)?;
+        for (format, encoding, zero, group_size, scales) in
+            formats().into_iter().filter(|(name, ..)| wanted(name))
+        {
+            let layout =
+                Layout::new(case.rows, case.cols, encoding, zero, group_size)?.with_scales(scales)?;
             let mut random = Random(index as u64);
             let one = random_matrix(&layout, &mut random);
             let copies = if tokens == 1 { cold_bytes.div_ceil(one.len()) } else { 1 };

@@ -4,13 +4,15 @@
 //! `inner = s_0 * i_0 + s_1 * i_1 + ...` over the group's blocks (s the activations' scale, i the exact integer
 //! sum), then `y = y + scale * inner`, or `y = y + (scale * inner + min * sum)` if affine, with `sum` the
 //! group's activations summed block after block; where a group is half a block, with that half's integer sum and
-//! activations. Products of many tokens compute exactly the same.
+//! activations. With six-bit scales, `scale` and `min` are the exact products of a group's six bits and a row's halves.
+//! Products of many tokens compute exactly the same.
 
 mod halves;
 mod job;
 mod lanes;
 mod many;
 mod memory;
+mod scales;
 mod strip;
 mod sums;
 mod tiled;
@@ -18,7 +20,7 @@ mod unpack;
 
 use crate::blocks::Blocks;
 use crate::isa::Job;
-use crate::layout::Encoding;
+use crate::layout::{Encoding, Scales};
 use halves::multiply_halves;
 use many::ManyTokens;
 use strip::OneStrip;
@@ -44,9 +46,12 @@ impl<I: Blocks> Job<I> for MatmulJob<'_> {
                 continue;
             }
             if tokens >= UNPACK_TOKENS {
-                match layout.encoding() {
-                    Encoding::Bytes | Encoding::Table(_) => isa.enter(ManyTokens::<false>(&self, strip, 0)),
-                    _ => isa.enter(ManyTokens::<true>(&self, strip, 0)),
+                match (layout.encoding(), layout.scales()) {
+                    (_, Scales::SixBits) => isa.enter(ManyTokens::<true, true>(&self, strip, 0)),
+                    (Encoding::Bytes | Encoding::Table(_), _) => {
+                        isa.enter(ManyTokens::<false, false>(&self, strip, 0));
+                    }
+                    _ => isa.enter(ManyTokens::<true, false>(&self, strip, 0)),
                 }
                 continue;
             }

@@ -115,11 +115,55 @@ pub fn check(kernels: Kernels, pool: &Pool) -> u64 {
 mod tests {
     use super::*;
     use crate::half::{f16_to_f32, f32_to_f16};
+    use crate::layout::{BLOCK, STRIP};
     use crate::portable::Portable;
+    use crate::tiles::{TILE_TOKENS, Tiles};
 
     #[test]
     fn portable_equals_reference() {
         check(Kernels::new("portable", Portable), &Pool::new());
+    }
+
+    /// What matrix instructions compute, in plain Rust: most CPUs have none, and their products are tested everywhere so.
+    #[derive(Clone, Copy, Debug)]
+    struct PortableTiles;
+
+    // SAFETY: `sums` accesses what its contract grants.
+    unsafe impl Tiles for PortableTiles {
+        type Isa = Portable;
+        fn isa(self) -> Portable {
+            Portable
+        }
+        fn begin(self) {}
+        fn end(self) {}
+        unsafe fn sums<const SIGNED: bool>(
+            self,
+            codes: *const u8,
+            values: *const i8,
+            sums: *mut i32,
+            stride: usize,
+        ) {
+            for token in 0..TILE_TOKENS {
+                for row in 0..STRIP {
+                    let mut sum = 0;
+                    for col in 0..BLOCK {
+                        // SAFETY: 128 * 7 + 4 * 31 + 3 < 1024, token * 32 + col < 512, and row < 32.
+                        unsafe {
+                            let code = *codes.add(128 * (col / 4) + 4 * row + col % 4);
+                            let code = if SIGNED { i32::from(code as i8) } else { i32::from(code) };
+                            sum += code * i32::from(*values.add(token * BLOCK + col));
+                        }
+                    }
+                    // SAFETY: as above.
+                    unsafe { *sums.byte_add(token * stride).add(row) = sum };
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn matrix_instructions_equal_reference() {
+        check_matmul(Kernels::with_tiles("portable tiles", PortableTiles), &Pool::new());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The JSON part of a model file.
 
 use crate::config::ModelConfig;
-use edgellm_kernels::layout::{Encoding, Layout, LayoutError, Zero};
+use edgellm_kernels::layout::{Encoding, Layout, LayoutError, Scales, Zero};
 use serde::{Deserialize, Serialize};
 
 /// Everything in a model file except the bytes of its sections.
@@ -167,6 +167,41 @@ pub struct TensorError {
     pub max: f64,
 }
 
+/// How scales and minimums are stored, [`Scales`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TensorScales {
+    /// Half-precision floats.
+    #[default]
+    Halves,
+    /// Six bits, under half-precision floats for each row. Since version 4.
+    Six,
+}
+
+impl TensorScales {
+    fn are_halves(&self) -> bool {
+        *self == TensorScales::Halves
+    }
+}
+
+impl From<Scales> for TensorScales {
+    fn from(scales: Scales) -> Self {
+        match scales {
+            Scales::Halves => TensorScales::Halves,
+            Scales::SixBits => TensorScales::Six,
+        }
+    }
+}
+
+impl From<TensorScales> for Scales {
+    fn from(scales: TensorScales) -> Self {
+        match scales {
+            TensorScales::Halves => Scales::Halves,
+            TensorScales::Six => Scales::SixBits,
+        }
+    }
+}
+
 /// How a tensor's bytes are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
@@ -182,6 +217,9 @@ pub enum TensorEncoding {
         /// Code of weight 0; absent if affine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zero: Option<u8>,
+        /// How scales are stored; absent if as halves.
+        #[serde(default, skip_serializing_if = "TensorScales::are_halves")]
+        scales: TensorScales,
     },
     /// Codes 0 to 2 for lookup kernels, [`Encoding::Ternary`].
     Ternary {
@@ -200,6 +238,9 @@ pub enum TensorEncoding {
         /// Code of weight 0; absent if affine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zero: Option<u8>,
+        /// How scales are stored; absent if as halves.
+        #[serde(default, skip_serializing_if = "TensorScales::are_halves")]
+        scales: TensorScales,
     },
     /// Codes of 2, 3, 5 or 6 bits for dot products, [`Encoding::Split`].
     Split {
@@ -238,11 +279,12 @@ impl From<&Layout> for TensorEncoding {
             Zero::Symmetric(zero) => Some(zero),
             Zero::Affine => None,
         };
+        let scales = layout.scales().into();
         match layout.encoding() {
-            Encoding::Planes(bits) => TensorEncoding::Planes { bits, group_size, zero },
+            Encoding::Planes(bits) => TensorEncoding::Planes { bits, group_size, zero, scales },
             Encoding::Ternary => TensorEncoding::Ternary { group_size },
             Encoding::Binary => TensorEncoding::Binary { group_size },
-            Encoding::Nibbles => TensorEncoding::Nibbles { group_size, zero },
+            Encoding::Nibbles => TensorEncoding::Nibbles { group_size, zero, scales },
             Encoding::Split(bits) => TensorEncoding::Split { bits, group_size, zero },
             Encoding::Table(codes) => TensorEncoding::Table { codes, group_size, zero },
             Encoding::Bytes => TensorEncoding::Bytes { group_size, zero },
@@ -251,22 +293,32 @@ impl From<&Layout> for TensorEncoding {
 }
 
 impl TensorEncoding {
+    /// How its scales are stored.
+    pub fn scales(self) -> TensorScales {
+        match self {
+            TensorEncoding::Planes { scales, .. } | TensorEncoding::Nibbles { scales, .. } => scales,
+            _ => TensorScales::Halves,
+        }
+    }
+
     /// The packed layout of a (rows, cols) matrix in this encoding, `None` for floats.
     ///
     /// # Errors
-    /// [`LayoutError`] if a number is out of range.
+    /// [`LayoutError`] if a number is out of range, or the encoding cannot have such scales.
     pub fn layout(self, [rows, cols]: [usize; 2]) -> Result<Option<Layout>, LayoutError> {
         let (encoding, group_size, zero) = match self {
             TensorEncoding::F32 => return Ok(None),
-            TensorEncoding::Planes { bits, group_size, zero } => (Encoding::Planes(bits), group_size, zero),
+            TensorEncoding::Planes { bits, group_size, zero, .. } => {
+                (Encoding::Planes(bits), group_size, zero)
+            }
             TensorEncoding::Ternary { group_size } => (Encoding::Ternary, group_size, Some(1)),
             TensorEncoding::Binary { group_size } => (Encoding::Binary, group_size, Some(1)),
-            TensorEncoding::Nibbles { group_size, zero } => (Encoding::Nibbles, group_size, zero),
+            TensorEncoding::Nibbles { group_size, zero, .. } => (Encoding::Nibbles, group_size, zero),
             TensorEncoding::Split { bits, group_size, zero } => (Encoding::Split(bits), group_size, zero),
             TensorEncoding::Table { codes, group_size, zero } => (Encoding::Table(codes), group_size, zero),
             TensorEncoding::Bytes { group_size, zero } => (Encoding::Bytes, group_size, zero),
         };
         let zero = zero.map_or(Zero::Affine, Zero::Symmetric);
-        Layout::new(rows, cols, encoding, zero, group_size).map(Some)
+        Layout::new(rows, cols, encoding, zero, group_size)?.with_scales(self.scales().into()).map(Some)
     }
 }

@@ -6,6 +6,8 @@ use crate::config::ModelConfig;
 use edgellm_kernels::layout::{Encoding, Layout, Zero, f32_to_f16, pack_strip};
 use std::io::{self, Cursor, Seek, SeekFrom, Write};
 
+mod six;
+
 /// The specification, whose example is read here.
 const SPECIFICATION: &str = include_str!("../../../docs/format.md");
 
@@ -258,7 +260,7 @@ fn headers_that_lie_are_refused() {
         ModelFile::parse(&file).map(drop).unwrap_err()
     };
     assert!(matches!(changed(0, b"GGUF"), FormatError::Magic { .. }));
-    assert!(matches!(changed(8, &[4]), FormatError::Version { found: 4 }));
+    assert!(matches!(changed(8, &[5]), FormatError::Version { found: 5 }));
     assert!(matches!(changed(16, &[0xff; 8]), FormatError::MetadataLength { .. }));
     assert!(matches!(changed(24, &[0xff; 8]), FormatError::Length { .. }));
     assert!(matches!(changed(24, &[0; 8]), FormatError::Length { .. }));

@@ -2,7 +2,7 @@
 
 use super::{
     ALIGNMENT, HEADER_BYTES, MAGIC, MAX_METADATA_BYTES, Metadata, Section, TensorEncoding, TensorEntry,
-    TensorError, VERSION,
+    TensorError, TensorScales, VERSION, VERSION_OF_HALVES,
 };
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -149,13 +149,19 @@ impl<W: Write + Seek> Writer<W> {
         self.out.write_all(&json)?;
         self.out.seek(SeekFrom::Start(0))?;
         self.out.write_all(&MAGIC)?;
-        self.out.write_all(&VERSION.to_le_bytes())?;
+        self.out.write_all(&version(&self.metadata).to_le_bytes())?;
         self.out.write_all(&crc32fast::hash(&json).to_le_bytes())?;
         self.out.write_all(&self.room.to_le_bytes())?;
         self.out.write_all(&file_length.to_le_bytes())?;
         self.out.flush()?;
         Ok((self.out, self.metadata))
     }
+}
+
+/// The first version whose readers know what a file has, of those that this library writes.
+fn version(metadata: &Metadata) -> u32 {
+    let six = metadata.tensors.iter().any(|tensor| tensor.encoding.scales() == TensorScales::Six);
+    if six { VERSION } else { VERSION_OF_HALVES }
 }
 
 /// Writes `count` zeros.

@@ -8,7 +8,7 @@ use crate::model;
 use crate::output::{self, human_bytes};
 use edgellm::Model;
 use edgellm::config::{LayerType, ModelConfig};
-use edgellm::format::{Metadata, TensorEncoding, TensorEntry};
+use edgellm::format::{Metadata, TensorEncoding, TensorEntry, TensorScales};
 use edgellm::text::printable;
 use edgellm_memory::Placement;
 use serde_json::json;
@@ -68,16 +68,19 @@ fn parameters(metadata: &Metadata) -> u64 {
 pub(crate) fn encoding_name(encoding: TensorEncoding) -> String {
     let scales = |group_size: usize, zero: Option<u8>| {
         let kind = if zero.is_some() { "symmetric" } else { "affine" };
-        format!("{kind}, groups of {group_size}")
+        let six = if encoding.scales() == TensorScales::Six { ", six-bit scales" } else { "" };
+        format!("{kind}, groups of {group_size}{six}")
     };
     match encoding {
         TensorEncoding::F32 => "f32".to_string(),
-        TensorEncoding::Planes { bits, group_size, zero } => {
+        TensorEncoding::Planes { bits, group_size, zero, .. } => {
             format!("{bits} bit-planes, {}", scales(group_size, zero))
         }
         TensorEncoding::Ternary { group_size } => format!("ternary codes, groups of {group_size}"),
         TensorEncoding::Binary { group_size } => format!("binary codes, groups of {group_size}"),
-        TensorEncoding::Nibbles { group_size, zero } => format!("4-bit codes, {}", scales(group_size, zero)),
+        TensorEncoding::Nibbles { group_size, zero, .. } => {
+            format!("4-bit codes, {}", scales(group_size, zero))
+        }
         TensorEncoding::Split { bits, group_size, zero } => {
             format!("{bits}-bit codes, {}", scales(group_size, zero))
         }

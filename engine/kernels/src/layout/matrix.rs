@@ -1,7 +1,8 @@
 //! A packed matrix.
 
 use super::codes::{STRIP, get};
-use super::shape::{Layout, LayoutError, Zero};
+use super::shape::{Layout, LayoutError, Scales, Zero};
+use super::six::{ROW_HALVES, SIX_BITS, get_six};
 use crate::half::f16_to_f32;
 use std::fmt;
 
@@ -54,13 +55,33 @@ impl<'a> Matrix<'a> {
     /// instruction sets differ in how they convert others.
     pub fn strip_not_finite(&self) -> Option<usize> {
         let (scale_bytes, group) = (self.layout.scale_bytes(), self.layout.group_bytes());
+        let not_finite = |halves: &[u8]| {
+            // A loop without an early exit, because that vectorises: scales are up to a fifth of a file.
+            let (halves, _) = halves.as_chunks::<2>();
+            halves.iter().fold(false, |bad, half| bad | (u16::from_le_bytes(*half) & 0x7c00 == 0x7c00))
+        };
         (0..self.layout.strips()).find(|&strip| {
-            self.strip(strip).chunks(group).any(|group| {
-                // A loop without an early exit, because that vectorises: scales are up to a fifth of a file.
-                let (halves, _) = group[..scale_bytes].as_chunks::<2>();
-                halves.iter().fold(false, |bad, half| bad | (u16::from_le_bytes(*half) & 0x7c00 == 0x7c00))
-            })
+            let strip = self.strip(strip);
+            match self.layout.scales() {
+                Scales::Halves => strip.chunks(group).any(|group| not_finite(&group[..scale_bytes])),
+                // The products of finite halves with six bits are finite.
+                Scales::SixBits => not_finite(&strip[..ROW_HALVES]),
+            }
         })
+    }
+
+    /// The scale and min (0 if symmetric) of row `r` of a strip in the group whose scales are at `offset`.
+    fn scale(&self, strip: &[u8], offset: usize, r: usize) -> (f32, f32) {
+        let half = |offset: usize| f16_to_f32(u16::from_le_bytes([strip[offset], strip[offset + 1]]));
+        match (self.layout.scales(), self.layout.zero()) {
+            (Scales::Halves, Zero::Symmetric(_)) => (half(offset + 2 * r), 0.0),
+            (Scales::Halves, Zero::Affine) => (half(offset + 2 * r), half(offset + 2 * STRIP + 2 * r)),
+            (Scales::SixBits, _) => {
+                let group: &[u8; SIX_BITS] = strip[offset..].first_chunk().expect("a whole strip");
+                let [scale, min] = get_six(group, r);
+                (half(2 * r) * scale as f32, half(2 * STRIP + 2 * r) * min as f32)
+            }
+        }
     }
 
     /// The code, scale and min (0 if symmetric) of one weight.
@@ -73,9 +94,8 @@ impl<'a> Matrix<'a> {
         let r = row % STRIP;
         let within = col % self.layout.unit();
         let (scales, codes) = self.layout.offsets(col - within);
-        let half = |offset: usize| f16_to_f32(u16::from_le_bytes([strip[offset], strip[offset + 1]]));
-        let min = if self.layout.zero() == Zero::Affine { half(scales + 2 * STRIP + 2 * r) } else { 0.0 };
-        (get(self.layout.encoding(), &strip[codes..], r, within), half(scales + 2 * r), min)
+        let (scale, min) = self.scale(strip, scales, r);
+        (get(self.layout.encoding(), &strip[codes..], r, within), scale, min)
     }
 
     /// Writes row `row` as floats: the embedding lookup.
@@ -89,8 +109,7 @@ impl<'a> Matrix<'a> {
         let unit = self.layout.unit();
         for (index, out) in out.chunks_mut(unit).enumerate() {
             let (scales, codes) = self.layout.offsets(index * unit);
-            let half = |offset: usize| f16_to_f32(u16::from_le_bytes([strip[offset], strip[offset + 1]]));
-            let scale = half(scales + 2 * r);
+            let (scale, min) = self.scale(strip, scales, r);
             let codes = &strip[codes..][..self.layout.unit_bytes()];
             match self.layout.zero() {
                 Zero::Symmetric(zero) => {
@@ -99,7 +118,6 @@ impl<'a> Matrix<'a> {
                     }
                 }
                 Zero::Affine => {
-                    let min = half(scales + 2 * STRIP + 2 * r);
                     for (c, out) in out.iter_mut().enumerate() {
                         *out = scale * f32::from(get(encoding, codes, r, c)) + min;
                     }

@@ -1,6 +1,7 @@
 //! The shape and encoding of a packed matrix, and the offsets of its parts.
 
 use super::codes::{BLOCK, Encoding, HALF, STRIP};
+use super::six::{ROW_HALVES, SIX_BITS};
 use std::fmt;
 
 /// Largest number of rows or columns of a matrix. Keeps every size computation far from overflow.
@@ -13,6 +14,18 @@ pub enum Zero {
     Symmetric(u8),
     /// weight = scale * code + min, each group having a min beside its scale
     Affine,
+}
+
+/// How the scales of groups are stored, and the minimums beside them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scales {
+    /// A half-precision float for each row and group.
+    #[default]
+    Halves,
+    /// Six bits for each row and group, and half-precision floats for each row alone: a group's scale is the product of its
+    /// six bits, from 0 to 63, with the row's scale, its minimum that with the row's minimum. Only for some affine layouts,
+    /// see [`Layout::with_scales`].
+    SixBits,
 }
 
 /// Why a layout is not valid, or data does not fit it.
@@ -33,6 +46,8 @@ pub enum LayoutError {
     SplitBits(u8),
     /// [`Encoding::Ternary`] or [`Encoding::Binary`] with another zero than 1.
     Signs(Zero),
+    /// [`Scales::SixBits`] with another encoding than planes or nibbles, or with a zero.
+    SixBitScales(Encoding, Zero),
     /// The data does not have the length that the layout takes.
     Length {
         /// Bytes that the layout takes.
@@ -62,6 +77,12 @@ impl fmt::Display for LayoutError {
             LayoutError::Signs(zero) => {
                 write!(f, "ternary or binary codes with {zero:?}, but only Symmetric(1) is possible")
             }
+            LayoutError::SixBitScales(encoding, zero) => {
+                write!(
+                    f,
+                    "six-bit scales with {encoding:?} and {zero:?}, but they are for affine bit-planes and nibbles alone"
+                )
+            }
             LayoutError::Length { expected, actual } => {
                 write!(f, "{actual} bytes of data where the layout takes {expected}")
             }
@@ -79,11 +100,12 @@ pub struct Layout {
     encoding: Encoding,
     zero: Zero,
     group_size: usize,
+    scales: Scales,
 }
 
 impl Layout {
-    /// A layout for `rows` x `cols` codes. `group_size` is a multiple of 32; if it is at least the number of columns,
-    /// each row has a single scale. Split codes of 2, 3 or 6 bits have groups of 16.
+    /// A layout for `rows` x `cols` codes, whose scales are halves. `group_size` is a multiple of 32; if it is at least the
+    /// number of columns, each row has a single scale. Split codes of 2, 3 or 6 bits have groups of 16.
     ///
     /// # Errors
     /// [`LayoutError`] if a number is out of range.
@@ -115,7 +137,21 @@ impl Layout {
             return Err(LayoutError::GroupSize(group_size));
         }
         let group_size = group_size.min(cols.next_multiple_of(BLOCK));
-        Ok(Layout { rows, cols, encoding, zero, group_size })
+        Ok(Layout { rows, cols, encoding, zero, group_size, scales: Scales::Halves })
+    }
+
+    /// The same layout with scales of another kind. Six-bit scales are for affine bit-planes and nibbles.
+    ///
+    /// # Errors
+    /// [`LayoutError::SixBitScales`] if the layout cannot have them.
+    pub fn with_scales(self, scales: Scales) -> Result<Self, LayoutError> {
+        match (scales, self.encoding, self.zero) {
+            (Scales::Halves, ..)
+            | (Scales::SixBits, Encoding::Planes(_) | Encoding::Nibbles, Zero::Affine) => {
+                Ok(Layout { scales, ..self })
+            }
+            (Scales::SixBits, encoding, zero) => Err(LayoutError::SixBitScales(encoding, zero)),
+        }
     }
 
     /// Output rows, M.
@@ -136,6 +172,11 @@ impl Layout {
     /// Meaning of the codes.
     pub const fn zero(&self) -> Zero {
         self.zero
+    }
+
+    /// How scales and minimums are stored.
+    pub const fn scales(&self) -> Scales {
+        self.scales
     }
 
     /// Columns that share a scale, never more than the padded columns.
@@ -183,22 +224,40 @@ impl Layout {
         self.group_size / BLOCK
     }
 
-    /// Bytes of a full group: its scales and codes.
+    /// Distance of two groups in a strip: the bytes of a full group's codes, and of its scales if they precede its codes.
     pub(crate) const fn group_bytes(&self) -> usize {
-        self.scale_bytes() + self.group_size / self.unit() * self.unit_bytes()
+        let codes = self.group_size / self.unit() * self.unit_bytes();
+        match self.scales {
+            Scales::Halves => self.scale_bytes() + codes,
+            Scales::SixBits => codes,
+        }
     }
 
     /// Bytes of a group's scales (and minimums) in a strip.
     pub const fn scale_bytes(&self) -> usize {
-        match self.zero {
-            Zero::Symmetric(_) => 2 * STRIP,
-            Zero::Affine => 4 * STRIP,
+        match (self.scales, self.zero) {
+            (Scales::Halves, Zero::Symmetric(_)) => 2 * STRIP,
+            (Scales::Halves, Zero::Affine) => 4 * STRIP,
+            (Scales::SixBits, _) => SIX_BITS,
+        }
+    }
+
+    /// Bytes of a strip before its first group: if scales have six bits, the scales and minimums of its rows, and the six bits
+    /// of all groups.
+    pub const fn strip_header_bytes(&self) -> usize {
+        match self.scales {
+            Scales::Halves => 0,
+            Scales::SixBits => (ROW_HALVES + self.groups() * SIX_BITS).next_multiple_of(64),
         }
     }
 
     /// Bytes of a strip.
     pub const fn strip_bytes(&self) -> usize {
-        self.groups() * self.scale_bytes() + self.cols.div_ceil(self.unit()) * self.unit_bytes()
+        let codes = self.cols.div_ceil(self.unit()) * self.unit_bytes();
+        match self.scales {
+            Scales::Halves => self.groups() * self.scale_bytes() + codes,
+            Scales::SixBits => self.strip_header_bytes() + codes,
+        }
     }
 
     /// Bytes of the whole matrix. Cannot overflow, see [`MAX_DIM`].
@@ -210,8 +269,12 @@ impl Layout {
     /// Offsets in a strip: of the scales of the group that column `col`, the first of a [unit](Layout::unit), belongs to,
     /// and of the unit's codes.
     pub(crate) const fn offsets(&self, col: usize) -> (usize, usize) {
-        let scales = col / self.group_size * self.group_bytes();
-        let before = col % self.group_size / self.unit();
-        (scales, scales + self.scale_bytes() + before * self.unit_bytes())
+        let group = col / self.group_size;
+        let start = self.strip_header_bytes() + group * self.group_bytes();
+        let before = col % self.group_size / self.unit() * self.unit_bytes();
+        match self.scales {
+            Scales::Halves => (start, start + self.scale_bytes() + before),
+            Scales::SixBits => (ROW_HALVES + group * SIX_BITS, start + before),
+        }
     }
 }

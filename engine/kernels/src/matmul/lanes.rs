@@ -43,7 +43,7 @@ impl<I: Blocks> Job<I> for LaneStrips<'_> {
             }
             let rest = self.0.activations.lanes().tokens();
             for strip in strips.filter(|_| rest < self.0.activations.tokens()) {
-                isa.enter(ManyTokens::<true>(&self.0, strip, rest));
+                isa.enter(ManyTokens::<true, false>(&self.0, strip, rest));
             }
         }
     }

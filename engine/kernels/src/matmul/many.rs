@@ -3,48 +3,72 @@
 
 use super::job::MatmulJob;
 use super::memory::{Aligned, fetch_ahead};
+use super::scales::{RowScales, load_halves, multiply_six};
 use super::unpack::unpack_block;
 use crate::activations::BlockValues;
 use crate::blocks::Blocks;
 use crate::isa::{Isa, Job};
-use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, STRIP, Zero};
+use crate::layout::{BLOCK, BLOCK_WEIGHTS, Encoding, GROUPS_PER_BLOCK, ROW_HALVES, STRIP, Zero};
 
 /// Tokens of a tile, whose sums stay in the first-level cache.
 const TILE: usize = 64;
 
-/// One strip of a product, with the tokens from one on. `SMALL`: the codes are below 32.
-pub(super) struct ManyTokens<'j, 'a, const SMALL: bool>(
+/// One strip of a product, with the tokens from one on. `SMALL`: the codes are below 32. `SIX`: scales have six bits.
+pub(super) struct ManyTokens<'j, 'a, const SMALL: bool, const SIX: bool>(
     pub(super) &'j MatmulJob<'a>,
     pub(super) usize,
     pub(super) usize,
 );
 
-impl<I: Blocks, const SMALL: bool> Job<I> for ManyTokens<'_, '_, SMALL> {
+impl<I: Blocks, const SMALL: bool, const SIX: bool> Job<I> for ManyTokens<'_, '_, SMALL, SIX> {
     type Output = ();
     #[inline(always)]
     fn run(self, isa: I) {
-        many::<I, SMALL>(self.0, isa, self.1, self.2);
+        many::<I, SMALL, SIX>(self.0, isa, self.1, self.2);
     }
 }
 
 /// Strip `strip` with the tokens from `from` on.
 #[inline(always)]
-fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize, from: usize) {
+fn many<I: Blocks, const SMALL: bool, const SIX: bool>(
+    job: &MatmulJob<'_>,
+    isa: I,
+    strip: usize,
+    from: usize,
+) {
     let layout = job.matrix.layout();
     let (blocks, per_group) = (layout.blocks(), layout.blocks_per_group());
     let block_bytes = layout.encoding().block_bytes();
     let mut unpacked = Aligned([0u8; BLOCK_WEIGHTS]);
     let mut totals = Aligned([[0.0f32; STRIP]; TILE]);
     let mut inners = Aligned([[0.0f32; STRIP]; TILE]);
+    // With six-bit scales: those of the rows, and of a group.
+    let (mut of_rows, mut of_group) = (Aligned([[0.0f32; STRIP]; 2]), Aligned([[0.0f32; STRIP]; 2]));
+    if SIX {
+        let bytes = job.matrix.strip(strip).as_ptr();
+        fetch_ahead(isa, bytes, layout.strip_header_bytes());
+        // SAFETY: the strip begins with the 128 bytes of its rows' halves.
+        unsafe { load_halves(isa, bytes, true, &mut of_rows.0) };
+    }
     let (unpacked, totals, inners) = (&mut unpacked.0, &mut totals.0, &mut inners.0);
     for tile in (from..job.activations.tokens()).step_by(TILE) {
         let count = TILE.min(job.activations.tokens() - tile);
         totals[..count].fill([0.0; STRIP]);
         let mut bytes = job.matrix.strip(strip);
+        let mut sixes = [].iter();
+        if SIX {
+            sixes = bytes[ROW_HALVES..].as_chunks().0.iter();
+            bytes = &bytes[layout.strip_header_bytes()..];
+        }
         for first in (0..blocks).step_by(per_group) {
-            let (scales, rest) = bytes.split_at(layout.scale_bytes());
+            let (scales, rest) = bytes.split_at(if SIX { 0 } else { layout.scale_bytes() });
             let last = blocks.min(first + per_group) - 1;
             bytes = rest;
+            let mut scales = scales.as_ptr();
+            if SIX && let Some(group) = sixes.next() {
+                multiply_six(group, &of_rows.0, &mut of_group.0);
+                scales = (&raw const of_group.0).cast();
+            }
             for block in first..=last {
                 let (codes, rest) = bytes.split_at(block_bytes);
                 bytes = rest;
@@ -57,22 +81,25 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize,
                     unpack_block(isa, layout.encoding(), codes, 0, unpacked);
                     unpacked.as_ptr()
                 };
-                let step = Step { scales: scales.as_ptr(), codes, first, block, last, tile };
+                let step = Step { scales, codes, first, block, last, tile };
                 let (totals, inners) = (&mut totals[..count], &mut inners[..count]);
-                let affine = layout.zero() == Zero::Affine;
-                // SAFETY: `scales` is a group's scales; `codes` is a block of bytes, or the buffer that it was
-                // unpacked to: 1024 bytes. The tile is within the activations' tokens, which have the block.
+                let affine = SIX || layout.zero() == Zero::Affine;
+                // SAFETY: `scales` is a group's scales, which are floats if `SIX`; `codes` is a block of bytes, or the
+                // buffer that it was unpacked to: 1024 bytes. The tile is within the activations' tokens, which have the
+                // block.
                 unsafe {
                     match (affine, per_group == 1) {
-                        (true, true) => step_by_rows::<I, SMALL, true, true>(job, isa, step, totals, inners),
+                        (true, true) => {
+                            step_by_rows::<I, SMALL, true, true, SIX>(job, isa, step, totals, inners)
+                        }
                         (true, false) => {
-                            step_by_rows::<I, SMALL, true, false>(job, isa, step, totals, inners)
+                            step_by_rows::<I, SMALL, true, false, SIX>(job, isa, step, totals, inners)
                         }
                         (false, true) => {
-                            step_by_rows::<I, SMALL, false, true>(job, isa, step, totals, inners)
+                            step_by_rows::<I, SMALL, false, true, SIX>(job, isa, step, totals, inners)
                         }
                         (false, false) => {
-                            step_by_rows::<I, SMALL, false, false>(job, isa, step, totals, inners)
+                            step_by_rows::<I, SMALL, false, false, SIX>(job, isa, step, totals, inners)
                         }
                     }
                 }
@@ -85,14 +112,20 @@ fn many<I: Blocks, const SMALL: bool>(job: &MatmulJob<'_>, isa: I, strip: usize,
 }
 
 /// One block with a tile of tokens: each register of rows stays while all tokens are multiplied with it. `SINGLE`: a group
-/// is one block.
+/// is one block. `SIX`: scales are floats, made of six bits.
 ///
 /// # Safety
-/// - `step.scales` points to a group's scales (`Layout::scale_bytes`), `step.codes` to 1024 bytes of unpacked codes.
+/// - `step.scales` points to a group's scales (`Layout::scale_bytes`), or, if `SIX`, to [`RowScales`]; `step.codes` to 1024 bytes of unpacked codes.
 /// - The activations have at least `tile + totals.len()` tokens, with more than `last` blocks each.
 /// - `inners` is as long as `totals`.
 #[inline(always)]
-unsafe fn step_by_rows<I: Blocks, const SMALL: bool, const AFFINE: bool, const SINGLE: bool>(
+unsafe fn step_by_rows<
+    I: Blocks,
+    const SMALL: bool,
+    const AFFINE: bool,
+    const SINGLE: bool,
+    const SIX: bool,
+>(
     job: &MatmulJob<'_>,
     isa: I,
     step: Step,
@@ -101,7 +134,7 @@ unsafe fn step_by_rows<I: Blocks, const SMALL: bool, const AFFINE: bool, const S
 ) {
     if SMALL && I::TOKEN_BY_TOKEN {
         // SAFETY: `step_by_token` has the same contract.
-        return unsafe { step_by_token::<I, AFFINE, SINGLE>(job, isa, step, totals, inners) };
+        return unsafe { step_by_token::<I, AFFINE, SINGLE, SIX>(job, isa, step, totals, inners) };
     }
     let Step { scales, codes, first, block, last, tile } = step;
     let layout = job.matrix.layout();
@@ -115,8 +148,8 @@ unsafe fn step_by_rows<I: Blocks, const SMALL: bool, const AFFINE: bool, const S
         unsafe {
             let second = register + rows - 1;
             let weights = [
-                RowWeights::load::<AFFINE>(isa, scales, codes, register),
-                RowWeights::load::<AFFINE>(isa, scales, codes, second),
+                RowWeights::load::<AFFINE, SIX>(isa, scales, codes, register),
+                RowWeights::load::<AFFINE, SIX>(isa, scales, codes, second),
             ];
             for index in 0..totals.len() {
                 let at = index * blocks + block;
@@ -161,7 +194,7 @@ unsafe fn step_by_rows<I: Blocks, const SMALL: bool, const AFFINE: bool, const S
 /// # Safety
 /// As for [`step_by_rows`].
 #[inline(always)]
-unsafe fn step_by_token<I: Blocks, const AFFINE: bool, const SINGLE: bool>(
+unsafe fn step_by_token<I: Blocks, const AFFINE: bool, const SINGLE: bool, const SIX: bool>(
     job: &MatmulJob<'_>,
     isa: I,
     step: Step,
@@ -171,17 +204,14 @@ unsafe fn step_by_token<I: Blocks, const AFFINE: bool, const SINGLE: bool>(
     let Step { scales, codes, first, block, last, tile } = step;
     let (lanes, blocks) = (I::WIDTH / 4, job.activations.padded_cols() / BLOCK);
     let token = job.activations.token(tile);
-    let mut weights = Aligned([[0.0f32; STRIP]; 2]);
+    let mut converted = Aligned([[0.0f32; STRIP]; 2]);
     // SAFETY: r + lanes <= 32 everywhere, so rows, scales and minimums are within their 32; `at` is block `block` of token
     // `tile + index`, counted from token `tile`, and `at - (block - first)..=at` are blocks of the same token.
     unsafe {
-        for r in (0..STRIP).step_by(lanes) {
-            isa.store_floats(weights.0[0].as_mut_ptr().add(r), isa.load_halves(scales.add(2 * r)));
-            if AFFINE {
-                let min = isa.load_halves(scales.add(2 * STRIP + 2 * r));
-                isa.store_floats(weights.0[1].as_mut_ptr().add(r), min);
-            }
+        if !SIX {
+            load_halves(isa, scales, AFFINE, &mut converted.0);
         }
+        let weights: &RowScales = if SIX { &*scales.cast() } else { &converted.0 };
         for (index, (total, inner)) in totals.iter_mut().zip(inners).enumerate() {
             let at = index * blocks + block;
             let scale = isa.splat(*token.scales.get_unchecked(at));
@@ -200,9 +230,9 @@ unsafe fn step_by_token<I: Blocks, const AFFINE: bool, const SINGLE: bool>(
                         continue;
                     }
                 }
-                sum = isa.mul(isa.load_floats(weights.0[0].as_ptr().add(r)), sum);
+                sum = isa.mul(isa.load_floats(weights[0].as_ptr().add(r)), sum);
                 if AFFINE {
-                    let min = isa.load_floats(weights.0[1].as_ptr().add(r));
+                    let min = isa.load_floats(weights[1].as_ptr().add(r));
                     sum = isa.add(sum, isa.mul(min, offset));
                 }
                 let total = total.as_mut_ptr().add(r);
@@ -221,20 +251,29 @@ struct RowWeights<I: Isa> {
 
 impl<I: Isa> RowWeights<I> {
     /// # Safety
-    /// A group's scales (64 bytes, 128 if `AFFINE`) are readable at `scales`, 1024 bytes at `codes`, and
+    /// A group's scales (64 bytes, 128 if `AFFINE`, [`RowScales`] if `SIX`) are readable at `scales`, 1024 bytes at `codes`, and
     /// `register < 128 / WIDTH`.
     #[inline(always)]
-    unsafe fn load<const AFFINE: bool>(isa: I, scales: *const u8, codes: *const u8, register: usize) -> Self {
+    unsafe fn load<const AFFINE: bool, const SIX: bool>(
+        isa: I,
+        scales: *const u8,
+        codes: *const u8,
+        register: usize,
+    ) -> Self {
         let at = register * I::WIDTH;
-        // SAFETY: at + WIDTH <= 128, so each load of codes is within the 128 bytes of its group, and each load of halves,
-        // half as wide, within 64 bytes.
+        // SAFETY: at + WIDTH <= 128, so each load of codes is within the 128 bytes of its group, each load of floats
+        // within 128 bytes, and each load of halves, half as wide, within 64.
         unsafe {
             let mut loaded = [isa.load(codes.add(at)); GROUPS_PER_BLOCK];
             for (group, loaded) in loaded.iter_mut().enumerate().skip(1) {
                 *loaded = isa.load(codes.add(group * 128 + at));
             }
-            let scale = isa.load_halves(scales.add(at / 2));
-            let min = if AFFINE { isa.load_halves(scales.add(2 * STRIP + at / 2)) } else { scale };
+            let part = |part: usize| match SIX {
+                true => isa.load_floats(scales.cast::<f32>().add(STRIP * part + at / 4)),
+                false => isa.load_halves(scales.add(2 * STRIP * part + at / 2)),
+            };
+            let scale = part(0);
+            let min = if AFFINE { part(1) } else { scale };
             RowWeights { codes: loaded, scale, min }
         }
     }

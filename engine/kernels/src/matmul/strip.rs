@@ -4,11 +4,12 @@
 //! and sooner, than a single large one.
 
 use super::memory::{Aligned, fetch_ahead};
+use super::scales::{load_halves, multiply_six};
 use super::sums::BlockSums;
 use crate::activations::Token;
 use crate::blocks::Blocks;
 use crate::isa::Job;
-use crate::layout::{Layout, STRIP, Zero};
+use crate::layout::{Layout, ROW_HALVES, SIX_BITS, STRIP, Scales, Zero};
 use std::marker::PhantomData;
 
 /// A strip of a matrix and a token.
@@ -29,25 +30,33 @@ impl OneStrip<'_> {
         let single = I::SINGLE_BLOCK_GROUPS && self.layout.blocks_per_group() == 1;
         let mut out = Aligned([0.0; STRIP]);
         let to = &mut out.0;
+        if B::SIX_BIT_SCALES && self.layout.scales() == Scales::SixBits {
+            // Groups of a block have code of their own everywhere: with six-bit scales, AVX2 gains from it as well.
+            match self.layout.blocks_per_group() == 1 {
+                true => isa.enter(StripJob::<B, true, true, true>(self, to, PhantomData)),
+                false => isa.enter(StripJob::<B, true, false, true>(self, to, PhantomData)),
+            }
+            return out.0;
+        }
         match (self.layout.zero() == Zero::Affine, single) {
-            (true, true) => isa.enter(StripJob::<B, true, true>(self, to, PhantomData)),
-            (true, false) => isa.enter(StripJob::<B, true, false>(self, to, PhantomData)),
-            (false, true) => isa.enter(StripJob::<B, false, true>(self, to, PhantomData)),
-            (false, false) => isa.enter(StripJob::<B, false, false>(self, to, PhantomData)),
+            (true, true) => isa.enter(StripJob::<B, true, true, false>(self, to, PhantomData)),
+            (true, false) => isa.enter(StripJob::<B, true, false, false>(self, to, PhantomData)),
+            (false, true) => isa.enter(StripJob::<B, false, true, false>(self, to, PhantomData)),
+            (false, false) => isa.enter(StripJob::<B, false, false, false>(self, to, PhantomData)),
         }
         out.0
     }
 }
 
-/// [`OneStrip::rows`] for one kind of groups. `SINGLE`: a group is one block.
-struct StripJob<'a, B, const AFFINE: bool, const SINGLE: bool>(
+/// [`OneStrip::rows`] for one kind of groups. `SINGLE`: a group is one block. `SIX`: scales have six bits.
+struct StripJob<'a, B, const AFFINE: bool, const SINGLE: bool, const SIX: bool>(
     OneStrip<'a>,
     &'a mut [f32; STRIP],
     PhantomData<B>,
 );
 
-impl<I: Blocks, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool> Job<I>
-    for StripJob<'_, B, AFFINE, SINGLE>
+impl<I: Blocks, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool, const SIX: bool> Job<I>
+    for StripJob<'_, B, AFFINE, SINGLE, SIX>
 {
     type Output = ();
     #[inline(always)]
@@ -58,15 +67,35 @@ impl<I: Blocks, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool> Job<I>
         let (scale_bytes, block_bytes) = (layout.scale_bytes(), layout.encoding().block_bytes());
         let mut totals = [isa.splat(0.0); 8];
         let mut at = bytes.as_ptr();
+        // With six-bit scales: the scales of the rows, and those of a group, which are products.
+        let (mut of_rows, mut of_group) = (Aligned([[0.0; STRIP]; 2]), Aligned([[0.0; STRIP]; 2]));
+        let mut sixes = at;
+        if SIX {
+            // At once: the blocks' prefetches continue where those of the last strip ended, and this part is between them.
+            fetch_ahead(isa, at, layout.strip_header_bytes());
+            // SAFETY: the strip begins with the rows' halves; the six bits of all groups follow, and then the blocks.
+            unsafe {
+                load_halves(isa, at, true, &mut of_rows.0);
+                sixes = at.add(ROW_HALVES);
+                at = at.add(layout.strip_header_bytes());
+            }
+        }
         let mut first = 0;
         while first < blocks {
             let last = if SINGLE { first } else { (first + per_group).min(blocks) - 1 };
-            let scales = at;
-            fetch_ahead(isa, at, scale_bytes);
-            // SAFETY: the groups of a strip follow each other, each its scales and then its blocks, and `bytes` has all
-            // of them (see `OneStrip`), so `at` stays within it; `block` is below the number of the token's blocks.
+            let scales = if SIX { sixes } else { at };
+            if !SIX {
+                fetch_ahead(isa, scales, scale_bytes);
+            }
+            // SAFETY: the groups of a strip follow each other, each its scales and then its blocks, or the blocks alone while
+            // their six bits follow each other elsewhere; `bytes` has all of them (see `OneStrip`), so `at` and `sixes` stay
+            // within it; `block` is below the number of the token's blocks.
             unsafe {
-                at = at.add(scale_bytes);
+                if SIX {
+                    sixes = sixes.add(SIX_BITS);
+                } else {
+                    at = at.add(scale_bytes);
+                }
                 let mut inner = [isa.splat(0.0); 8];
                 for block in first..last + 1 {
                     fetch_ahead(isa, at, block_bytes);
@@ -79,10 +108,17 @@ impl<I: Blocks, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool> Job<I>
                     }
                 }
                 let offset = isa.splat(if AFFINE { token.group_sum(first, last) } else { 0.0 });
+                if SIX {
+                    multiply_six(&*scales.cast(), &of_rows.0, &mut of_group.0);
+                }
                 for (r, (total, inner)) in totals.iter_mut().zip(inner).enumerate().take(registers) {
-                    let mut sum = isa.mul(isa.load_halves(scales.add(r * I::WIDTH / 2)), inner);
+                    let load = |part: usize| match SIX {
+                        true => isa.load_floats(of_group.0[part].as_ptr().add(r * I::WIDTH / 4)),
+                        false => isa.load_halves(scales.add(2 * STRIP * part + r * I::WIDTH / 2)),
+                    };
+                    let mut sum = isa.mul(load(0), inner);
                     if AFFINE {
-                        let min = isa.load_halves(scales.add(2 * STRIP + r * I::WIDTH / 2));
+                        let min = load(1);
                         sum = isa.add(sum, isa.mul(min, offset));
                     }
                     *total = isa.add(*total, sum);

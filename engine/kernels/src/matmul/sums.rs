@@ -6,6 +6,9 @@ use crate::layout::{Encoding, GROUPS_PER_BLOCK, Layout, Zero};
 
 /// How the sums of a block are computed.
 pub(super) trait BlockSums<I: Blocks> {
+    /// Whether the encoding can have six-bit scales ([`Layout::with_scales`]).
+    const SIX_BIT_SCALES: bool = false;
+
     /// The sums of 32 rows over all digits of the block, zero point included, in `128 / WIDTH` registers.
     ///
     /// # Safety
@@ -19,6 +22,8 @@ pub(super) trait BlockSums<I: Blocks> {
 pub(super) struct Nibbles;
 
 impl<I: Blocks> BlockSums<I> for Nibbles {
+    const SIX_BIT_SCALES: bool = true;
+
     #[inline(always)]
     unsafe fn sums(
         isa: I,
@@ -110,6 +115,8 @@ impl<I: Blocks> BlockSums<I> for Binary {
 pub(super) struct Lookup<const BITS: usize>;
 
 impl<I: Blocks, const BITS: usize> BlockSums<I> for Lookup<BITS> {
+    const SIX_BIT_SCALES: bool = true;
+
     #[inline(always)]
     unsafe fn sums(
         isa: I,

@@ -4,10 +4,11 @@
 
 use super::job::MatmulJob;
 use super::memory::fetch_ahead;
+use super::scales::{RowScales, load_halves, multiply_six};
 use super::unpack::unpack_block;
 use crate::activations::{TILED_TOKENS, Tile};
 use crate::isa::{Isa, Job};
-use crate::layout::{BLOCK, BLOCK_WEIGHTS, STRIP, Zero};
+use crate::layout::{BLOCK, BLOCK_WEIGHTS, STRIP, Scales, Zero};
 use crate::tiles::{TILE_TOKENS, Tiles};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -60,6 +61,10 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Job<T::Isa> for Strips<'_
 struct Buffers {
     /// Codes of this block and the next.
     codes: [[u8; BLOCK_WEIGHTS]; 2],
+    /// Scales of the strip's rows, if those of groups have six bits.
+    row_scales: RowScales,
+    /// Scales of a group.
+    scales: RowScales,
     rows: [Rows; TILED_TOKENS],
 }
 
@@ -93,12 +98,18 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
         for row in &mut buffers.rows[..count] {
             row.total = [0.0; STRIP];
         }
+        if self.0.matrix.layout().scales() == Scales::SixBits {
+            // SAFETY: with six-bit scales a strip begins with the 128 bytes of its rows' halves.
+            unsafe {
+                load_halves(isa, self.0.matrix.strip(strip).as_ptr(), true, &mut buffers.row_scales);
+            }
+        }
         // SAFETY: every block is below `blocks`; it is unpacked before its sums are computed, and these before they are
         // joined and scaled; tokens are below `count`, rounded up to whole tiles for the sums.
         unsafe {
             let mut next = self.step(strip, first, 0);
             self.unpack(isa, next, first == 0, buffers);
-            let mut this = None;
+            let mut this: Option<Step> = None;
             for block in 0..blocks + 1 {
                 let after = if block + 1 < blocks {
                     let after = self.step(strip, first, block + 1);
@@ -111,6 +122,11 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
                     for from in (0..next.tile.refined.count_ones() as usize).step_by(TILE_TOKENS) {
                         self.sums::<true>(next, from, buffers);
                     }
+                }
+                if let Some(this) = this
+                    && this.last
+                {
+                    self.load_scales(isa, this, buffers);
                 }
                 for from in (0..count).step_by(TILE_TOKENS) {
                     if block < blocks {
@@ -148,6 +164,23 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
                 before,
                 last: before + 1 == per_group || block + 1 == layout.blocks(),
                 tile: self.0.activations.tiles().tile(index),
+            }
+        }
+    }
+
+    /// Converts the scales of a block's group.
+    ///
+    /// # Safety
+    /// `step` is from [`Self::step`]; with six-bit scales, those of its strip's rows were converted.
+    #[inline(always)]
+    unsafe fn load_scales(&self, isa: T::Isa, step: Step, buffers: &mut Buffers) {
+        // SAFETY: `step.scales` are the group's: six bits of each row, or halves, of `Layout::scale_bytes`.
+        unsafe {
+            match self.0.matrix.layout().scales() {
+                Scales::SixBits => {
+                    multiply_six(&*step.scales.cast(), &buffers.row_scales, &mut buffers.scales);
+                }
+                Scales::Halves => load_halves(isa, step.scales, AFFINE, &mut buffers.scales),
             }
         }
     }
@@ -221,16 +254,18 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
     /// Multiplies the sums of a block with scales and adds them to the totals, for some tokens of a run.
     ///
     /// # Safety
-    /// `step` is from [`Self::step`], its sums were computed and joined, and `tokens` are below 64.
+    /// `step` is from [`Self::step`], its sums were computed and joined, its group's scales converted if it is the last of
+    /// its group, and `tokens` are below 64.
     #[inline(always)]
     unsafe fn scale(&self, isa: T::Isa, step: Step, tokens: Range<usize>, buffers: &mut Buffers) {
-        let (lanes, scales) = (<T::Isa>::WIDTH / 4, step.scales);
+        let lanes = <T::Isa>::WIDTH / 4;
+        let [scales, mins] = [buffers.scales[0].as_ptr(), buffers.scales[1].as_ptr()];
         // SAFETY: r + lanes <= 32, so rows, scales and minimums are within their 32; a tile has 64 scales and scaled sums,
         // and `step.before` blocks of the same group precede it.
         unsafe {
             for r in (0..STRIP).step_by(lanes) {
-                let weight = isa.load_halves(scales.add(2 * r));
-                let min = if AFFINE { isa.load_halves(scales.add(2 * STRIP + 2 * r)) } else { weight };
+                let weight = isa.load_floats(scales.add(r));
+                let min = if AFFINE { isa.load_floats(mins.add(r)) } else { weight };
                 for index in tokens.clone() {
                     let row = buffers.rows.as_mut_ptr().add(index);
                     let sums = (&raw const (*row).sums[step.parity]).cast::<i32>().add(r);

@@ -3,7 +3,7 @@
 use super::matrix::random_matrix;
 use crate::activations::Activations;
 use crate::kernels::{Kernels, Lookups, Product};
-use crate::layout::{Encoding, Layout, Matrix, Zero};
+use crate::layout::{Encoding, Layout, Matrix, Scales, Zero};
 use crate::pool::Pool;
 use crate::random::Random;
 use crate::reference;
@@ -39,6 +39,15 @@ pub fn encodings() -> Vec<(Encoding, Zero)> {
     ]
 }
 
+/// The layouts of a size and encoding: every group size and kind of scales that it can have.
+fn layouts([rows, cols]: [usize; 2], encoding: Encoding, zero: Zero) -> impl Iterator<Item = Layout> {
+    [16, 32, 64, 1 << 20]
+        .into_iter()
+        .filter_map(move |group_size| Layout::new(rows, cols, encoding, zero, group_size).ok())
+        .flat_map(|layout| [Scales::Halves, Scales::SixBits].map(|scales| layout.with_scales(scales)))
+        .flatten()
+}
+
 /// Inputs that reach the bounds of the integers: all of one sign, alternating, one large value in a group, random.
 fn input(kind: usize, len: usize, random: &mut Random) -> Vec<f32> {
     (0..len)
@@ -54,7 +63,7 @@ fn input(kind: usize, len: usize, random: &mut Random) -> Vec<f32> {
         .collect()
 }
 
-/// Compares products of all encodings, at sizes around every block boundary and for several numbers of tokens, with the
+/// Compares products of all encodings and kinds of scales, at sizes around every block boundary and for several numbers of tokens, with the
 /// reference. Returns the number of comparisons.
 ///
 /// # Panics
@@ -66,8 +75,7 @@ pub fn check_matmul(kernels: Kernels, pool: &Pool) -> usize {
         for (rows, cols) in
             [(1, 1), (31, 32), (32, 33), (33, 31), (64, 96), (65, 128), (97, 64), (40, 300), (128, 576)]
         {
-            for group_size in [16, 32, 64, 1 << 20] {
-                let Ok(layout) = Layout::new(rows, cols, encoding, zero, group_size) else { continue };
+            for layout in layouts([rows, cols], encoding, zero) {
                 let data = random_matrix(&layout, &mut random);
                 let Ok(matrix) = Matrix::new(layout, &data) else { continue };
                 // More tokens than a tile has, but only for small matrices: emulators are slow. After whole runs of lanes there are

@@ -1,6 +1,6 @@
 //! Seeded random matrices.
 
-use crate::layout::{Encoding, Layout, STRIP, Zero, f32_to_f16, pack_strip};
+use crate::layout::{Encoding, Layout, STRIP, Scales, Zero, f32_to_f16, pack_strip, pack_strip_six};
 use crate::random::Random;
 
 /// A packed matrix of random codes and scales.
@@ -21,6 +21,14 @@ pub fn random_matrix(layout: &Layout, random: &mut Random) -> Vec<u8> {
             .map(|_| if extreme { highest } else { codes[(random.bits() % codes.len() as u64) as usize] })
             .collect();
         let count = rows * layout.groups();
+        if layout.scales() == Scales::SixBits {
+            let halves: Vec<[u16; 2]> =
+                (0..rows).map(|_| [(); 2].map(|()| f32_to_f16(random.float() * 0.01))).collect();
+            let sixes: Vec<[u8; 2]> =
+                (0..count).map(|_| [(); 2].map(|()| (random.bits() % 64) as u8)).collect();
+            pack_strip_six(layout, &packed, &halves, &sixes, out);
+            continue;
+        }
         let mut halves = || (0..count).map(|_| f32_to_f16(random.float() * 0.1)).collect::<Vec<_>>();
         let scales = halves();
         let mins = if layout.zero() == Zero::Affine { halves() } else { Vec::new() };
