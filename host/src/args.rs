@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use edgellm::sampler::SamplerOptions;
 use edgellm::{CacheFormat, Precision, SessionOptions};
 use edgellm_memory::Placement;
-use edgellm_quantize::{Format, HeadFormat, I2sOrder};
+use edgellm_quantize::{Format, HeadFormat, I2sOrder, Scales};
 
 /// Which model.
 #[derive(Debug, Args)]
@@ -49,6 +49,11 @@ const PRECISIONS: Choices<Precision> = &[
     ("fast", Precision::Fast, "8 bits everywhere"),
     ("standard", Precision::Standard, "8 bits, and 6 more for large values"),
     ("high", Precision::High, "14 bits everywhere, for measurements"),
+];
+
+pub(crate) const SCALES: Choices<Scales> = &[
+    ("halves", Scales::Halves, "16 bits for each scale and each minimum"),
+    ("six", Scales::SixBits, "six bits each, below 16 bits for the row: for int4, int3 and int2"),
 ];
 
 const CACHE_FORMATS: Choices<CacheFormat> = &[

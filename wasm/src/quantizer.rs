@@ -33,6 +33,7 @@ impl OptionsJson {
             format,
             head,
             group_size: given.group_size,
+            scales: None,
             i2s_order: i2s_order
                 .map_err(|error: edgellm_quantize::UnknownOrder| Failure::invalid(error.to_string()))?,
             importance: None,

@@ -11,7 +11,7 @@ mod text;
 
 pub use text::{CalibrationText, CalibrationTextError};
 
-use crate::encode::{Work, add_errors};
+use crate::encode::{StoredRow, Work, add_errors, pack};
 use crate::faithful::{Faithful, stored_bytes};
 use crate::options::{Format, QuantizeOptions, Target};
 use crate::plan::{Encoded, Plan};
@@ -23,7 +23,7 @@ use edgellm::config::ModelConfig;
 use edgellm::linear::{LinearHooks, LinearId};
 use edgellm::tensors::Role;
 use edgellm::{Compute, Model, Precision, ResidualStream};
-use edgellm_kernels::layout::{Layout, STRIP, pack_strip};
+use edgellm_kernels::layout::{Layout, STRIP};
 use factor::Factor;
 use feedback::{Feedback, Strip};
 use gram::Gram;
@@ -331,15 +331,17 @@ fn strip(
         tensor.read_row(first + row, values)?;
     }
     feedback.round(&mut strip, rows);
-    let Strip { values, codes, scales, mins, .. } = &strip;
+    let Strip { values, codes, scales, mins, halves, .. } = &strip;
     let (groups, mins_a_row) = (layout.groups(), mins.len() / STRIP);
     let mut errors = ErrorSum::default();
     for row in 0..rows {
         let mins = mins.get(row * mins_a_row..(row + 1) * mins_a_row).unwrap_or_default();
         let (values, codes) = (&values[row * cols..][..cols], &codes[row * cols..][..cols]);
-        add_errors(&mut errors, layout, 1.0, values, codes, &scales[row * groups..][..groups], mins);
+        let scales = &scales[row * groups..][..groups];
+        let stored = StoredRow { codes, scales, mins, halves: halves[row] };
+        add_errors(&mut errors, layout, 1.0, values, stored);
     }
     let mins = &mins[..rows * mins_a_row];
-    pack_strip(layout, &codes[..rows * cols], &scales[..rows * groups], mins, bytes);
+    pack(layout, &codes[..rows * cols], &scales[..rows * groups], mins, &halves[..rows], bytes);
     Ok(errors)
 }

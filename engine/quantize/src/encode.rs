@@ -3,10 +3,11 @@
 use crate::QuantizeError;
 use crate::plan::{Encoded, Plan};
 use crate::report::{ErrorSum, Progress};
+use crate::round::six::stored;
 use crate::round::{Rounder, Row};
 use crate::source::SourceTensor;
 use edgellm::format::{TensorError, WriteError};
-use edgellm_kernels::layout::{Layout, STRIP, Zero, f16_to_f32, pack_strip};
+use edgellm_kernels::layout::{Layout, STRIP, Scales, Zero, pack_strip, pack_strip_six};
 use std::ops::ControlFlow;
 
 /// How far the work is, and whom to tell.
@@ -112,6 +113,7 @@ impl Encoder {
         let mut codes = vec![0; STRIP * cols];
         let mut scales = vec![0; STRIP * groups];
         let mut mins = vec![0; if affine { STRIP * groups } else { 0 }];
+        let mut halves = [[0; 2]; STRIP];
         let mut packed = vec![0; layout.strip_bytes()];
         let mut sum = ErrorSum::default();
         for first in (0..rows).step_by(STRIP) {
@@ -125,7 +127,7 @@ impl Encoder {
                 let mins = &mut mins[r * min_groups..][..min_groups];
                 match plan {
                     Plan::Rounded(_, target, weights) => {
-                        let out = Row { codes, scales, mins };
+                        let out = Row { codes, scales, mins, halves: &mut halves[r] };
                         self.rounder.row(layout, target.max_code, &row_values, weights.as_deref(), out);
                     }
                     _ => {
@@ -137,15 +139,44 @@ impl Encoder {
                     }
                 }
                 let tensor_scale = plan.scale(tensor).unwrap_or(1.0);
-                add_errors(&mut sum, layout, tensor_scale, &row_values, codes, scales, mins);
+                let stored = StoredRow { codes, scales, mins, halves: halves[r] };
+                add_errors(&mut sum, layout, tensor_scale, &row_values, stored);
             }
             let (codes, scales) = (&codes[..count * cols], &scales[..count * groups]);
-            pack_strip(layout, codes, scales, &mins[..count * min_groups], &mut packed);
+            pack(layout, codes, scales, &mins[..count * min_groups], &halves[..count], &mut packed);
             sink(&packed)?;
             work.advance(tensor.name(), (count * cols) as u64)?;
         }
         Ok(sum)
     }
+}
+
+/// Packs a strip of rows as [`Row`] has them.
+pub(crate) fn pack(
+    layout: &Layout,
+    codes: &[u8],
+    scales: &[u16],
+    mins: &[u16],
+    halves: &[[u16; 2]],
+    out: &mut [u8],
+) {
+    match layout.scales() {
+        Scales::Halves => pack_strip(layout, codes, scales, mins, out),
+        Scales::SixBits => {
+            let groups: Vec<[u8; 2]> =
+                scales.iter().zip(mins).map(|(&scale, &min)| [scale as u8, min as u8]).collect();
+            pack_strip_six(layout, codes, halves, &groups, out);
+        }
+    }
+}
+
+/// What [`Row`] holds, when it is chosen.
+#[derive(Clone, Copy)]
+pub(crate) struct StoredRow<'a> {
+    pub(crate) codes: &'a [u8],
+    pub(crate) scales: &'a [u16],
+    pub(crate) mins: &'a [u16],
+    pub(crate) halves: [u16; 2],
 }
 
 /// Compares a row with what the engine will read from the file.
@@ -154,20 +185,18 @@ pub(crate) fn add_errors(
     layout: &Layout,
     tensor_scale: f32,
     values: &[f32],
-    codes: &[u8],
-    scales: &[u16],
-    mins: &[u16],
+    StoredRow { codes, scales, mins, halves }: StoredRow<'_>,
 ) {
     let size = layout.group_size();
     for (group, ((x, codes), &scale)) in values.chunks(size).zip(codes.chunks(size)).zip(scales).enumerate() {
-        let scale = f16_to_f32(scale);
+        let min = mins.get(group).copied().unwrap_or(0);
+        let (scale, min) = stored(layout, halves, scale, min);
         match layout.zero() {
             Zero::Symmetric(zero) => {
                 let zero = f32::from(zero);
                 sum.add(x, codes.iter().map(|&code| tensor_scale * (scale * (f32::from(code) - zero))));
             }
             Zero::Affine => {
-                let min = f16_to_f32(mins.get(group).copied().unwrap_or(0));
                 sum.add(x, codes.iter().map(|&code| tensor_scale * (scale * f32::from(code) + min)));
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::CalibrationTextError;
 use crate::gguf::GgufError;
+use crate::options::Format;
 use edgellm::config::ConfigError;
 use edgellm::format::{Quality, WriteError};
 use edgellm_kernels::layout::LayoutError;
@@ -170,6 +171,12 @@ pub enum QuantizeError {
     GroupSize {
         /// Defect.
         source: LayoutError,
+    },
+    /// A format has no six-bit scales.
+    #[error("{format} has no six-bit scales: choose --scales halves, or --format int4, int3 or int2")]
+    SixBitScales {
+        /// The layers' format.
+        format: Format,
     },
     /// An importance matrix has other columns than the model.
     #[error(

@@ -63,6 +63,7 @@ pub use calibrate::{
     Calibration, CalibrationMethod, CalibrationText, CalibrationTextError, calibration_memory,
 };
 pub use convert::quantize;
+pub use edgellm_kernels::layout::Scales;
 pub use error::QuantizeError;
 pub use importance::{Importance, ImportanceError};
 pub use measure::{Measurement, measurement_memory};

@@ -1,7 +1,7 @@
 //! The options of a conversion.
 
 use crate::{Allocation, Calibration, Importance, Measurement};
-use edgellm_kernels::layout::{Encoding, Zero};
+use edgellm_kernels::layout::{Encoding, Scales, Zero};
 use std::fmt;
 use std::str::FromStr;
 
@@ -64,6 +64,14 @@ impl Format {
             Format::Int6 => 16,
             Format::Bitnet => 0,
             Format::Binary => 128,
+        }
+    }
+
+    /// How the scales of codes that are chosen here are stored by default.
+    pub const fn default_scales(self) -> Scales {
+        match self {
+            Format::Int3 | Format::Int2 => Scales::SixBits,
+            _ => Scales::Halves,
         }
     }
 
@@ -207,7 +215,7 @@ pub struct UnknownOrder {
 
 /// Version of the conversion's rules: it goes up when the same source and options give another model file. A cache of model
 /// files keeps it with each, and converts again what was converted by other rules.
-pub const RULES_VERSION: u32 = 4;
+pub const RULES_VERSION: u32 = 5;
 
 /// How to convert a model.
 #[derive(Clone, Debug)]
@@ -220,6 +228,9 @@ pub struct QuantizeOptions {
     /// format's default. [`Format::Auto`] keeps the source's groups, and uses this for what it rounds; other formats keep
     /// codes only if this is `None` or the size of the source's groups.
     pub group_size: Option<usize>,
+    /// How the scales of what is rounded are stored in the layers; `None` for the format's default. [`Scales::SixBits`] is for
+    /// `int4`, `int3` and `int2`, and also for embedding and head if they have such a format.
+    pub scales: Option<Scales>,
     /// The order of codes of type I2_S; without it, a source that has such tensors is refused.
     pub i2s_order: Option<I2sOrder>,
     /// How much each column of a matrix matters: what is rounded is rounded so that the errors of important columns are
@@ -244,6 +255,7 @@ impl QuantizeOptions {
             format,
             head: HeadFormat::default(),
             group_size: None,
+            scales: None,
             i2s_order: None,
             importance: None,
             calibration: None,

@@ -10,7 +10,7 @@ use crate::source::SourceTensor;
 use edgellm::format::TensorEncoding;
 use edgellm::linear::LinearId;
 use edgellm::tensors::Role;
-use edgellm_kernels::layout::{BLOCK, Encoding, Layout, Zero};
+use edgellm_kernels::layout::{BLOCK, Encoding, Layout, Scales, Zero};
 use std::sync::Arc;
 
 /// How one tensor is to be stored.
@@ -52,7 +52,15 @@ impl Plan {
         };
         // Floats of the head that need not be kept.
         let as_float = if is_head && format == Format::Auto { Format::Int8 } else { format };
-        Plan::of(tensor, [format, as_float], group_size, options)
+        let plan = Plan::of(tensor, [format, as_float], group_size, options)?;
+        match (options.scales, &plan) {
+            (Some(Scales::SixBits), Plan::Rounded(layout, ..))
+                if !is_head && allocated.is_none() && layout.scales() != Scales::SixBits =>
+            {
+                Err(QuantizeError::SixBitScales { format })
+            }
+            _ => Ok(plan),
+        }
     }
 
     /// In this format, whatever the options say of formats.
@@ -77,13 +85,20 @@ impl Plan {
     ) -> Result<Plan, QuantizeError> {
         let [rows, cols] = tensor.shape();
         let importance = options.importance.as_ref().map_or(Ok(None), |importance| importance.of(tensor))?;
-        if let Some(codes) = kept(tensor, keep, group_size) {
+        let six = options.scales == Some(Scales::SixBits) && keep != Format::Auto;
+        if let Some(codes) = kept(tensor, keep, group_size).filter(|_| !six) {
             let layout = layout(rows, cols, codes.encoding, codes.zero, codes.group_size)?;
             return Ok(Plan::Kept(layout, codes));
         }
         let target = format.target();
         let group_size = group_size.unwrap_or(format.default_group_size());
         let layout = layout(rows, cols, target.encoding, target.zero, group_size)?;
+        let scales = options.scales.unwrap_or(format.default_scales());
+        // The head's format may have no such scales; and the halves of a row with few groups take more than they spare.
+        let layout = match layout.with_scales(scales) {
+            Ok(other) if options.scales.is_some() || other.total_bytes() < layout.total_bytes() => other,
+            _ => layout,
+        };
         let weights = importance.map(|means| weighted::normalize(means, layout.group_size()));
         Ok(Plan::Rounded(layout, target, weights))
     }

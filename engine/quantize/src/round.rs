@@ -4,6 +4,7 @@
 mod affine;
 mod binary;
 mod row;
+pub(crate) mod six;
 mod symmetric;
 mod ternary;
 pub(crate) mod weighted;

@@ -4,7 +4,7 @@ mod budget;
 mod curve;
 mod plot;
 
-use crate::args::{format_parser, head_parser, order_parser};
+use crate::args::{SCALES, format_parser, head_parser, one_of, order_parser};
 use crate::atomic_file::AtomicFile;
 use crate::cache::Cache;
 use crate::command::info::{LONGEST, LONGEST_NAME, encoding_name};
@@ -16,7 +16,7 @@ use edgellm::text::printable;
 use edgellm::{Compute, available_kernels};
 use edgellm_quantize::{
     Calibration, CalibrationMethod, CalibrationText, CalibrationTextError, Format, HeadFormat, I2sOrder,
-    Importance, Measurement, Method, QuantizeError, QuantizeOptions, Report,
+    Importance, Measurement, Method, QuantizeError, QuantizeOptions, Report, Scales,
 };
 use serde_json::json;
 use std::fmt::Write as _;
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// bitnet: 0]
     #[arg(long, value_name = "N")]
     group_size: Option<usize>,
+    /// Scales of what is rounded in the layers [default: six for int3 and int2, else halves]
+    #[arg(long, value_name = "KIND", value_parser = one_of(SCALES))]
+    scales: Option<Scales>,
     /// Format of the embedding and the LM head; auto: int8, or with --format auto as in the source
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = head_parser())]
     head: HeadFormat,
@@ -129,6 +132,7 @@ impl Args {
         let (input, name) = model::source_of(&self.input, cache)?;
         let mut options = QuantizeOptions::new(self.format.unwrap_or(Format::Auto));
         options.group_size = self.group_size;
+        options.scales = self.scales;
         options.head = self.head;
         options.i2s_order = self.i2s_order;
         options.importance = importance;

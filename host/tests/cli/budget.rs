@@ -126,8 +126,13 @@ fn options_that_contradict_a_target_are_refused_by_name() {
     };
     let output = ["--output", OUTPUT];
     for target in [["--target-size", "60MB"], ["--target-bits", "3.2"]] {
-        for other in [["--format", "int4"], ["--head", "int8"], ["--group-size", "64"], ["--format", "auto"]]
-        {
+        for other in [
+            ["--format", "int4"],
+            ["--head", "int8"],
+            ["--group-size", "64"],
+            ["--scales", "six"],
+            ["--format", "auto"],
+        ] {
             refused(&[&output[..], &target, &other].concat(), &[target[0], other[0], "cannot be used with"]);
         }
     }

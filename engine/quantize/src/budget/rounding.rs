@@ -3,10 +3,11 @@
 use crate::QuantizeError;
 use crate::encode::{Encoder, Work};
 use crate::plan::{Encoded, Plan};
+use crate::round::six::stored;
 use crate::round::{Rounder, Row};
 use crate::source::SourceTensor;
 use edgellm::Compute;
-use edgellm_kernels::layout::{Layout, Zero, f16_to_f32};
+use edgellm_kernels::layout::{Layout, Zero};
 use std::ops::ControlFlow;
 
 /// Rows of a matrix that stand for all, spread over it.
@@ -55,16 +56,17 @@ fn of_rows(
     let (cols, groups, size) = (layout.cols(), layout.groups(), layout.group_size());
     let (mut values, mut codes) = (vec![0.0; cols], vec![0; cols]);
     let (mut scales, mut mins) = (vec![0; groups], vec![0; groups]);
+    let mut halves = [0; 2];
     let (mut rounder, mut sum) = (Rounder::default(), 0.0);
     for &row in rows {
         tensor.read_row(row, &mut values)?;
-        let out = Row { codes: &mut codes, scales: &mut scales, mins: &mut mins };
+        let out = Row { codes: &mut codes, scales: &mut scales, mins: &mut mins, halves: &mut halves };
         rounder.row(layout, max_code, &values, weights, out);
         for (col, (&value, &code)) in values.iter().zip(&codes).enumerate() {
-            let scale = f16_to_f32(scales[col / size]);
+            let (scale, min) = stored(layout, halves, scales[col / size], mins[col / size]);
             let stored = match layout.zero() {
                 Zero::Symmetric(zero) => scale * (f32::from(code) - f32::from(zero)),
-                Zero::Affine => scale * f32::from(code) + f16_to_f32(mins[col / size]),
+                Zero::Affine => scale * f32::from(code) + min,
             };
             let difference = f64::from(value) - f64::from(stored);
             let weight = importance.and_then(|importance| importance.get(col)).map_or(1.0, |&x| f64::from(x));

@@ -2,8 +2,9 @@
 
 use super::factor::Factor;
 use crate::options::Target;
+use crate::round::six::stored;
 use crate::round::{Rounder, Row, inverse, nearest};
-use edgellm_kernels::layout::{Encoding, Layout, STRIP, Zero, f16_to_f32};
+use edgellm_kernels::layout::{Encoding, Layout, STRIP, Zero};
 use edgellm_kernels::{Kernels, PANEL, PANEL_ROWS};
 
 /// How the rows of a matrix are rounded.
@@ -23,6 +24,7 @@ pub(super) struct Strip {
     pub(super) codes: Vec<u8>,
     pub(super) scales: Vec<u16>,
     pub(super) mins: Vec<u16>,
+    pub(super) halves: [[u16; 2]; STRIP],
     /// Rounding errors in tiles of 8 rows, in the factor's order of the columns.
     errors: Vec<Vec<[f32; PANEL_ROWS]>>,
     rounder: Rounder,
@@ -38,6 +40,7 @@ impl Strip {
             codes: vec![0; STRIP * cols],
             scales: vec![0; STRIP * groups],
             mins: vec![0; STRIP * mins],
+            halves: [[0; 2]; STRIP],
             errors: vec![vec![[0.0; PANEL_ROWS]; cols.next_multiple_of(PANEL)]; STRIP / PANEL_ROWS],
             rounder: Rounder::default(),
         }
@@ -70,7 +73,7 @@ impl Grid {
 impl Feedback<'_> {
     /// Chooses scales and codes for the first `rows` rows of a strip.
     pub(super) fn round(&self, strip: &mut Strip, rows: usize) {
-        let Strip { values, codes, scales, mins, errors, rounder } = strip;
+        let Strip { values, codes, scales, mins, halves, errors, rounder } = strip;
         let (cols, groups) = (self.layout.cols(), self.layout.groups());
         let affine = if self.layout.zero() == Zero::Affine { groups } else { 0 };
         let mut grids = Vec::with_capacity(rows * groups);
@@ -79,6 +82,7 @@ impl Feedback<'_> {
                 codes: &mut codes[row * cols..][..cols],
                 scales: &mut scales[row * groups..][..groups],
                 mins: &mut mins[row * affine..][..affine],
+                halves: &mut halves[row],
             };
             rounder.row(
                 self.layout,
@@ -89,7 +93,7 @@ impl Feedback<'_> {
             );
             for group in 0..groups {
                 let min = if affine > 0 { mins[row * affine + group] } else { 0 };
-                grids.push(self.grid(scales[row * groups + group], min));
+                grids.push(self.grid(halves[row], scales[row * groups + group], min));
             }
         }
         for (index, errors) in errors.iter_mut().enumerate().take(rows.div_ceil(PANEL_ROWS)) {
@@ -123,12 +127,12 @@ impl Feedback<'_> {
         }
     }
 
-    fn grid(&self, scale: u16, min: u16) -> Grid {
-        let scale = f16_to_f32(scale);
+    fn grid(&self, halves: [u16; 2], scale: u16, min: u16) -> Grid {
+        let (scale, min) = stored(self.layout, halves, scale, min);
         Grid {
             scale,
             inverse: inverse(scale),
-            min: f16_to_f32(min),
+            min,
             zero: match self.layout.zero() {
                 Zero::Affine => 0.0,
                 Zero::Symmetric(zero) => f32::from(zero),
@@ -174,7 +178,8 @@ mod tests {
 
     fn layout(format: Format) -> Layout {
         let (target, size) = (format.target(), if format == Format::Int6 { 16 } else { 32 });
-        Layout::new(ROWS, COLS, target.encoding, target.zero, size).unwrap()
+        let layout = Layout::new(ROWS, COLS, target.encoding, target.zero, size).unwrap();
+        layout.with_scales(format.default_scales()).unwrap()
     }
 
     /// A strip rounded with feedback, and its squared error on the inputs.
@@ -210,6 +215,7 @@ mod tests {
                 codes: &mut strip.codes[row * COLS..][..COLS],
                 scales: &mut strip.scales[row * groups..][..groups],
                 mins: &mut strip.mins[row * mins..][..mins],
+                halves: &mut strip.halves[row],
             };
             let values = &strip.values[row * COLS..][..COLS];
             Rounder::default().row(&layout, target.max_code, values, Some(&weights), out);
@@ -222,10 +228,11 @@ mod tests {
         let (groups, mins) = (layout.groups(), strip.mins.len() / STRIP);
         let weight = |row: usize, col: usize| {
             let group = col / layout.group_size();
-            let scale = f16_to_f32(strip.scales[row * groups + group]);
+            let min = strip.mins.get(row * mins + group).copied().unwrap_or(0);
+            let (scale, min) = stored(layout, strip.halves[row], strip.scales[row * groups + group], min);
             let code = f32::from(strip.codes[row * COLS + col]);
             match layout.zero() {
-                Zero::Affine => scale * code + f16_to_f32(strip.mins[row * mins + group]),
+                Zero::Affine => scale * code + min,
                 Zero::Symmetric(zero) => scale * (code - f32::from(zero)),
             }
         };

@@ -1,5 +1,6 @@
 mod calibration;
 mod importance;
+mod scales;
 
 use crate::codes::Codes;
 use crate::dequantize::tests::fixture;
@@ -316,7 +317,12 @@ fn the_version_of_the_rules_goes_up_when_they_change() {
     ];
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let from_files = Source::from_files(&files).unwrap();
-    let cases = [(&from_gguf, Format::Int4), (&from_files, Format::Int4), (&from_gguf, Format::Auto)];
+    let cases = [
+        (&from_gguf, Format::Int4),
+        (&from_files, Format::Int4),
+        (&from_files, Format::Int3),
+        (&from_gguf, Format::Auto),
+    ];
     for (source, format) in cases {
         let (file, _) = convert(source, &QuantizeOptions::new(format));
         let model = ModelFile::parse(&file).unwrap();
@@ -332,7 +338,7 @@ fn the_version_of_the_rules_goes_up_when_they_change() {
     }
     assert_eq!(
         (RULES_VERSION, hash),
-        (4, 0x9a51_eb07_a4bf_255e),
+        (5, 0x6d42_c325_f428_af21),
         "the conversion gives another file: raise RULES_VERSION once between two releases, and write {hash:#018x} here"
     );
 }

@@ -1,14 +1,17 @@
 //! A row, group by group, by the rule of its layout.
 
+use super::six::six_bits;
 use super::{Ternary, affine, binary, symmetric, weighted};
-use edgellm_kernels::layout::{Encoding, Layout, Zero};
+use edgellm_kernels::layout::{Encoding, Layout, Scales, Zero};
 
-/// Where a row's codes go, and the scales and minimums of its groups as half-precision bits; there are no minimums if the layout
-/// is symmetric.
+/// Where a row's codes go, and the scales and minimums of its groups; there are no minimums if the layout is symmetric. They are
+/// half-precision bits, or, of layouts with six-bit scales, multiples below 64 of the row's scale and minimum, which then are
+/// half-precision bits.
 pub(crate) struct Row<'a> {
     pub(crate) codes: &'a mut [u8],
     pub(crate) scales: &'a mut [u16],
     pub(crate) mins: &'a mut [u16],
+    pub(crate) halves: &'a mut [u16; 2],
 }
 
 /// Rounds rows; holds buffers.
@@ -27,20 +30,24 @@ impl Rounder {
         max_code: u8,
         values: &[f32],
         weights: Option<&[f32]>,
-        out: Row<'_>,
+        mut out: Row<'_>,
     ) {
         match weights {
-            None => self.plain(layout, max_code, values, out),
-            Some(weights) => self.weighted(layout, max_code, values, weights, out),
+            None => self.plain(layout, max_code, values, &mut out),
+            Some(weights) => self.weighted(layout, max_code, values, weights, &mut out),
+        }
+        if layout.scales() == Scales::SixBits {
+            six_bits(layout.group_size(), max_code, values, weights, out);
         }
     }
 
-    fn plain(&mut self, layout: &Layout, max_code: u8, values: &[f32], Row { codes, scales, mins }: Row<'_>) {
+    fn plain(&mut self, layout: &Layout, max_code: u8, values: &[f32], out: &mut Row<'_>) {
+        let Row { codes, scales, mins, .. } = out;
         let size = layout.group_size();
-        let groups = values.chunks(size).zip(codes.chunks_mut(size)).zip(scales);
+        let groups = values.chunks(size).zip(codes.chunks_mut(size)).zip(scales.iter_mut());
         match layout.zero() {
             Zero::Affine => {
-                for (((x, codes), scale), min) in groups.zip(mins) {
+                for (((x, codes), scale), min) in groups.zip(mins.iter_mut()) {
                     (*scale, *min) = affine(x, max_code, codes);
                 }
             }
@@ -68,13 +75,15 @@ impl Rounder {
         max_code: u8,
         values: &[f32],
         weights: &[f32],
-        Row { codes, scales, mins }: Row<'_>,
+        out: &mut Row<'_>,
     ) {
+        let Row { codes, scales, mins, .. } = out;
         let size = layout.group_size();
-        let groups = values.chunks(size).zip(weights.chunks(size)).zip(codes.chunks_mut(size)).zip(scales);
+        let groups =
+            values.chunks(size).zip(weights.chunks(size)).zip(codes.chunks_mut(size)).zip(scales.iter_mut());
         match layout.zero() {
             Zero::Affine => {
-                for ((((x, w), codes), scale), min) in groups.zip(mins) {
+                for ((((x, w), codes), scale), min) in groups.zip(mins.iter_mut()) {
                     (*scale, *min) = weighted::affine(x, w, max_code, codes);
                 }
             }

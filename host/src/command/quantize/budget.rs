@@ -22,16 +22,16 @@ const POINTS: usize = 10;
 pub(super) struct BudgetArgs {
     /// Size of the file, at most: 60MB, 60MiB or bytes. Every matrix gets the width, int2 to int8, that its effect on the model's
     /// predictions earns
-    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["format", "head", "group_size", "target_bits"])]
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["format", "head", "group_size", "scales", "target_bits"])]
     target_size: Option<u64>,
     /// The same by bits a weight of the whole file, as the report prints them
-    #[arg(long, value_name = "X", value_parser = bits, conflicts_with_all = ["format", "head", "group_size"])]
+    #[arg(long, value_name = "X", value_parser = bits, conflicts_with_all = ["format", "head", "group_size", "scales"])]
     target_bits: Option<f64>,
     /// Convert nothing: print what ten sizes from int2 to int8 are expected to lose, or with --format the size of the file
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Draw that curve into an SVG file
-    #[arg(long, value_name = "FILE", requires = "dry_run", conflicts_with_all = ["format", "head", "group_size"])]
+    #[arg(long, value_name = "FILE", requires = "dry_run", conflicts_with_all = ["format", "head", "group_size", "scales"])]
     plot: Option<PathBuf>,
 }
 
