@@ -15,8 +15,8 @@ const UNUSABLE: f64 = 1.0;
 /// The quality to expect, in words, or what was measured of it.
 pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
-    let weighted = report.count(Method::Weighted) > 0;
-    let rounded = weighted || report.count(Method::Rounded) > 0;
+    let calibrated = report.count(Method::Weighted) + report.count(Method::Gptq) > 0;
+    let rounded = calibrated || report.count(Method::Rounded) > 0;
     let percent = 100.0 * report.error.relative;
     match options.format {
         // What was measured is said in place of what is to be expected.
@@ -34,8 +34,8 @@ pub(crate) fn of(source: &Source<'_>, options: &QuantizeOptions, report: &Report
             "2-bit rounding without training makes models of a few billion parameters and below unusable \
              (the weights moved by {percent:.0} %): use int4, or int3 if memory is tight"
         )),
-        Format::Int3 if weighted => warnings.push(format!(
-            "3-bit rounding costs a small model quality, with an importance matrix too (the weights moved by {percent:.1} %): \
+        Format::Int3 if calibrated => warnings.push(format!(
+            "3-bit rounding costs a small model some quality, even calibrated (the weights moved by {percent:.1} %): \
              compare `edgellm perplexity` with that of int4"
         )),
         Format::Int3 if rounded => warnings.push(format!(

@@ -59,6 +59,20 @@ fn methods_are_reported_head_included() {
 }
 
 #[test]
+fn warnings_say_whether_it_was_calibrated() {
+    let gguf = float_gguf();
+    let source = Source::from_gguf(&gguf).unwrap();
+    let warned = |given: Option<CalibrationMethod>, words: &str| {
+        let options = options(Format::Int3, given.map(|given| calibration(given, 2)));
+        convert(&source, &options).1.warnings.iter().any(|warning| warning.contains(words))
+    };
+    for given in [Some(CalibrationMethod::Gptq), Some(CalibrationMethod::Weights), None] {
+        assert_eq!(warned(given, "even calibrated"), given.is_some());
+        assert_eq!(warned(given, "without calibration"), given.is_none());
+    }
+}
+
+#[test]
 fn kept_codes_stay() {
     let gguf = tiny_gguf(GgmlType::Q4_0, GgmlType::Q8_0);
     let source = Source::from_gguf(&gguf).unwrap();
