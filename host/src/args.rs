@@ -53,7 +53,11 @@ const PRECISIONS: Choices<Precision> = &[
 
 pub(crate) const SCALES: Choices<Scales> = &[
     ("halves", Scales::Halves, "16 bits for each scale and each minimum"),
-    ("six", Scales::SixBits, "six bits each, below 16 bits for the row: for int4, int3 and int2"),
+    (
+        "six",
+        Scales::SixBits,
+        "six bits each, under a 16-bit scale and minimum of the row: for int4, int3 and int2",
+    ),
 ];
 
 const CACHE_FORMATS: Choices<CacheFormat> = &[

@@ -330,15 +330,13 @@ fn the_version_of_the_rules_goes_up_when_they_change() {
         let Metadata { name, config, chat_template, bos_token, eos_token, tensors, .. } = model.metadata();
         let tensors: Vec<_> = tensors.iter().map(|t| (&t.name, t.encoding, t.section.crc32)).collect();
         let text = format!("{name} {config:?} {chat_template:?} {bos_token:?} {eos_token:?} {tensors:?}");
-        // Halves are not said, as in the file.
-        let text = text.replace(", scales: Halves", "");
         for byte in text.bytes().chain(tokenizer.bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
     assert_eq!(
         (RULES_VERSION, hash),
-        (5, 0x6d42_c325_f428_af21),
+        (5, 0xc7ff_cbc6_bc12_0679),
         "the conversion gives another file: raise RULES_VERSION once between two releases, and write {hash:#018x} here"
     );
 }
