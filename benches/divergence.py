@@ -22,49 +22,67 @@ def run(*command):
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def ours(args, model, folder):
-    """Log-probabilities, (positions, vocabulary), lazily."""
+class Logits:
+    """Log-probabilities of a file, (positions, vocabulary), row by row."""
+
+    def __init__(self, rows, vocabulary):
+        self.rows, self.vocabulary = rows, vocabulary
+
+    @staticmethod
+    def of_ours(path, vocabulary):
+        """What `edgellm perplexity --save-logits` writes."""
+        logits = np.memmap(path, np.float32, "r").reshape(-1, vocabulary)
+
+        def rows():
+            for found in logits:
+                row = found.astype(np.float64) - found.max()
+                yield row - np.log(np.exp(row).sum())
+
+        return Logits(rows, vocabulary)
+
+    @staticmethod
+    def of_llama(path):
+        """What `llama-perplexity --save-all-logits` writes: 16 bits each, a scale and a minimum a row."""
+        data = np.memmap(path, np.uint8, "r")
+        context, vocabulary, chunks = (int(field) for field in data[8:20].view(np.int32))
+        width = 2 * ((vocabulary + 1) // 2) + 4
+        values = data[20 + chunks * context * 4 :].view(np.uint16).reshape(-1, width)
+
+        def rows():
+            for row in values:
+                scale, least = row[:4].view(np.float32)
+                yield np.float64(scale) * row[4 : 4 + vocabulary] + np.float64(least)
+
+        return Logits(rows, vocabulary)
+
+
+def ours(args, model, vocabulary, folder):
     path = folder / "ours.bin"
     run(args.edgellm, "perplexity", "--model", model, "--text", args.text, "--context", CONTEXT,
         "--chunks", args.chunks, "--save-logits", path)  # fmt: skip
-    vocabulary = args.vocabulary
-    logits = np.memmap(path, np.float32, "r").reshape(-1, vocabulary)
-
-    def rows():
-        for found in logits:
-            row = found.astype(np.float64) - found.max()
-            yield row - np.log(np.exp(row).sum())
-
-    return rows
+    return Logits.of_ours(path, vocabulary)
 
 
 def theirs(args, model, folder):
-    """What `llama-perplexity --save-all-logits` writes: log-probabilities in 16 bits, a scale and a minimum a row."""
     path = folder / f"{model.stem}.llama"
     run(args.llama / "llama-perplexity", "-m", model, "-f", args.text, "-c", CONTEXT, "--chunks", args.chunks,
         "--save-all-logits", path)  # fmt: skip
-    data = np.memmap(path, np.uint8, "r")
-    context, vocabulary, chunks = data[8:20].view(np.int32)
-    args.vocabulary = int(vocabulary)
-    start = 20 + int(chunks) * int(context) * 4
-    width = 2 * ((int(vocabulary) + 1) // 2) + 4
-    values = data[start:].view(np.uint16).reshape(-1, width)
-
-    def rows():
-        for row in values:
-            scale, least = row[:4].view(np.float32)
-            yield np.float64(scale) * row[4 : 4 + args.vocabulary] + np.float64(least)
-
-    return rows
+    return Logits.of_llama(path)
 
 
-def divergence(expected, actual):
+def compare(expected, actual):
+    """Mean KL divergence of `actual` from `expected`, and how often the most likely token is the same."""
     total, count, same = 0.0, 0, 0
-    for p, q in zip(expected(), actual(), strict=True):
+    for p, q in zip(expected.rows(), actual.rows(), strict=True):
         total += float((np.exp(p) * (p - q)).sum())
         same += int(p.argmax() == q.argmax())
         count += 1
-    return f"{total / count:.5f} over {count} positions, the most likely token is the same at {same / count:.3f}"
+    return total / count, same / count
+
+
+def divergence(expected, actual):
+    kl, same = compare(expected, actual)
+    return f"{kl:.5f}, the most likely token is the same at {same:.3f} of the positions"
 
 
 def main():
@@ -79,7 +97,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         llama = theirs(args, args.gguf, folder)
-        mine = ours(args, args.gguf, folder)
+        mine = ours(args, args.gguf, llama.vocabulary, folder)
         print("EdgeLLM from llama.cpp:", divergence(llama, mine), flush=True)
         if args.float:
             exact = theirs(args, args.float, folder)

@@ -29,6 +29,7 @@ from machine import earlier
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "llama-cpp-python==0.3.36"
+PROGRAMS = ["llama-bench", "llama-quantize", "llama-perplexity", "llama-imatrix"]
 # Name: model, what is measured, tokens, llama.cpp's files, ours, and the goal.
 COMPARISONS = {
     "decode-int4": ("gguf", "decode", 128, ["Q4_0"], ["int4", "int4 from Q4_0", "int4, int4 head"], 1.6),
@@ -52,10 +53,10 @@ def run(*command, **options):
 
 
 def build_llama(flags, name):
-    """llama-bench, llama-quantize and llama-perplexity, built from the package's sources."""
+    """llama.cpp's PROGRAMS, built from the package's sources."""
     folder = ROOT / "target" / name
     binaries = folder / "build" / "bin"
-    if (binaries / "llama-perplexity").exists():
+    if all((binaries / program).exists() for program in PROGRAMS):
         return binaries
     folder.mkdir(parents=True, exist_ok=True)
     print(f"building llama.cpp ({name}): several minutes", file=sys.stderr)
@@ -94,7 +95,7 @@ def build_llama(flags, name):
         *flags,
         env=env,
     )
-    run("ninja", "-C", folder / "build", "llama-bench", "llama-quantize", "llama-perplexity", env=env)
+    run("ninja", "-C", folder / "build", *PROGRAMS, env=env)
     return binaries
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of docs and ARTIFACT.md, and the README's chart, from the committed results in benches/results.
+"""Writes the tables of docs and ARTIFACT.md, and the charts, from the committed results in benches/results.
 
     python3 scripts/benchmarks_doc.py          # writes them
     python3 scripts/benchmarks_doc.py --check  # exit code 1 if one differs from the results
@@ -18,12 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benches"), str(ROOT / "scripts/figures")]
 import expected  # noqa: E402
+import size_quality  # noqa: E402
 import speed  # noqa: E402
 
 RESULTS = ROOT / "benches/results"
 DOCUMENTS = ["docs/benchmarks.md", "docs/benchmark-report.md", "docs/quantization.md", "ARTIFACT.md"]
-CHART = "docs/images/speed.svg"
-TABLE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+CHARTS = {"docs/images/speed.svg": speed.svg, "docs/images/quality.svg": size_quality.svg}
+TABLE = re.compile(r"(<!-- table: ([\w .-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Machines as the tables name them, by their folder.
 MACHINES = {"zen3": "Zen 3", "zen4": "Zen 4", "xeon": "Xeon", "zen5": "Zen 5"}
 
@@ -226,6 +227,42 @@ def perplexity() -> str:
     return table("engine | file | perplexity | above the float reference", lines)
 
 
+def quality(*name: str) -> str:
+    """`benches/quality.py` of a model: files by size."""
+    model = load(".", "quality")["models"][" ".join(name)]
+    f16 = model["f16"]
+    rows = [["llama.cpp", "F16", f"{f16['bytes'] / 1e6:.1f}", f"{f16['perplexity']:.3f}", "", "0", "1"]]
+    for row in model["rows"]:
+        above = row["perplexity"] / f16["perplexity"] - 1
+        perplexity = f"{row['perplexity']:.3f}" if row["perplexity"] < 1000 else f"{row['perplexity']:.3g}"
+        above = f"{100 * above:+.1f} %" if above < 10 else f"x {above + 1:.0f}"
+        figures = [perplexity, above, f"{row['kl']:.4f}", f"{row['same_top']:.3f}"]
+        rows.append([row["engine"], row["row"].split(": ")[-1], f"{row['bytes'] / 1e6:.1f}", *figures])
+    return table("engine | file | MB | perplexity | above F16 | KL divergence | same top token", rows)
+
+
+def kinds_of_text() -> str:
+    """`benches/quality.py`: the KL divergence on texts of other kinds."""
+    rows = []
+    for name, model in load(".", "quality")["models"].items():
+        for row in (row for row in model["rows"] if "code" in row):
+            others = [row["code"]["kl"], row["chat"]["kl"]]
+            rows.append([name, f"{row['engine']} {row['row']}", f"{row['kl']:.4f}"])
+            rows[-1] += [f"{kl:.4f} ({kl / row['kl']:.2f})" for kl in others]
+    return table("model | file | WikiText-2 | code | chat", rows)
+
+
+def accuracy() -> str:
+    """`benches/quality.py`: multiple choice."""
+    rows = []
+    for name, model in load(".", "quality")["models"].items():
+        for row in (row for row in model["rows"] if "tasks" in row):
+            cells = [row["tasks"][task] for task in ("hellaswag", "arc_easy")]
+            scores = [f"{cell['value']:.3f} ({cell['stderr']:.3f})" for cell in cells]
+            rows.append([name, f"{row['engine']} {row['row']}", f"{row['bytes'] / 1e6:.1f}", *scores])
+    return table("model | file | MB | HellaSwag | ARC-Easy", rows)
+
+
 def harness() -> str:
     """`scripts/evaluation/harness.py`."""
 
@@ -239,7 +276,8 @@ def harness() -> str:
 
 
 KINDS = {kind.__name__: kind for kind in (llama_cpp, properties, benchmark, ratios, wasm_speed, browser_speed, plugin,
-                                          server_load, perplexity, harness)}  # fmt: skip
+                                          server_load, perplexity, quality, kinds_of_text, accuracy,
+                                          harness)}  # fmt: skip
 
 
 def filled(text: str) -> str:
@@ -255,7 +293,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     documents = {name: filled((ROOT / name).read_text()) for name in DOCUMENTS}
-    documents[CHART] = speed.svg()
+    documents |= {name: svg() for name, svg in CHARTS.items()}
     different = []
     for name, text in documents.items():
         path = ROOT / name
