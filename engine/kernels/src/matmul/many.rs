@@ -2,7 +2,7 @@
 //! Measurements: docs/experiments/prefill.md.
 
 use super::job::MatmulJob;
-use super::memory::{Aligned, fetch_ahead};
+use super::memory::{Aligned, fetch_ahead, fetch_header};
 use super::scales::{RowScales, load_halves, multiply_six};
 use super::unpack::unpack_block;
 use crate::activations::BlockValues;
@@ -46,7 +46,7 @@ fn many<I: Blocks, const SMALL: bool, const SIX: bool>(
     let (mut of_rows, mut of_group) = (Aligned([[0.0f32; STRIP]; 2]), Aligned([[0.0f32; STRIP]; 2]));
     if SIX {
         let bytes = job.matrix.strip(strip).as_ptr();
-        fetch_ahead(isa, bytes, layout.strip_header_bytes());
+        fetch_header(isa, bytes, layout.strip_header_bytes());
         // SAFETY: the strip begins with the 128 bytes of its rows' halves.
         unsafe { load_halves(isa, bytes, true, &mut of_rows.0) };
     }

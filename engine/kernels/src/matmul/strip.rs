@@ -3,7 +3,7 @@
 //! Each encoding and kind of groups is a function of its own: WebAssembly engines compile several small functions better,
 //! and sooner, than a single large one.
 
-use super::memory::{Aligned, fetch_ahead};
+use super::memory::{Aligned, fetch_ahead, fetch_header};
 use super::scales::{load_halves, multiply_six};
 use super::sums::BlockSums;
 use crate::activations::Token;
@@ -71,8 +71,7 @@ impl<I: Blocks, B: BlockSums<I>, const AFFINE: bool, const SINGLE: bool, const S
         let (mut of_rows, mut of_group) = (Aligned([[0.0; STRIP]; 2]), Aligned([[0.0; STRIP]; 2]));
         let mut sixes = at;
         if SIX {
-            // At once: the blocks' prefetches continue where those of the last strip ended, and this part is between them.
-            fetch_ahead(isa, at, layout.strip_header_bytes());
+            fetch_header(isa, at, layout.strip_header_bytes());
             // SAFETY: the strip begins with the rows' halves; the six bits of all groups follow, and then the blocks.
             unsafe {
                 load_halves(isa, at, true, &mut of_rows.0);

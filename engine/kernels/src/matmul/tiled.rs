@@ -3,7 +3,7 @@
 //! Measurements: docs/experiments/amx-tiles.md.
 
 use super::job::MatmulJob;
-use super::memory::fetch_ahead;
+use super::memory::{fetch_ahead, fetch_header};
 use super::scales::{RowScales, load_halves, multiply_six};
 use super::unpack::unpack_block;
 use crate::activations::{TILED_TOKENS, Tile};
@@ -99,10 +99,12 @@ impl<T: Tiles, const AFFINE: bool, const SINGLE: bool> Strips<'_, '_, T, AFFINE,
             row.total = [0.0; STRIP];
         }
         if self.0.matrix.layout().scales() == Scales::SixBits {
-            // SAFETY: with six-bit scales a strip begins with the 128 bytes of its rows' halves.
-            unsafe {
-                load_halves(isa, self.0.matrix.strip(strip).as_ptr(), true, &mut buffers.row_scales);
+            let bytes = self.0.matrix.strip(strip).as_ptr();
+            if first == 0 {
+                fetch_header(isa, bytes, self.0.matrix.layout().strip_header_bytes());
             }
+            // SAFETY: with six-bit scales a strip begins with the 128 bytes of its rows' halves.
+            unsafe { load_halves(isa, bytes, true, &mut buffers.row_scales) };
         }
         // SAFETY: every block is below `blocks`; it is unpacked before its sums are computed, and these before they are
         // joined and scaled; tokens are below `count`, rounded up to whole tiles for the sums.
