@@ -1,8 +1,10 @@
 //! Files that appear at their path only when they are complete: written to a temporary file in the same directory,
-//! flushed to the disk, then renamed.
+//! flushed to the disk, then renamed. On Linux the temporary file has no name until then, so that nothing is left even
+//! of a program that is killed.
 
 use crate::error::{Error, Result};
 use crate::interrupt;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,15 @@ const SUFFIX: &str = ".draft";
 
 /// A file that appears at its path only by [`AtomicFile::commit`]. If it is dropped before, nothing remains.
 pub(crate) struct AtomicFile {
-    temporary: Option<NamedTempFile>,
+    draft: Option<Draft>,
     target: PathBuf,
+}
+
+enum Draft {
+    /// The system removes it when the program ends.
+    Unnamed(File),
+    /// Where the file system or the platform has no others.
+    Named(NamedTempFile),
 }
 
 impl AtomicFile {
@@ -41,24 +50,25 @@ impl AtomicFile {
             return Err(Error::WrongKind { path: target, found: "not a file name", advice });
         };
         let folder = folder_of(&target);
-        let prefix = format!(".{}.", name.to_string_lossy());
-        let mut builder = Builder::new();
-        builder.prefix(&prefix).suffix(SUFFIX);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // As readable as the user's umask allows, while temporary files are private by default; but nobody else may
-            // change what is converted once and trusted from then on.
-            builder.permissions(fs::Permissions::from_mode(0o644));
-        }
-        let temporary = interrupt::guard(|| builder.tempfile_in(folder), NamedTempFile::path)
-            .map_err(Error::file("write", &target))?;
-        Ok(AtomicFile { temporary: Some(temporary), target })
+        let draft = match unnamed(folder) {
+            Some(file) => Draft::Unnamed(file),
+            None => {
+                let prefix = prefix(name);
+                let create = || builder(&prefix).tempfile_in(folder);
+                Draft::Named(
+                    interrupt::guard(create, NamedTempFile::path).map_err(Error::file("write", &target))?,
+                )
+            }
+        };
+        Ok(AtomicFile { draft: Some(draft), target })
     }
 
     /// The file to write to.
     pub(crate) fn file(&mut self) -> &mut File {
-        self.temporary.as_mut().expect("only commit and drop take the temporary file").as_file_mut()
+        match self.draft.as_mut().expect("only commit and drop take the draft") {
+            Draft::Unnamed(file) => file,
+            Draft::Named(file) => file.as_file_mut(),
+        }
     }
 
     /// Moves the file to its path, replacing an existing one.
@@ -67,13 +77,76 @@ impl AtomicFile {
     /// If the disk refuses. Then the temporary file is removed and an existing file stays.
     pub(crate) fn commit(mut self) -> Result<()> {
         self.file().sync_all().map_err(Error::file("write", &self.target))?;
-        let temporary = self.temporary.take().expect("only commit and drop take the temporary file");
-        let path = temporary.path().to_path_buf();
-        interrupt::forget(&path, || temporary.persist(&self.target))
+        let named = match self.draft.take().expect("only commit and drop take the draft") {
+            Draft::Unnamed(file) => name(file, &self.target).map_err(Error::file("write", &self.target))?,
+            Draft::Named(file) => file,
+        };
+        let path = named.path().to_path_buf();
+        interrupt::forget(&path, || named.persist(&self.target))
             .map_err(|error| Error::file("write", &self.target)(error.error))?;
         sync_folder(folder_of(&self.target));
         Ok(())
     }
+}
+
+/// How temporary files for one called `name` begin.
+fn prefix(name: &OsStr) -> String {
+    format!(".{}.", name.to_string_lossy())
+}
+
+/// Names and rights of temporary files that begin with `prefix`.
+fn builder(prefix: &str) -> Builder<'_, 'static> {
+    let mut builder = Builder::new();
+    builder.prefix(prefix).suffix(SUFFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // As readable as the user's umask allows, while temporary files are private by default; but nobody else may
+        // change what is converted once and trusted from then on.
+        builder.permissions(fs::Permissions::from_mode(0o644));
+    }
+    builder
+}
+
+/// A file in `folder` that has no name, if there can be one and it can be given a name later.
+#[cfg(target_os = "linux")]
+fn unnamed(folder: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = File::from(open(folder, flags, Mode::from_raw_mode(0o644)).ok()?);
+    fs::metadata(descriptor(&file)).ok().map(|_| file)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unnamed(_folder: &Path) -> Option<File> {
+    None
+}
+
+/// A path to an open file.
+#[cfg(target_os = "linux")]
+fn descriptor(file: &File) -> PathBuf {
+    use std::os::fd::AsRawFd as _;
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Gives an unnamed file a temporary name beside `target`, for an instant: only a rename replaces a file.
+#[cfg(target_os = "linux")]
+fn name(file: File, target: &Path) -> std::io::Result<NamedTempFile> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    let prefix = prefix(target.file_name().unwrap_or_default());
+    let create = || {
+        let link = |path: &Path| {
+            linkat(CWD, descriptor(&file), CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+            file.try_clone()
+        };
+        builder(&prefix).make_in(folder_of(target), link)
+    };
+    interrupt::guard(create, NamedTempFile::path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn name(_file: File, _target: &Path) -> std::io::Result<NamedTempFile> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// Writes `bytes` to `path` as an [`AtomicFile`].
@@ -88,9 +161,9 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if let Some(temporary) = self.temporary.take() {
-            let path = temporary.path().to_path_buf();
-            interrupt::forget(&path, || drop(temporary));
+        if let Some(Draft::Named(file)) = self.draft.take() {
+            let path = file.path().to_path_buf();
+            interrupt::forget(&path, || drop(file));
         }
     }
 }
@@ -136,7 +209,8 @@ mod tests {
         let target = folder.path().join("model");
         let mut file = AtomicFile::create(&target).unwrap();
         file.file().write_all(b"half").unwrap();
-        assert_eq!(names(folder.path()).len(), 1, "the temporary file is in the directory of its target");
+        let unnamed = matches!(file.draft, Some(Draft::Unnamed(_)));
+        assert_eq!(names(folder.path()).len(), usize::from(!unnamed), "in the directory of its target");
         drop(file);
         assert_eq!(names(folder.path()), [""; 0]);
 
@@ -145,6 +219,25 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(names(folder.path()), ["model"]);
         assert_eq!(fs::read(&target).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_file_of_either_kind_replaces_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model");
+        for named in [false, true] {
+            let mut file = AtomicFile::create(&target).unwrap();
+            if named {
+                file.draft = Some(Draft::Named(builder(".model.").tempfile_in(folder.path()).unwrap()));
+            }
+            let text = format!("named: {named}");
+            file.file().write_all(text.as_bytes()).unwrap();
+            file.commit().unwrap();
+            assert_eq!(
+                (names(folder.path()), fs::read(&target).unwrap()),
+                (vec!["model".to_string()], text.into())
+            );
+        }
     }
 
     #[test]
