@@ -18,28 +18,31 @@ use allocate::{Choice, allocate};
 use edgellm::Compute;
 use edgellm::linear::LinearId;
 use edgellm::tensors::Role;
+use edgellm_kernels::layout::Scales;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The format of a file whose matrices have several.
 const MIXED: &str = "mixed";
 
-/// Bits and group size of a matrix.
+/// Bits, group size and scales of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width {
     /// Its format.
     pub format: Format,
     /// Columns of a quantization group; `None` for the format's default, and for codes that the source has already.
     pub group_size: Option<usize>,
+    /// Its kind of scales; `None` for the format's default.
+    pub scales: Option<Scales>,
 }
 
 impl Width {
-    /// All that a budget chooses from. Groups of 64 halve the steps between formats where those are widest.
+    /// All that a budget chooses from. Groups of 64 and six-bit scales halve the steps between formats where those are widest.
     pub const ALL: [Width; 8] = [
         Width::of(Format::Int2, None),
         Width::of(Format::Int3, Some(64)),
         Width::of(Format::Int3, None),
-        Width::of(Format::Int4, Some(64)),
+        Width { format: Format::Int4, group_size: None, scales: Some(Scales::SixBits) },
         Width::of(Format::Int4, None),
         Width::of(Format::Int5, None),
         Width::of(Format::Int6, None),
@@ -47,7 +50,7 @@ impl Width {
     ];
 
     const fn of(format: Format, group_size: Option<usize>) -> Width {
-        Width { format, group_size }
+        Width { format, group_size, scales: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How each tensor is to be stored.
 
 use crate::QuantizeError;
+use crate::budget::Width;
 use crate::codes::Codes;
 use crate::gguf::GgmlType;
 use crate::options::{Format, I2sOrder, QuantizeOptions, Target};
@@ -45,14 +46,21 @@ impl Plan {
         };
         let allocated =
             options.allocation.as_ref().and_then(|allocation| allocation.widths.get(tensor.name()));
-        let (format, group_size) = match (allocated, is_head) {
-            (Some(width), _) => (width.format, width.group_size),
-            (None, true) => (options.head.format(options.format), None),
-            (None, false) => (options.format, options.group_size),
+        let Width { format, group_size, scales } = match (allocated, is_head) {
+            (Some(width), _) => *width,
+            (None, true) => Width {
+                format: options.head.format(options.format),
+                group_size: None,
+                scales: options.scales,
+            },
+            (None, false) => {
+                Width { format: options.format, group_size: options.group_size, scales: options.scales }
+            }
         };
         // Floats of the head that need not be kept.
         let as_float = if is_head && format == Format::Auto { Format::Int8 } else { format };
-        let plan = Plan::of(tensor, [format, as_float], group_size, options)?;
+        let width = Width { format: as_float, group_size, scales };
+        let plan = Plan::of(tensor, format, width, options)?;
         match (options.scales, &plan) {
             (Some(Scales::SixBits), Plan::Rounded(layout, ..))
                 if !is_head && allocated.is_none() && layout.scales() != Scales::SixBits =>
@@ -63,29 +71,28 @@ impl Plan {
         }
     }
 
-    /// In this format, whatever the options say of formats.
+    /// In this width, whatever the options say of formats.
     ///
     /// # Errors
     /// As [`Plan::new`].
     pub(crate) fn at(
         tensor: &SourceTensor<'_>,
-        format: Format,
-        group_size: Option<usize>,
+        width: Width,
         options: &QuantizeOptions,
     ) -> Result<Plan, QuantizeError> {
-        Plan::of(tensor, [format; 2], group_size, options)
+        Plan::of(tensor, width.format, width, options)
     }
 
-    /// In the first format if that keeps codes, else rounded to the second.
+    /// In the format `keep` if that keeps codes, else rounded.
     fn of(
         tensor: &SourceTensor<'_>,
-        [keep, format]: [Format; 2],
-        group_size: Option<usize>,
+        keep: Format,
+        Width { format, group_size, scales }: Width,
         options: &QuantizeOptions,
     ) -> Result<Plan, QuantizeError> {
         let [rows, cols] = tensor.shape();
         let importance = options.importance.as_ref().map_or(Ok(None), |importance| importance.of(tensor))?;
-        let six = options.scales == Some(Scales::SixBits) && keep != Format::Auto;
+        let six = scales == Some(Scales::SixBits) && keep != Format::Auto;
         if let Some(codes) = kept(tensor, keep, group_size).filter(|_| !six) {
             let layout = layout(rows, cols, codes.encoding, codes.zero, codes.group_size)?;
             return Ok(Plan::Kept(layout, codes));
@@ -93,9 +100,8 @@ impl Plan {
         let target = format.target();
         let group_size = group_size.unwrap_or(format.default_group_size());
         let layout = layout(rows, cols, target.encoding, target.zero, group_size)?;
-        let scales = options.scales.unwrap_or(format.default_scales());
         // The head's format may have no such scales; and the halves of a row with few groups take more than they spare.
-        let layout = match layout.with_scales(scales) {
+        let layout = match layout.with_scales(scales.unwrap_or(format.default_scales())) {
             Ok(other) if options.scales.is_some() || other.total_bytes() < layout.total_bytes() => other,
             _ => layout,
         };

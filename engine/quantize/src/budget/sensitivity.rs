@@ -23,8 +23,7 @@ const FIRST: usize = 16;
 /// Bytes of the source's predictions, at most: beyond that not every position counts.
 const MOST_BYTES: usize = 128 << 20;
 /// Rounded to this, a matrix alone is measured: the second if the source has the codes of the first.
-pub(super) const PROBES: [Width; 2] =
-    [Width { format: Format::Int3, group_size: None }, Width { format: Format::Int2, group_size: None }];
+pub(super) const PROBES: [Width; 2] = [Width::of(Format::Int3, None), Width::of(Format::Int2, None)];
 /// A run on a window of text takes as long as reading and writing so many times the weights; for the progress.
 const PASSES: u64 = 2;
 
@@ -163,7 +162,7 @@ impl<'a> Run<'a> {
         let importance = self.importance(tensor);
         let mut options = Vec::new();
         for width in Width::ALL {
-            let mut plan = Plan::at(tensor, width.format, width.group_size, self.options)?;
+            let mut plan = Plan::at(tensor, width, self.options)?;
             if let Some(importance) = &importance {
                 plan.weigh(importance);
             }

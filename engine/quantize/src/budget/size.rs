@@ -35,10 +35,10 @@ impl SizeRange {
         let is_float = |tensor: &SourceTensor<'_>| tensor.role() == Role::Float;
         let weights = weights(&tensors);
         let (mut most, mut ranges) = (0, vec![[u64::MAX, 0]; tensors.len()]);
-        for Width { format, group_size } in Width::ALL {
+        for width in Width::ALL {
             let plans = tensors.iter().map(|tensor| match tensor.role() {
                 Role::Float => Ok(Plan::Float),
-                _ => Plan::at(tensor, format, group_size, options),
+                _ => Plan::at(tensor, width, options),
             });
             let plans: Vec<Plan> = plans.collect::<Result<_, _>>()?;
             most = most.max(beside(source, options, &tensors, &plans)?);
