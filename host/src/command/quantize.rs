@@ -150,6 +150,8 @@ impl Args {
             drop(AtomicFile::create(output)?);
             let allocation = self.allocation(&input, name.as_deref(), &options);
             options.allocation = Some(allocation.map_err(|error| self.explain(error))?);
+        } else {
+            self.check_effect(&input, &options)?;
         }
         let report = model::convert_file(&input, output, &options, name.as_deref(), || {})
             .map_err(|error| self.explain(error))?;
@@ -195,6 +197,31 @@ impl Args {
             calibration.text = read_text(path, |path, source| Error::Calibration { path, source })?;
         }
         Ok(Some(calibration))
+    }
+
+    /// # Errors
+    /// If calibration was asked for, and nothing is rounded that it makes better.
+    fn check_effect(&self, input: &Path, options: &QuantizeOptions) -> Result<()> {
+        let given = [
+            ("--calibration-data", self.calibration_data.is_some()),
+            ("--calibration-tokens", self.calibration_tokens.is_some()),
+            ("--calibration", self.calibration.is_some()),
+        ];
+        let Some((option, _)) = given.into_iter().find(|(_, given)| *given) else { return Ok(()) };
+        if options.calibration.is_none() {
+            return Ok(());
+        }
+        let memory = model::with_source(input, None, |source| {
+            let failed = |source| Error::Convert { path: input.to_path_buf(), source };
+            edgellm_quantize::calibration_memory(source, options).map_err(failed)
+        })?;
+        match memory {
+            0 => Err(Error::Usage(format!(
+                "{option} has no effect: every matrix keeps its codes or gets 8 bits, which calibration does not make better; \
+                 leave it out, or give a --format of fewer bits"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// What to measure on, if at all.

@@ -68,6 +68,22 @@ fn ones_own_text_counts() {
 }
 
 #[test]
+fn calibration_that_would_change_nothing_is_refused() {
+    let place = place();
+    fs::write(place.path("mine.txt"), "The rain in Spain falls mainly on the plain. ".repeat(40)).unwrap();
+    for format in ["auto", "int4", "int8"] {
+        for option in
+            [["--calibration-data", "mine.txt"], ["--calibration-tokens", "1000"], ["--calibration", "gptq"]]
+        {
+            quantize(&place, format, &option).failed_in_one_line(&[option[0], "no effect", "--format"]);
+        }
+        assert!(!place.path("out.tmac2.bin").exists());
+        quantize(&place, format, &["--calibration", "none"]).succeeded();
+        fs::remove_file(place.path("out.tmac2.bin")).unwrap();
+    }
+}
+
+#[test]
 fn what_cannot_be_calibrated_on_is_refused_in_one_line() {
     let place = place();
     fs::write(place.path("short.txt"), "too short").unwrap();
