@@ -325,6 +325,9 @@ export interface QuantizeOptions {
   head?: Format;
   /** Size of a quantization group: a multiple of 32, or 0 for one group per row; the default depends on the format. */
   groupSize?: number;
+  /** Scales of what is rounded in the layers: 16 bits each, or six under a 16-bit scale and minimum of the row, which `int4`, `int3` and
+   * `int2` can have; default `six` for `int3` and `int2`, else `halves`. */
+  scales?: 'halves' | 'six';
   /** Order of the codes in files of type I2_S, which do not say it, and are refused without it. */
   i2sOrder?: 'x86' | 'arm';
   /** Called with the bytes read (stage `read`), then with the weights converted (stage `convert`). */

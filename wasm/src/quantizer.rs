@@ -2,7 +2,7 @@
 
 use crate::progress::Progress;
 use crate::{Failure, Incoming, failure, options};
-use edgellm_quantize::{Format, HeadFormat, QuantizeError, QuantizeOptions, Report, Source};
+use edgellm_quantize::{Format, HeadFormat, QuantizeError, QuantizeOptions, Report, Scales, Source};
 use js_sys::{Array, Function, Uint8Array};
 use serde::Deserialize;
 use serde_json::json;
@@ -18,6 +18,7 @@ struct OptionsJson {
     format: Option<String>,
     head: Option<String>,
     group_size: Option<usize>,
+    scales: Option<String>,
     i2s_order: Option<String>,
 }
 
@@ -28,12 +29,17 @@ impl OptionsJson {
         let unknown = |error: edgellm_quantize::UnknownFormat| Failure::invalid(error.to_string());
         let format = given.format.as_deref().map_or(Ok(Format::Auto), str::parse).map_err(unknown)?;
         let head = given.head.as_deref().map_or(Ok(HeadFormat::default()), str::parse).map_err(unknown)?;
+        let scales = given.scales.as_deref().map(|name| match name {
+            "halves" => Ok(Scales::Halves),
+            "six" => Ok(Scales::SixBits),
+            _ => Err(Failure::invalid(format!("there are no scales {name:?}; there are halves and six"))),
+        });
         let i2s_order = given.i2s_order.as_deref().map(str::parse).transpose();
         let options = QuantizeOptions {
             format,
             head,
             group_size: given.group_size,
-            scales: None,
+            scales: scales.transpose()?,
             i2s_order: i2s_order
                 .map_err(|error: edgellm_quantize::UnknownOrder| Failure::invalid(error.to_string()))?,
             importance: None,

@@ -50,6 +50,15 @@ for (const format of ['int4', 'bitnet']) {
   });
 }
 
+test('six-bit scales take fewer bytes', async () => {
+  const bits = await page.evaluate(async () => {
+    const source = await (await fetch('/model.gguf')).blob();
+    return (await edgellm.quantize(source, { format: 'int4', scales: 'six' })).bitsPerWeight;
+  });
+  // 5.84 with the source's own codes and halves.
+  assert.ok(bits > 5.3 && bits < 5.5, `${bits}`);
+});
+
 test('what cannot be converted is told, and a conversion can be ended', async () => {
   const found = await page.evaluate(async () => {
     const code = ({ code, name, message }) => ({ code, name, message });
@@ -60,6 +69,7 @@ test('what cannot be converted is told, and a conversion can be ended', async ()
       foreign: await edgellm.quantize(await blob('/model.tmac2.bin')).catch(code),
       half: await edgellm.quantize(await blob('/half.gguf')).catch(code),
       format: await edgellm.quantize(await blob('/model.gguf'), { format: 'int7' }).catch(code),
+      scales: await edgellm.quantize(await blob('/model.gguf'), { scales: 'four' }).catch(code),
       memory: await edgellm.quantize(await blob('/model.gguf'), { memoryLimit: 50e6 }).catch(code),
       aborted: await edgellm
         .quantize(await blob('/model.gguf'), { signal: controller.signal, onProgress })
@@ -70,6 +80,8 @@ test('what cannot be converted is told, and a conversion can be ended', async ()
   assert.equal(found.half.code, 'damaged', found.half.message);
   assert.equal(found.format.code, 'invalid');
   assert.match(found.format.message, /int7/);
+  assert.equal(found.scales.code, 'invalid');
+  assert.match(found.scales.message, /four.*halves and six/);
   assert.equal(found.memory.code, 'out_of_memory');
   assert.equal(found.aborted.name, 'AbortError');
 });
