@@ -5,8 +5,8 @@
 
 A row is a file made from the model's F16 file: its perplexity, KL divergence and most likely tokens relative to that
 F16 file in llama.cpp, on the first --chunks windows of 512 tokens of the text, of which both programs score the second
-half. llama.cpp's importance matrix is measured on the text that `edgellm quantize` calibrates on. The rows in MAIN are
-also measured on code and on conversations (quality_texts.py), and on HellaSwag and ARC-Easy, where `edgellm evaluate`
+half. llama.cpp's importance matrix is measured on the text that `edgellm quantize` calibrates on. --kinds adds the KL
+divergence on code and on conversations (quality_texts.py), --tasks HellaSwag and ARC-Easy, where `edgellm evaluate`
 runs llama.cpp's files with the codes that they have. --folder adds a checkpoint of another program (quality_peers.py).
 
 benches/results/quality.json keeps each row until it is measured again. Needs numpy, and 3 to 10 GB in target.
@@ -47,7 +47,6 @@ OURS = {
 }
 # Our files of the bytes of a file of llama.cpp's.
 BUDGETS = ["Q2_K", "Q3_K_M", "Q4_K_M"]
-MAIN = ["int8", "int4, groups of 64", "int4, six-bit scales", "int3", "Q3_K_M imatrix", "Q4_K_M imatrix", "Q4_K_M"]
 
 
 def quietly(*command):
@@ -65,8 +64,8 @@ class Model:
         self.f16 = llama_file(binaries, gguf_path(name), "F16")
         self.texts = write(WORK) | {"wikitext": args.text}
 
-    def texts_of(self, row):
-        return ["wikitext", "code", "chat"] if row in MAIN else ["wikitext"]
+    def kinds(self):
+        return ["wikitext", "code", "chat"] if self.args.kinds else ["wikitext"]
 
     def base(self, text):
         """Log-probabilities of the F16 file, as llama-perplexity keeps them."""
@@ -89,7 +88,9 @@ class Model:
         path = WORK / f"{self.name}.imatrix"
         if not path.exists():
             draft = path.with_suffix(".draft")
-            quietly(self.binaries / "llama-imatrix", "-m", self.f16, "-f", self.texts["calibration"], "-o", draft,
+            # Runs twice as fast as the F16 file.
+            q8_0 = llama_file(self.binaries, self.f16, "Q8_0")
+            quietly(self.binaries / "llama-imatrix", "-m", q8_0, "-f", self.texts["calibration"], "-o", draft,
                     "-c", CONTEXT, "--no-ppl", "--output-format", "dat")  # fmt: skip
             draft.rename(path)
         return path
@@ -119,7 +120,7 @@ class Model:
     def measure_peer(self, row):
         path = self.peer_file(row)
         found = {"engine": "llama.cpp", "row": row, "bytes": path.stat().st_size}
-        for text in self.texts_of(row):
+        for text in self.kinds():
             out = self.perplexity(path, text, "--kl-divergence", "--kl-divergence-base", self.base(text))
             figures = {
                 "perplexity": figure(out, r"Mean PPL\(Q\)\s*:\s*([\d.]+)"),
@@ -127,7 +128,7 @@ class Model:
                 "same_top": figure(out, r"Same top p:\s*([\d.]+)") / 100,
             }
             found |= named(text, figures)
-        return found | self.tasks(row, path)
+        return found | self.tasks(path)
 
     def measure_ours(self, row, source=None):
         """A row of ours, or `source` (a folder) as another program quantized it."""
@@ -139,7 +140,7 @@ class Model:
         found = {"engine": row.split(":")[0] if source else "edgellm", "row": row, "bytes": path.stat().st_size}
         found |= {"seconds": round(seconds)} if seconds else {}
         logits = WORK / "logits.f32"
-        for text in self.texts_of(row):
+        for text in self.kinds():
             base = Logits.of_llama(self.base(text))
             out = quietly(EDGELLM, "perplexity", "--model", path, "--text", self.texts[text], "--context", CONTEXT,
                           "--chunks", self.args.chunks, "--save-logits", logits, "--json")  # fmt: skip
@@ -147,12 +148,12 @@ class Model:
             perplexity = json.loads(out[out.index("{") : out.rindex("}") + 1])["perplexity"]
             found |= named(text, {"perplexity": perplexity, "kl": kl, "same_top": same_top})
         logits.unlink()
-        found |= self.tasks(row, path)
+        found |= self.tasks(path)
         path.unlink()
         return found
 
-    def tasks(self, row, path):
-        if not self.args.tasks or row not in MAIN:
+    def tasks(self, path):
+        if not self.args.tasks:
             return {}
         files = [ROOT / "target/evaluation" / f"{task}.jsonl" for task in ("hellaswag", "arc_easy")]
         if not all(file.exists() for file in files):
@@ -176,9 +177,7 @@ def figure(out, pattern):
 
 
 def table(model):
-    print(
-        f"| F16: {model['f16']['perplexity']:.3f} | bytes | perplexity | KL | same top |\n|---|---|---|---|---|"
-    )
+    print(f"| F16: {model['f16']['perplexity']:.3f} | bytes | perplexity | KL | same top |\n|---|---|---|---|---|")
     for row in model["rows"]:
         print(f"| {row['engine']} {row['row']} | {row['bytes']:,} | {row['perplexity']:.3f} | {row['kl']:.4f} | "
               f"{row['same_top']:.3f} |")  # fmt: skip
@@ -191,7 +190,8 @@ def main():
     parser.add_argument("--chunks", type=int, default=20)
     parser.add_argument("--rows", default="*", help="patterns of rows to measure, with ; between two")
     parser.add_argument("--folder", action="append", default=[], help="PROGRAM: FORMAT=FOLDER, a checkpoint")
-    parser.add_argument("--tasks", type=int, default=400, help="documents of HellaSwag and ARC-Easy; 0 for none")
+    parser.add_argument("--tasks", type=int, default=0, help="documents of HellaSwag and ARC-Easy")
+    parser.add_argument("--kinds", action="store_true", help="two texts more")
     parser.add_argument("--llama", type=Path, help="folder of llama.cpp's programs")
     parser.add_argument("--output", type=Path, default=ROOT / "benches/results/quality.json")
     args = parser.parse_args()
