@@ -45,6 +45,15 @@ OURS = {
     "int3, int4 head": ["--format", "int3", "--head", "int4"],
     "int2": ["--format", "int2"],
 }
+# What `int3` is calibrated on in place of all of the built-in text: a part of it, or what the model itself writes.
+CALIBRATIONS = {
+    "prose": ROOT / "engine/quantize/calibration/prose.txt",
+    "code": ROOT / "engine/quantize/calibration/code.txt",
+    "chats": ROOT / "engine/quantize/calibration/chats.jsonl",
+    "its own text": WORK / "own.txt",
+}
+# Texts that the model writes, and tokens of each.
+OWN_TEXTS, OWN_TOKENS = 128, 512
 # Our files of the bytes of a file of llama.cpp's.
 BUDGETS = ["Q2_K", "Q3_K_M", "Q4_K_M"]
 
@@ -109,13 +118,28 @@ class Model:
     def our_file(self, row):
         """Our file of a row, and the seconds that it took."""
         path = WORK / f"{self.name}.tmac2.bin"
-        if row.startswith("bytes of "):
+        calibration = row.removeprefix("int3 calibrated on ")
+        if calibration in CALIBRATIONS:
+            if calibration == "its own text":
+                self.write_own_text(CALIBRATIONS[calibration])
+            options = [*OURS["int3"], "--calibration-data", CALIBRATIONS[calibration]]
+        elif row.startswith("bytes of "):
             options = ["--target-size", str(self.peer_file(row.removeprefix("bytes of ")).stat().st_size)]
         else:
             options = OURS[row]
         began = time.monotonic()
         quietly(EDGELLM, "quantize", "--input", self.f16, "--output", path, "--skip-quality", *options)
         return path, time.monotonic() - began
+
+    def write_own_text(self, path):
+        """Samples of the int8 file, at temperature 1 and from nothing but a line break."""
+        model = path.with_suffix(".tmac2.bin")
+        quietly(EDGELLM, "quantize", "--input", self.f16, "--output", model, "--skip-quality", "--format", "int8")
+        texts = [quietly(EDGELLM, "generate", "--model", model, "--raw", "--prompt", "\n", "--temperature", "1", "--top-k",
+                         "0", "--top-p", "1", "--min-p", "0", "--seed", seed, "--max-tokens", OWN_TOKENS, "--json")
+                 for seed in range(OWN_TEXTS)]  # fmt: skip
+        path.write_text("\n\n".join(json.loads(text[text.index("{") : text.rindex("}") + 1])["text"] for text in texts))
+        model.unlink()
 
     def measure_peer(self, row):
         path = self.peer_file(row)
@@ -178,7 +202,7 @@ def figure(out, pattern):
 
 def table(model):
     print(f"| F16: {model['f16']['perplexity']:.3f} | bytes | perplexity | KL | same top |\n|---|---|---|---|---|")
-    for row in model["rows"]:
+    for row in [*model["rows"], *model.get("calibrations", [])]:
         print(f"| {row['engine']} {row['row']} | {row['bytes']:,} | {row['perplexity']:.3f} | {row['kl']:.4f} | "
               f"{row['same_top']:.3f} |")  # fmt: skip
 
@@ -203,7 +227,8 @@ def main():
     peers = [f"{kind}{suffix}" for kind in PEERS for suffix in ("", " imatrix")]
     peers += [f"{kind} imatrix" for kind in WITH_MATRIX]
     folders = dict(given.split("=", 1) for given in args.folder)
-    rows = [*peers, *OURS, *(f"bytes of {kind}" for kind in BUDGETS), *folders]
+    calibrations = [f"int3 calibrated on {name}" for name in CALIBRATIONS]
+    rows = [*peers, *OURS, *(f"bytes of {kind}" for kind in BUDGETS), *calibrations, *folders]
     for row in rows:
         if row not in folders and not any(fnmatch.fnmatchcase(row, wanted) for wanted in args.rows.split(";")):
             continue
@@ -213,10 +238,11 @@ def main():
         report = json.loads(args.output.read_text()) if args.output.exists() else {"models": {}}
         common = {"llama_cpp": PACKAGE, "text": sha256_of(args.text), "context": CONTEXT, "chunks": args.chunks}
         models = report["models"]
-        entry = models.get(args.model) or {"f16": model.reference(), "rows": []}
+        entry = models.get(args.model) or {"f16": model.reference(), "rows": [], "calibrations": []}
         models[args.model] = entry
-        earlier = [other for other in entry["rows"] if other["row"] != row]
-        entry["rows"] = sorted([*earlier, found | {"date": time.strftime("%Y-%m-%d")}], key=lambda r: r["bytes"])
+        kind = "calibrations" if row in calibrations else "rows"
+        earlier = [other for other in entry.get(kind, []) if other["row"] != row]
+        entry[kind] = sorted([*earlier, found | {"date": time.strftime("%Y-%m-%d")}], key=lambda r: r["bytes"])
         draft = args.output.with_suffix(".draft")
         draft.write_text(json.dumps(common | {"models": models}, indent=1) + "\n")
         draft.rename(args.output)

@@ -252,6 +252,19 @@ def kinds_of_text() -> str:
     return table("model | file | WikiText-2 | code | chat", rows)
 
 
+def calibration_texts(*name: str) -> str:
+    """`benches/quality.py`: what `int3` of a model was calibrated on."""
+    model = load(".", "quality")["models"][" ".join(name)]
+    ours = [dict(row, row="all") for row in model["rows"] if row["row"] == "int3"]
+    ours += model["calibrations"]
+    rows = []
+    for row in ours:
+        kinds = [row, row["code"], row["chat"]]
+        cells = [f"{kind['perplexity']:.3f}; {kind['kl']:.4f}" for kind in kinds]
+        rows.append([row["row"].removeprefix("int3 calibrated on "), *cells])
+    return table("calibrated on | WikiText-2 | code | chat", rows)
+
+
 def accuracy() -> str:
     """`benches/quality.py`: multiple choice."""
     rows = []
@@ -276,7 +289,7 @@ def harness() -> str:
 
 
 KINDS = {kind.__name__: kind for kind in (llama_cpp, properties, benchmark, ratios, wasm_speed, browser_speed, plugin,
-                                          server_load, perplexity, quality, kinds_of_text, accuracy,
+                                          server_load, perplexity, quality, kinds_of_text, calibration_texts, accuracy,
                                           harness)}  # fmt: skip
 
 
