@@ -135,9 +135,10 @@ class Model:
         """Samples of the int8 file, at temperature 1 and from nothing but a line break."""
         model = path.with_suffix(".tmac2.bin")
         quietly(EDGELLM, "quantize", "--input", self.f16, "--output", model, "--skip-quality", "--format", "int8")
-        texts = [quietly(EDGELLM, "generate", "--model", model, "--raw", "--prompt", "\n", "--temperature", "1", "--top-k",
-                         "0", "--top-p", "1", "--min-p", "0", "--seed", seed, "--max-tokens", OWN_TOKENS, "--json")
-                 for seed in range(OWN_TEXTS)]  # fmt: skip
+        options = ["--raw", "--prompt", "\n", "--temperature", 1, "--top-k", 0, "--top-p", 1, "--min-p", 0,
+                   "--max-tokens", OWN_TOKENS, "--json"]  # fmt: skip
+        generate = [EDGELLM, "generate", "--model", model, *options]
+        texts = [quietly(*generate, "--seed", seed) for seed in range(OWN_TEXTS)]
         path.write_text("\n\n".join(json.loads(text[text.index("{") : text.rindex("}") + 1])["text"] for text in texts))
         model.unlink()
 
