@@ -25,8 +25,7 @@ class Row(NamedTuple):
 def read_phrases(path: Path) -> dict[str, list[str]]:
     """Reads sections of phrases: a heading `[name]`, then a phrase a line. `#` begins a comment line."""
     sections: dict[str, list[str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        line = line.strip()
+    for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()):
         if line.startswith("[") and line.endswith("]"):
             section = sections.setdefault(line[1:-1], [])
         elif line and not line.startswith("#"):
@@ -37,7 +36,7 @@ def read_phrases(path: Path) -> dict[str, list[str]]:
 def typed(text: str, random: random.Random, terse: float = 0.3) -> str:
     """The text as people type it: most with a capital letter, some in lower case without the last full stop."""
     if random.random() < terse:
-        return text.lower().rstrip(".!?")
+        return text.lower().rstrip(".!?").replace("°c", "°C")
     return text[0].upper() + text[1:]
 
 
@@ -75,7 +74,7 @@ def problems(training: list[Row], heldout: list[Row], new_phrases: bool) -> list
 def main(directory: Path, system: str, training: list[Row], heldout: list[Row], new_phrases: bool = True) -> None:
     """Writes dataset.jsonl and heldout.jsonl, or with --check compares them with what would be written."""
     parser = argparse.ArgumentParser(description="Writes dataset.jsonl and heldout.jsonl.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the files differ or break the rules")
+    parser.add_argument("--check", action="store_true", help="only compare: fail if the files differ or break a rule")
     check = parser.parse_args().check
     found = problems(training, heldout, new_phrases)
     for name, rows in [("dataset.jsonl", training), ("heldout.jsonl", heldout)]:

@@ -17,12 +17,12 @@ ROOMS = {
     "kitchen": ["kitchen"],
     "living_room": ["living room", "living room", "lounge"],
     "bedroom": ["bedroom"],
-    "bathroom": ["bathroom", "bathroom", "bath"],
+    "bathroom": ["bathroom"],
     "office": ["office", "office", "study"],
     "hallway": ["hallway", "hallway", "hall"],
     "garage": ["garage"],
 }
-VALUES = {"light": range(10, 100, 5), "blinds": range(10, 100, 5), "heating": range(15, 26)}
+VALUES = {"light": range(10, 101, 10), "blinds": range(10, 101, 10), "heating": range(18, 24)}
 GREETINGS = ["hey, ", "hi, ", "ok, ", "hello, "]
 
 
@@ -43,12 +43,15 @@ def make(random: random.Random, section: str, phrases: list[str], rows: int, tra
     device, action = section.split()
     rooms = list(ROOMS)
     random.shuffle(rooms)
+    # Every value once, in an order of chance, and again.
+    values: list[int] = []
     result = []
     for i in range(rows):
         turn, index = divmod(i, len(phrases))
         phrase, _, meant = phrases[index].partition(" = ")
         room = rooms[(index + turn) % len(rooms)]
-        value = int(meant) if meant else random.choice(VALUES.get(device, [0]))
+        values = values or random.sample(VALUES.get(device, [0]), len(VALUES.get(device, [0])))
+        value = int(meant) if meant else values.pop()
         question = phrase.format(room=random.choice(ROOMS[room]), value=value)
         if training and random.random() < 0.12:
             question = random.choice(GREETINGS) + question
@@ -70,7 +73,7 @@ def rows() -> tuple[list[Row], list[Row]]:
         if rest:
             heldout += make(generator, name, lines, len(ROOMS), training=False)
         else:
-            training += make(generator, name, lines, 40, training=True)
+            training += make(generator, name, lines, 54 if name.endswith("set") else 36, training=True)
     training = distinct(training)
     random.Random(1).shuffle(training)
     return training, heldout
