@@ -51,6 +51,17 @@ def distinct(rows: Iterable[Row]) -> list[Row]:
     return list({normalized(row.question): row for row in reversed(list(rows))}.values())[::-1]
 
 
+def looked_up(training: list[Row], heldout: list[Row]) -> int:
+    """How many held-out rows have the answer of the training question that shares most words: what a model must beat."""
+    known = [(set(normalized(row.question).split()), row.answer) for row in training]
+
+    def answer(question: str) -> str:
+        words = set(normalized(question).split())
+        return max(known, key=lambda row: len(words & row[0]) / len(words | row[0]))[1]
+
+    return sum(answer(row.question) == row.answer for row in heldout)
+
+
 def problems(training: list[Row], heldout: list[Row], new_phrases: bool) -> list[str]:
     """What breaks the rules: one answer to each question, and nothing held out that occurs in training."""
     found = []
@@ -68,6 +79,7 @@ def problems(training: list[Row], heldout: list[Row], new_phrases: bool) -> list
             found.append(f"held-out phrase that training has: {phrase}")
     print(f"{len(training)} training rows from {len(phrases)} phrases, {len({row.answer for row in training})} answers")
     print(f"{len(heldout)} held-out rows, {len(unknown)} answers among them that training does not have")
+    print(f"{looked_up(training, heldout)} of them have the answer of the most similar training question")
     return found
 
 
