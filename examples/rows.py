@@ -52,7 +52,7 @@ def distinct(rows: Iterable[Row]) -> list[Row]:
 
 
 def looked_up(training: list[Row], heldout: list[Row]) -> int:
-    """How many held-out rows have the answer of the training question that shares most words: what a model must beat."""
+    """How many held-out rows have the answer of the training question that shares most words with them."""
     known = [(set(normalized(row.question).split()), row.answer) for row in training]
 
     def answer(question: str) -> str:
