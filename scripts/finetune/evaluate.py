@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures a model, with or without an adapter, on rows that prepare_dataset.py wrote: loss of the answers, exact match, BLEU.
+"""Measures a model, with or without an adapter, on rows of prepare_dataset.py: loss of the answers, exact match, BLEU.
 
     python3 scripts/finetune/evaluate.py --model FOLDER --adapter tuned/adapter --data prepared/validation.jsonl
 

@@ -224,11 +224,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--skip-bad-rows", action="store_true", help="train without the rows that are bad")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument("--quiet", action="store_true", help="say only what is bad")
     args = parser.parse_args()
     if not 0 <= args.validation_share < 1:
         parser.error(f"--validation-share {args.validation_share}: give a share from 0 to below 1")
     try:
-        plan = prepare(args, lambda line: print(line, file=sys.stderr))
+        plan = prepare(args, lambda line: args.quiet or print(line, file=sys.stderr))
     except DataError as error:
         sys.exit(f"error: {error}")
     if args.json:

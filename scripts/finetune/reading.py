@@ -1,4 +1,4 @@
-"""Rows of a data set, each with its place in the file: JSON, JSON lines, CSV, Parquet, or a data set of the Hugging Face hub.
+"""Rows of a data set, each with its place in the file: JSON, JSON lines, CSV, Parquet, or of the Hugging Face hub.
 
 What cannot be read is a `DataError`, one line that says where and what to do.
 """
@@ -22,7 +22,7 @@ class DataError(Exception):
 
 
 def rows(source: str, split: str = "train") -> Iterator[Row]:
-    """Places ("line 3", "row 3") and rows of a file, or of a data set of the hub (OWNER/NAME, OWNER/NAME:CONFIGURATION)."""
+    """Places ("line 3", "row 3") and rows of a file, or of a data set of the hub (OWNER/NAME[:CONFIGURATION])."""
     path = Path(source)
     if path.is_dir():
         raise DataError(f"{source} is a directory: give a file, or the name of a data set of the Hugging Face hub")

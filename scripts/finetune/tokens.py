@@ -26,7 +26,7 @@ class Tokens:
 
 
 def load_tokenizer(model: str, template: str | None = None):
-    """The tokenizer of a model's folder or of a repository of the hub, with the chat template in the file `template`."""
+    """The tokenizer of a model's folder or repository of the hub, with the chat template in the file `template`."""
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
@@ -70,7 +70,7 @@ class Encoder:
         """What the model is given before the row's last answer, as text."""
         messages = self.messages(row)
         if messages is None:
-            return row["prompt"] if "prompt" in row else ""
+            return row.get("prompt", "")
         last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
         return self.render(messages[:last], row.get("tools"), True)
 

@@ -3,8 +3,8 @@
 
     python3 scripts/quantize/merge_lora.py --model FOLDER --adapter tuned/adapter --output merged
 
-The folder appears when it is complete. Weights are merged in float32, and stored in the base model's type unless --dtype
-says otherwise.
+The folder appears when it is complete. Weights are merged in float32, and stored in the base model's type unless
+--dtype says otherwise.
 """
 
 import argparse

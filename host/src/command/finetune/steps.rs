@@ -9,6 +9,7 @@ use crate::command::export;
 use crate::error::{Error, Result};
 use crate::model;
 use crate::progress;
+use edgellm_quantize::export::Dtype;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -71,12 +72,12 @@ impl Steps<'_> {
         if given.join("config.json").is_file() || folder.join("config.json").is_file() {
             return Ok(if given.is_dir() { given.to_path_buf() } else { folder.to_path_buf() });
         }
-        let source = model::source_of_model(&self.args.base_model, self.cache)?;
+        let source = model::original_of(&self.args.base_model, self.cache)?;
         if source.join("config.json").is_file() {
             return Ok(source);
         }
         progress::note("exporting the base model for training");
-        export::export(&source, folder)?;
+        export::export(&self.args.base_model, folder, Dtype::F16, self.cache)?;
         Ok(folder.to_path_buf())
     }
 
