@@ -25,6 +25,11 @@ def load(args: argparse.Namespace, device: str):
     import torch
     from transformers import AutoModelForCausalLM
 
+    config = Path(args.model) / "config.json"
+    if config.exists() and "quantization_config" in json.loads(config.read_text()):
+        import low_bit
+
+        return low_bit.load(Path(args.model)).to(device).eval()
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).to(device).eval()
     if args.adapter:
