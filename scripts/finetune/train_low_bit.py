@@ -3,9 +3,10 @@
 
     python3 scripts/finetune/train_low_bit.py --model merged --data prepared --kind int2 --output low-bit
 
-The student begins with the rounded weights of --model, which is also the teacher: the loss is the KL divergence from its
-predictions, and to a share of --hard that of the answers themselves. OUTPUT is a checkpoint (GPTQ, or BitNet) whose
-codes `edgellm quantize` keeps: the file computes what was trained. Ctrl-C leaves a checkpoint, from which --resume goes on.
+The student begins with the rounded weights of --model, which is also the teacher: the loss is the KL divergence from
+its predictions, and to a share of --hard that of the answers themselves. OUTPUT is a checkpoint (GPTQ, or BitNet) whose
+codes `edgellm quantize` keeps: the file computes what was trained. Ctrl-C leaves a checkpoint, from which --resume goes
+on.
 """
 
 import argparse
