@@ -5,12 +5,11 @@ use crate::args::{ModelArgs, RunArgs};
 use crate::cache::Cache;
 use crate::compute::compute;
 use crate::error::{Error, Result};
-use crate::{checksum, interrupt, model, output, progress, prompt};
-use edgellm::chat::Message;
-use edgellm::sampler::{Sampler, SamplerOptions};
+use crate::questions::{self, Question};
+use crate::{checksum, interrupt, model, output, progress};
 use edgellm::{Model, Session};
 use edgellm_benchmark::native;
-use edgellm_benchmark::quality::answers::{AnswerScores, Answers, Question};
+use edgellm_benchmark::quality::answers::AnswerScores;
 use edgellm_benchmark::quality::choice::{Accuracy, Item, Scores};
 use edgellm_benchmark::quality::divergence::{Divergence, Divergences};
 use serde::Serialize;
@@ -30,7 +29,8 @@ Examples:
 
 A line of a task is {\"context\": \"...\", \"choices\": [\" a\", \" b\"], \"label\": 0}, including the space between context
 and choice; a single choice is a text to continue, as in LAMBADA. scripts/evaluation/fetch.py downloads HellaSwag,
-ARC-Easy, PIQA and LAMBADA. A line of questions is {\"question\": \"...\", \"answer\": \"...\"}.")]
+ARC-Easy, PIQA and LAMBADA. A line of questions is {\"question\": \"...\", \"answer\": \"...\"},
+{\"prompt\": \"...\", \"completion\": \"...\"} or {\"messages\": [...]}, whose last message is the answer.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -98,7 +98,7 @@ impl Args {
         let tasks: Vec<(String, Vec<Item>)> =
             self.task.iter().map(|path| Ok((stem(path), self.items(path)?))).collect::<Result<_>>()?;
         let questions: Option<Vec<Question>> =
-            self.questions.as_deref().map(|path| self.lines(path)).transpose()?;
+            self.questions.as_deref().map(|path| questions::read(path, self.limit)).transpose()?;
         let path = model::prepare(&self.model.model, self.model.format, cache)?;
         let model = model::open(&path, compute(&self.run)?, self.run.weights, cache)?;
         let file = edgellm_files::open(&path)?;
@@ -128,7 +128,8 @@ impl Args {
             }
         }
         if let Some(questions) = questions {
-            report.questions = self.answer(&model, &questions)?;
+            report.questions =
+                questions::ask(&model, &questions, self.max_tokens, self.run.session_options(None))?;
         }
         if self.json { output::print_json(&report) } else { output::print(&report.text()) }
     }
@@ -167,33 +168,6 @@ impl Args {
             bar.set(index as u64 + 1);
         }
         Ok(scores.accuracy())
-    }
-
-    fn answer(&self, model: &Model, questions: &[Question]) -> Result<Option<AnswerScores>> {
-        let template = prompt::template(model)?;
-        let mut session = Session::new(model, self.run.session_options(None))?;
-        let bar = progress::share(questions.len() as u64, "questions");
-        let listening = interrupt::Listening::start();
-        let mut answers = Answers::default();
-        for (index, Question { question, answer }) in questions.iter().enumerate() {
-            if listening.raised() {
-                bar.note(&format!("questions: interrupted after {index} of {}", questions.len()));
-                break;
-            }
-            let prompt = match &template {
-                Some(template) => prompt::chat(model, template, &[Message::new("user", question)], false)?,
-                None => prompt::plain(model, question)?,
-            };
-            session.reset();
-            let mut sampler = Sampler::new(SamplerOptions::greedy())?;
-            let mut text = String::new();
-            for token in session.generate(&prompt, &mut sampler)?.max_tokens(self.max_tokens) {
-                text.push_str(&token?.text);
-            }
-            answers.add(&text, answer);
-            bar.set(index as u64 + 1);
-        }
-        Ok(answers.scores())
     }
 
     fn items(&self, path: &Path) -> Result<Vec<Item>> {

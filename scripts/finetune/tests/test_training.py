@@ -228,8 +228,8 @@ class Training(unittest.TestCase):
         here = json.loads(done.stdout.splitlines()[-1])
         model = self.convert(self.merged, "--format", "int8")
         rows = self.data / "validation.jsonl"
-        done = call(EDGELLM, "evaluate", "--model", model, "--questions", rows, "--max-tokens", 16, "--precision", "high",
-                    "--json")  # fmt: skip
+        command = [EDGELLM, "evaluate", "--model", model, "--questions", rows, "--max-tokens", 16, "--json"]
+        done = call(*command, "--precision", "high")
         there = json.loads(done.stdout)["questions"]
         self.assertGreater(here["exact_match"]["value"], 0.5)
         self.assertAlmostEqual(here["exact_match"]["value"], there["exact_match"]["value"], delta=0.05)
@@ -251,8 +251,8 @@ class Training(unittest.TestCase):
         for kind in ("int3", "int2", "bitnet"):
             with self.subTest(kind):
                 output = self.folder / kind
-                done = python("train_low_bit.py", "--model", self.merged, "--data", self.text, "--kind", kind,
-                              "--steps", 40, "--learning-rate", 1e-3, "--hard", 1, "--output", output)  # fmt: skip
+                options = ["--kind", kind, "--steps", 40, "--learning-rate", 1e-3, "--hard", 1, "--output", output]
+                done = python("train_low_bit.py", "--model", self.merged, "--data", self.text, *options)
                 result = json.loads(done.stdout.splitlines()[-1])
                 self.assertEqual(result["steps"], 40)
                 log = json.loads((output / "training.json").read_text())

@@ -2,16 +2,7 @@
 
 use super::bleu::Bleu;
 use super::choice::Share;
-use serde::{Deserialize, Serialize};
-
-/// A line of the user's file.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Question {
-    /// The question.
-    pub question: String,
-    /// The expected answer.
-    pub answer: String,
-}
+use serde::Serialize;
 
 /// Answers, compared one by one.
 #[derive(Clone, Debug, Default)]
