@@ -258,11 +258,8 @@ class Training(unittest.TestCase):
                 log = json.loads((output / "training.json").read_text())
                 self.assertLess(log[-1]["loss"], log[0]["loss"])
                 trained = perplexity(low_bit.load(output).eval(), ids)
-                converted = self.convert(output, "--head", "int8")
-                there = self.engine_perplexity(converted)
+                there = self.engine_perplexity(self.convert(output, "--head", "int8"))
                 self.assertAlmostEqual(there / trained, 1, delta=0.005)
-                info = json.loads(call(EDGELLM, "info", "--model", converted, "--tensors", "--json").stdout)
-                self.assertTrue(info)
 
     def test_packed_codes_come_back(self):
         for bits in (2, 3):
