@@ -150,10 +150,8 @@ def train(args: argparse.Namespace, say) -> dict:
     a_step = args.step_tokens or step_tokens(tokens, longest)
     packed = max(longest, min(PACKED[device], a_step))
     checkpoints = args.output / "checkpoints"
-    resumed = last_checkpoint(checkpoints) if args.resume or args.resume_if_any else None
-    if args.resume and resumed is None:
-        raise DataError(f"{checkpoints} has no complete checkpoint to resume from: leave out --resume")
-    if not resumed and not args.resume_if_any and not args.plan and last_checkpoint(checkpoints):
+    resumed = last_checkpoint(checkpoints) if args.resume else None
+    if not args.resume and not args.plan and last_checkpoint(checkpoints):
         raise DataError(f"{checkpoints} has checkpoints: go on with --resume, or give another --output")
     config = SFTConfig(
         output_dir=str(checkpoints),
@@ -251,8 +249,7 @@ def main() -> None:
     parser.add_argument("--log-steps", type=int, default=10, help="steps between lines of the log [%(default)s]")
     parser.add_argument("--threads", type=int, help="of the CPU [torch's default]")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output")
-    parser.add_argument("--resume-if-any", action="store_true", help="the same, or begin")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
     parser.add_argument("--plan", action="store_true", help="measure two steps, print time and memory, and stop")
     parser.add_argument("--json", action="store_true", help="print what came out as JSON")
     args = parser.parse_args()

@@ -88,7 +88,7 @@ pub(crate) struct Args {
     /// Do one step, from the results of those before it
     #[arg(long, value_name = "STEP", value_enum)]
     only: Option<Step>,
-    /// Go on with what an interrupted run left
+    /// Go on with what an interrupted run left, if there is one
     #[arg(long)]
     resume: bool,
     /// Python interpreter that has the packages, instead of an environment of our own

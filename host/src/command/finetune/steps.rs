@@ -138,9 +138,8 @@ impl Steps<'_> {
         let base = self.base()?;
         self.measure("base.json", &base)?;
         let mut arguments = self.training(&base, &self.workspace.path("data"), &self.workspace.folder);
-        // An interrupted run may have ended before its first checkpoint.
-        if self.args.resume && self.workspace.has("checkpoints") {
-            arguments.push("--resume-if-any".into());
+        if self.args.resume {
+            arguments.push("--resume".into());
         }
         self.environment.run(&self.scripts.path("train_qlora.py"), arguments).map(drop)
     }

@@ -69,10 +69,6 @@ impl Workspace {
                 "{} has an earlier run: go on with --resume, give another --output, or remove it",
                 workspace.folder.display()
             ))),
-            None if args.resume => Err(Error::Usage(format!(
-                "{} has no run to resume: leave out --resume",
-                workspace.folder.display()
-            ))),
             None if workspace.model.exists() => Err(Error::Usage(format!(
                 "{} exists: give another --output, or remove it",
                 workspace.model.display()
