@@ -112,6 +112,19 @@ impl<'a> Export<'a> {
         files
     }
 
+    /// What to know before the directory is used, a sentence each.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let other = self.config.model_type == "qwen2" && !self.tokens.is_qwen2;
+        // Whatever tokenizer_class says.
+        other
+            .then_some(
+                "AutoTokenizer of transformers splits text of qwen2 models as Qwen2 does, and this model's tokenizer does not: open it by \
+                 PreTrainedTokenizerFast",
+            )
+            .into_iter()
+            .collect()
+    }
+
     /// How many weights there are.
     pub fn weights(&self) -> u64 {
         self.outputs.iter().map(Output::elements).sum()

@@ -78,6 +78,7 @@ pub(crate) fn export(model: &str, output: &Path, dtype: Dtype, cache: &Cache) ->
         let files = export.files(dtype);
         let others: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
         let bytes = others + export.weights_bytes(dtype);
+        export.warnings().iter().for_each(|warning| progress::note(&format!("warning: {warning}")));
         let mut folder = AtomicFolder::create(output, bytes)?;
         for (name, bytes) in &files {
             let failed = Error::file("write", &output.join(name));

@@ -246,7 +246,10 @@ pub(super) fn check(config: &ModelConfig) -> Result<(), ExportError> {
         return refuse("rotary_dim", config.rotary_dim().to_string());
     }
     if family.divides && !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-        return refuse("hidden_size", format!("{} with {} heads", config.hidden_size, config.num_attention_heads));
+        return refuse(
+            "hidden_size",
+            format!("{} with {} heads", config.hidden_size, config.num_attention_heads),
+        );
     }
     if let ("phi3", Some(scaling)) = (family.name, &config.rope_scaling)
         && !matches!(scaling, RopeScaling::Longrope { .. })

@@ -64,9 +64,8 @@ fn parameters(scaling: &RopeScaling, config: &ModelConfig) -> Map<String, Value>
             ]);
             let optional =
                 [("beta_fast", beta_fast), ("beta_slow", beta_slow), ("attention_factor", attention_factor)];
-            let given = optional
-                .into_iter()
-                .filter_map(|(name, value)| Some((name.to_string(), json!((*value)?))));
+            let given =
+                optional.into_iter().filter_map(|(name, value)| Some((name.to_string(), json!((*value)?))));
             fields.extend(given);
             fields
         }

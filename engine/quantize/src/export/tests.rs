@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::QuantizeError;
+use crate::convert::tests::of_few_bits;
+use crate::dequantize::tests::fixture;
 use crate::gguf::GgmlType;
-use crate::testing::{CONFIG_JSON, HIDDEN, VOCAB, metadata, shard, tiny_gguf, tiny_tensors, with_tensors};
+use crate::testing::{
+    CONFIG_JSON, HIDDEN, VOCAB, metadata, metadata_without, shard, tiny_gguf, tiny_tensors, with_tensors,
+};
 use safetensors::{Dtype as Stored, SafeTensors};
 use serde_json::{Value, json};
 
@@ -52,9 +56,8 @@ fn tokens_have_their_names() {
     let source = Source::from_gguf(&gguf).unwrap();
     let export = Export::from_source(&source).unwrap();
     let config = object(&export, "config.json");
-    let ids = |object: &Value| {
-        ["bos_token_id", "eos_token_id", "pad_token_id"].map(|name| object[name].clone())
-    };
+    let ids =
+        |object: &Value| ["bos_token_id", "eos_token_id", "pad_token_id"].map(|name| object[name].clone());
     // <|endoftext|> ends an answer too, so that its embedding is to be trained.
     assert_eq!(ids(&config), [json!(1), json!([0, 2]), Value::Null]);
     assert_eq!(ids(&object(&export, "generation_config.json")), [json!(1), json!([0, 2]), json!(0)]);
@@ -102,6 +105,30 @@ fn a_text_begins_with_bos_if_it_did() {
     assert_eq!(object(&export, "tokenizer_config.json")["add_bos_token"], true);
 }
 
+/// Qwen2's own splits text as transformers does in any case.
+#[test]
+fn tokenizers_that_transformers_replaces_are_warned_of() {
+    let warned = |pre: &'static str| {
+        let builder = metadata_without("qwen2", &["tokenizer.ggml.pre"])
+            .skipping(&[])
+            .string("tokenizer.ggml.pre", pre);
+        let gguf = builder.build();
+        let gguf = crate::gguf::Gguf::parse(&gguf).unwrap();
+        let table = crate::tokenizer::TokenTable::read(&gguf).unwrap();
+        let json = crate::tokenizer::rebuild(&gguf, &table).unwrap();
+        let file = shard(&tiny_tensors(), Stored::BF16);
+        let files: [(&str, &[u8]); 3] = [
+            ("config.json", CONFIG_JSON.as_bytes()),
+            ("tokenizer.json", &json),
+            ("model.safetensors", &file),
+        ];
+        let source = Source::from_files(&files).unwrap();
+        Export::from_source(&source).unwrap().warnings().len()
+    };
+    assert_eq!(warned("qwen2"), 0);
+    assert_eq!(warned("llama-bpe"), 1);
+}
+
 #[test]
 fn weights_that_do_not_fit_are_named() {
     let mut tensors = tiny_tensors();
@@ -118,8 +145,7 @@ fn weights_that_do_not_fit_are_named() {
     ];
     let source = Source::from_files(&files).unwrap();
     let export = Export::from_source(&source).unwrap();
-    let error =
-        export.write_weights(Dtype::F16, Vec::new(), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let error = export.write_weights(Dtype::F16, Vec::new(), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(
         error.to_string(),
         "tensor model.layers.0.mlp.down_proj.weight, row 3: the weight 65536 does not fit float16, which ends at 65504: export \
@@ -151,12 +177,16 @@ fn families_that_are_not_known_are_refused() {
     let mut source = Source::from_gguf(&gguf).unwrap();
     source.config.model_type = "mamba".to_string();
     let error = Export::from_source(&source).unwrap_err();
-    assert!(error.to_string().contains("\"mamba\"") && error.to_string().contains("llama, mistral"), "{error}");
+    assert!(
+        error.to_string().contains("\"mamba\"") && error.to_string().contains("llama, mistral"),
+        "{error}"
+    );
 }
 
 #[test]
 fn codes_of_unknown_order_are_refused() {
-    let file = with_tensors(metadata("llama"), GgmlType::I2_S, GgmlType::F16).build();
+    let (_, blocks, _) = fixture().into_iter().find(|(kind, ..)| *kind == GgmlType::I2_S).unwrap();
+    let file = of_few_bits(GgmlType::I2_S, blocks);
     let source = Source::from_gguf(&file).unwrap();
     let error = Export::from_source(&source).unwrap_err();
     assert!(matches!(error, ExportError::Source(QuantizeError::I2sOrder { .. })), "{error}");

@@ -1,6 +1,7 @@
 //! The tokens that transformers knows by name: `tokenizer_config.json` and `generation_config.json`.
 
 use super::{ExportError, TRANSFORMERS};
+use crate::tokenizer::is_qwen2;
 use edgellm::config::ModelConfig;
 use edgellm::tokenizer::Tokenizer;
 use serde::Deserialize;
@@ -29,6 +30,8 @@ pub(super) struct Tokens {
     unknown: Option<Token>,
     /// The model begins texts with a token that the tokenizer's file does not add.
     add_bos: bool,
+    /// Text is split as Qwen2's tokenizer does.
+    pub(super) is_qwen2: bool,
 }
 
 /// What pads, in vocabularies whose files do not say so.
@@ -38,6 +41,10 @@ const PADS: [&str; 6] =
 #[derive(Deserialize)]
 struct TokenizerFile {
     model: Model,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +71,8 @@ impl Tokens {
         let pad = of_text(named.pad).or_else(known).or_else(|| eos.clone());
         let unknown = file.model.unk_token.as_deref().and_then(of_text);
         let add_bos = config.bos_token_id.is_some_and(|id| !tokenizer.surround(&[]).contains(&id));
-        Ok(Tokens { bos, eos, pad, unknown, add_bos })
+        let is_qwen2 = is_qwen2(&file.normalizer, &file.pre_tokenizer);
+        Ok(Tokens { bos, eos, pad, unknown, add_bos, is_qwen2 })
     }
 
     /// Ids of the tokens that end an answer: one, several or none.

@@ -139,7 +139,12 @@ pub(super) fn outputs(config: &ModelConfig, inputs: &[Input<'_>]) -> Vec<Output>
         {
             let name = format!("model.layers.{layer}.{whole}.weight");
             if projection == *first {
-                outputs.push(Output { name, shape: input.shape.to_vec(), parts: vec![index], less_one: false });
+                outputs.push(Output {
+                    name,
+                    shape: input.shape.to_vec(),
+                    parts: vec![index],
+                    less_one: false,
+                });
             } else if let Some(output) = outputs.iter_mut().rev().find(|output| output.name == name) {
                 output.shape[0] += input.shape[0];
                 output.parts.push(index);
@@ -193,8 +198,7 @@ pub(super) fn write(
             floats.resize(cols, 0.0);
             for row in 0..rows {
                 input.row(row, output.less_one, &mut floats)?;
-                let overflow =
-                    |value| ExportError::Overflow { name: input.name.clone(), row, value, dtype };
+                let overflow = |value| ExportError::Overflow { name: input.name.clone(), row, value, dtype };
                 dtype.encode(&floats, &mut bytes).map_err(overflow)?;
                 done += cols as u64;
                 if (row + 1).is_multiple_of(ROWS) || row + 1 == rows {

@@ -54,9 +54,8 @@ fn assert_same(what: &str, before: &Source<'_>, after: &Source<'_>) {
     assert_eq!(after.chat_template, before.chat_template, "{what}");
     assert_eq!((&after.bos_token, &after.eos_token), (&before.bos_token, &before.eos_token), "{what}");
     let text = "Die Mühle <|im_end|> steht\n\n am  Bach.";
-    let ids = |source: &Source<'_>| {
-        Tokenizer::from_json(&source.tokenizer).unwrap().encode(text, true).unwrap()
-    };
+    let ids =
+        |source: &Source<'_>| Tokenizer::from_json(&source.tokenizer).unwrap().encode(text, true).unwrap();
     assert_eq!(ids(after), ids(before), "{what}");
     assert_eq!(after.tensors().len(), before.tensors().len(), "{what}");
     for (after, before) in after.tensors().iter().zip(before.tensors()) {
