@@ -74,7 +74,7 @@ impl AtomicFolder {
         let path = self.target.join(name);
         let failed = || Error::file("write", &path);
         let folder = self.draft.as_ref().expect("only commit and drop take the draft").path();
-        let file = File::create_new(folder.join(name)).map_err(failed())?;
+        let file = create(&folder.join(name)).map_err(failed())?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
         write(&mut file)?;
         file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed())
@@ -111,6 +111,18 @@ fn builder(prefix: &str) -> Builder<'_, 'static> {
         builder.permissions(fs::Permissions::from_mode(0o755));
     }
     builder
+}
+
+/// A new file. Nobody else may change it, whatever the user's umask allows.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o644);
+    }
+    options.open(path)
 }
 
 fn parent_of(path: &Path) -> &Path {

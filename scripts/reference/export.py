@@ -4,9 +4,9 @@
     PYTHON scripts/reference/export.py                              # every family of the fixtures
     PYTHON scripts/reference/export.py --model NAME|PATH --text FILE [--chunks 4]
 
-Families: the folder and the GGUF file of each fixture, exported as 32-bit floats, give transformers' own log-probabilities
-and greedy text of before, and the program's token ids. A model: its tokens, and the KL divergence of the program's logits
-(`edgellm perplexity --precision high`) from transformers'. PYTHON needs torch and transformers 5.
+Families: the folder and the GGUF file of each fixture, exported as 32-bit floats, give transformers' own
+log-probabilities and greedy text of before, and the program's token ids. A model: its tokens, and the KL divergence of
+the program's logits (`edgellm perplexity --precision high`) from transformers'. PYTHON needs torch and transformers 5.
 """
 
 import argparse
