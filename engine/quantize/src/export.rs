@@ -20,6 +20,7 @@ use crate::report::Progress;
 use edgellm::config::ModelConfig;
 use edgellm::format::ModelFile;
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write;
 use std::ops::ControlFlow;
 use tokenizer::{Named, Tokens};
@@ -46,7 +47,6 @@ const TRANSFORMERS: &str = "5.24.0";
 /// export.write_weights(Dtype::F16, out, &mut |_| ControlFlow::Continue(()))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Export<'a> {
     config: ModelConfig,
     tokenizer: &'a [u8],
@@ -54,6 +54,13 @@ pub struct Export<'a> {
     tokens: Tokens,
     inputs: Vec<Input<'a>>,
     outputs: Vec<Output>,
+}
+
+impl fmt::Debug for Export<'_> {
+    /// Without the weights.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Export").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Export<'a> {

@@ -16,7 +16,6 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 /// A tensor as the engine knows it.
-#[derive(Debug)]
 pub(super) struct Input<'a> {
     name: String,
     shape: [usize; 2],
@@ -24,7 +23,6 @@ pub(super) struct Input<'a> {
     weights: Weights<'a>,
 }
 
-#[derive(Debug)]
 enum Weights<'a> {
     Source(SourceTensor<'a>),
     /// Little-endian floats of a model file.
@@ -34,7 +32,6 @@ enum Weights<'a> {
 }
 
 /// A tensor of the file: one or several of the engine's, one below the other.
-#[derive(Debug)]
 pub(super) struct Output {
     name: String,
     shape: Vec<usize>,
