@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
 /// Ending of temporary files. [`sweep`] removes those that a crash left behind.
-const SUFFIX: &str = ".draft";
+pub(crate) const SUFFIX: &str = ".draft";
 
 /// A file that appears at its path only by [`AtomicFile::commit`]. If it is dropped before, nothing remains.
 pub(crate) struct AtomicFile {

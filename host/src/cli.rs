@@ -2,8 +2,8 @@
 
 use crate::cache::Cache;
 use crate::command::{
-    benchmark, chat, completions, doctor, evaluate, generate, info, models, perplexity, quantize, serve,
-    tokenize,
+    benchmark, chat, completions, doctor, evaluate, export, generate, info, models, perplexity, quantize,
+    serve, tokenize,
 };
 use crate::error::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -40,6 +40,7 @@ enum Command {
     #[command(hide = true)]
     BenchmarkWorker(benchmark::WorkerArgs),
     Quantize(quantize::Args),
+    Export(export::Args),
     Pull(models::PullArgs),
     List(models::ListArgs),
     Rm(models::RmArgs),
@@ -65,6 +66,7 @@ impl Cli {
             Command::Benchmark(args) => args.run(&cache?),
             Command::BenchmarkWorker(args) => args.run(&cache?),
             Command::Quantize(args) => args.run(cache.ok().as_ref()),
+            Command::Export(args) => args.run(&cache?),
             Command::Pull(args) => args.run(&cache?),
             Command::List(args) => args.run(&cache?),
             Command::Rm(args) => args.run(&cache?),

@@ -25,6 +25,9 @@ pub(crate) enum Error {
     /// A source cannot be converted.
     #[error("{}: {source}", path.display())]
     Convert { path: PathBuf, source: edgellm_quantize::QuantizeError },
+    /// A model cannot be exported.
+    #[error("{}: {source}", path.display())]
+    Export { path: PathBuf, source: edgellm_quantize::export::ExportError },
     /// An importance matrix cannot be used.
     #[error("{}: {source}", path.display())]
     Importance { path: PathBuf, source: edgellm_quantize::ImportanceError },
@@ -137,7 +140,7 @@ pub(crate) enum Error {
 
 impl Error {
     /// A closure for `map_err` on file operations.
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
         let path = path.to_path_buf();
         move |source| Error::File { action, path, source }
     }

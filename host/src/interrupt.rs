@@ -37,7 +37,10 @@ pub(crate) fn install() {
             let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
         }
         for file in unfinished.files.drain(..) {
-            let _ = std::fs::remove_file(file);
+            // Directories are drafts too.
+            if std::fs::remove_file(&file).is_err() {
+                let _ = std::fs::remove_dir_all(file);
+            }
         }
         std::process::exit(INTERRUPTED);
     });
@@ -66,7 +69,7 @@ impl Drop for Listening {
     }
 }
 
-/// Creates a file with `create`, to be removed on Ctrl-C until [`forget`] is called.
+/// Creates a file or directory with `create`, to be removed on Ctrl-C until [`forget`] is called.
 pub(crate) fn guard<T, E>(
     create: impl FnOnce() -> Result<T, E>,
     path: impl FnOnce(&T) -> &Path,
@@ -78,7 +81,7 @@ pub(crate) fn guard<T, E>(
     Ok(created)
 }
 
-/// Completes or removes the file at `path` by `finish`, which Ctrl-C does not interrupt.
+/// Completes or removes the file or directory at `path` by `finish`, which Ctrl-C does not interrupt.
 pub(crate) fn forget<T>(path: &Path, finish: impl FnOnce() -> T) -> T {
     let mut unfinished = unfinished();
     unfinished.files.retain(|file| file != path);

@@ -3,6 +3,7 @@
 
 mod args;
 mod atomic_file;
+mod atomic_folder;
 mod cache;
 mod catalogue;
 mod checksum;

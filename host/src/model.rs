@@ -1,6 +1,7 @@
 //! From the words after `--model` to a model that runs, in four steps: locate, convert, verify, open.
 
 mod convert;
+mod export;
 mod input;
 mod key;
 mod links;
@@ -10,8 +11,9 @@ mod title;
 mod verify;
 
 pub(crate) use convert::{announce, convert_file, with_source};
+pub(crate) use export::with_export;
 pub(crate) use input::files;
-pub(crate) use locate::source_of;
+pub(crate) use locate::{original_of, source_of};
 
 use crate::args::{ModelArgs, RunArgs};
 use crate::cache::Cache;

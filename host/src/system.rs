@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::thread::available_parallelism;
 
 /// Physical cores that this process may use: the default number of threads.
@@ -37,6 +38,19 @@ pub(crate) fn peak_rss_bytes() -> Option<u64> {
 pub(crate) fn memory_bytes() -> (Option<u64>, Option<u64>) {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     (kibibytes(&text, "MemTotal:"), kibibytes(&text, "MemAvailable:"))
+}
+
+/// Bytes that this process may still write in the file system of a directory.
+#[cfg(unix)]
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+/// Other systems are not asked.
+#[cfg(not(unix))]
+pub(crate) fn free_bytes(_: &Path) -> Option<u64> {
+    None
 }
 
 /// Files and connections that this process may have open, after raising the limit to `wanted` as far as it may. `None` if

@@ -26,6 +26,7 @@
 //! - [`Measurement`]: what rounding costs, measured on text.
 //! - [`Importance`]: which columns matter, measured by llama.cpp.
 //! - [`tokenizer_of_gguf`], [`tokenizer_of_files`]: the tokenizer alone.
+//! - [`export`]: the way back, to a Hugging Face directory.
 //! - [`mistaken_model`]: what a file is that is no model.
 //! - [`gguf`], [`dequantize`]: the parts, usable on their own.
 #![forbid(unsafe_code)]
@@ -37,6 +38,7 @@ mod convert;
 pub mod dequantize;
 mod encode;
 mod error;
+pub mod export;
 mod faithful;
 mod family;
 pub mod gguf;

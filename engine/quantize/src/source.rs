@@ -42,6 +42,8 @@ pub struct Source<'a> {
     pub bos_token: String,
     /// Text of the EOS token in that template, empty if there is none.
     pub eos_token: String,
+    /// Text of the token that fills batches of texts in training, empty if the files name none.
+    pub pad_token: String,
     /// Format and tensor types, such as "GGUF: 210 Q4_1, 61 F32, 1 Q8_0".
     pub description: String,
     tensors: Vec<SourceTensor<'a>>,
@@ -155,7 +157,7 @@ impl<'a> Source<'a> {
         let types: Vec<_> = types.into_iter().map(|(name, count)| format!("{count} {name}")).collect();
         let format = if origin == Origin::Gguf { "GGUF" } else { "safetensors" };
         let description = format!("{format}: {}", types.join(", "));
-        let TemplateTokens { bos: bos_token, eos: eos_token } = tokens;
+        let TemplateTokens { bos: bos_token, eos: eos_token, pad: pad_token } = tokens;
         Ok(Source {
             name,
             config,
@@ -163,10 +165,16 @@ impl<'a> Source<'a> {
             chat_template,
             bos_token,
             eos_token,
+            pad_token,
             description,
             tensors: list,
         })
     }
+}
+
+/// The configuration that a `config.json` describes, as far as its tensors and the other files do not decide.
+pub(crate) fn config_of(bytes: &[u8]) -> Result<ModelConfig, QuantizeError> {
+    hf_config::read(bytes).map(|(config, ..)| config)
 }
 
 /// The name of a model that has none.

@@ -8,6 +8,7 @@ mod sentencepiece_file;
 mod sentencepiece_model;
 mod table;
 
+pub(crate) use pre_tokenizer::is_qwen2;
 pub(crate) use sentencepiece_file::from_model;
 pub(crate) use table::{TokenTable, ends_an_answer};
 

@@ -40,17 +40,7 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
         let name = Some(entry.title().to_string());
         return Ok(Located::Source(Box::new(Conversion { source, folder, options, key, name })));
     }
-    let path = Path::new(model);
-    if !path.exists() {
-        let like_a_path = model.contains(['/', '\\'])
-            || [".bin", ".gguf", ".safetensors"].iter().any(|ending| model.ends_with(ending));
-        return Err(if like_a_path && !model.starts_with(PREFIX) {
-            Error::NoSuchFile { path: path.to_path_buf() }
-        } else {
-            catalogue::unknown(model)
-        });
-    }
-    let path = input::whole(path);
+    let path = input::whole(existing(model)?);
     match (Input::open(&path)?, format) {
         (Input::ModelFile(_), None) => Ok(Located::ModelFile(path)),
         (Input::ModelFile(_), Some(format)) => Err(Error::Usage(format!(
@@ -59,6 +49,38 @@ pub(crate) fn locate(model: &str, format: Option<Format>, cache: &Cache) -> Resu
         ))),
         (Input::Gguf(_) | Input::Folder(_), format) => source(&path, options(format), cache),
     }
+}
+
+/// The path that `model` is.
+///
+/// # Errors
+/// If there is nothing.
+fn existing(model: &str) -> Result<&Path> {
+    let path = Path::new(model);
+    if path.exists() {
+        return Ok(path);
+    }
+    let like_a_path = model.contains(['/', '\\'])
+        || [".bin", ".gguf", ".safetensors"].iter().any(|ending| model.ends_with(ending));
+    Err(if like_a_path && !model.starts_with(PREFIX) {
+        Error::NoSuchFile { path: path.to_path_buf() }
+    } else {
+        catalogue::unknown(model)
+    })
+}
+
+/// The path of `model`, a name of the catalogue or the hub, or a path, as it was published: it is downloaded if necessary, and
+/// nothing is converted.
+///
+/// # Errors
+/// If there is no such model, or it cannot be downloaded.
+pub(crate) fn original_of(model: &str, cache: &Cache) -> Result<PathBuf> {
+    if let Some(entry) = catalogue::find(model) {
+        return fetch::ensure(&entry, cache);
+    }
+    let path = existing(model)?;
+    verify_download(path, cache)?;
+    Ok(path.to_path_buf())
 }
 
 /// The conversion of a GGUF file or Hugging Face directory that the user gave.

@@ -4,6 +4,7 @@ mod bad_input;
 mod benchmark;
 mod budget;
 mod calibration;
+mod export;
 mod foreign_folder;
 mod hostile_tokenizer;
 mod hub;

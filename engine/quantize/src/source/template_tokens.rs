@@ -1,4 +1,4 @@
-//! The texts of the BOS and EOS tokens in chat templates.
+//! The texts of the BOS and EOS tokens in chat templates, and of the token that pads.
 //!
 //! They are what the model's authors call these tokens, which says nothing about the ids that begin and end texts: a
 //! tokenizer may add no BOS token, or another one, and several tokens may end an answer.
@@ -17,6 +17,7 @@ use serde_json::Value;
 pub(super) struct TemplateTokens {
     pub(super) bos: String,
     pub(super) eos: String,
+    pub(super) pad: String,
 }
 
 impl TemplateTokens {
@@ -26,7 +27,7 @@ impl TemplateTokens {
             let id = table.named(gguf, &format!("tokenizer.ggml.{key}_token_id"))?;
             Ok(id.and_then(|id| table.text(id)).unwrap_or_default().to_string())
         };
-        Ok(TemplateTokens { bos: text("bos")?, eos: text("eos")? })
+        Ok(TemplateTokens { bos: text("bos")?, eos: text("eos")?, pad: text("padding")? })
     }
 
     /// The tokens that a Hugging Face directory names, where transformers looks for them: `tokenizer_config.json`, then
@@ -47,7 +48,7 @@ impl TemplateTokens {
             let text = tokenizer.as_ref().zip(id).and_then(|(tokenizer, id)| tokenizer.id_to_token(id));
             text.unwrap_or_default().to_string()
         };
-        Ok(TemplateTokens { bos: text("bos_token"), eos: text("eos_token") })
+        Ok(TemplateTokens { bos: text("bos_token"), eos: text("eos_token"), pad: text("pad_token") })
     }
 }
 
@@ -72,7 +73,7 @@ mod tests {
     use serde_json::json;
 
     fn tokens(bos: &str, eos: &str) -> TemplateTokens {
-        TemplateTokens { bos: bos.into(), eos: eos.into() }
+        TemplateTokens { bos: bos.into(), eos: eos.into(), pad: String::new() }
     }
 
     /// Those of a directory with these files, whose tokenizer has `<|endoftext|>`, `<|im_start|>` and `<|im_end|>` as 0, 1

@@ -126,6 +126,11 @@ impl<'a> SourceTensor<'a> {
         self
     }
 
+    /// What its floats are of those in the file.
+    pub(crate) fn function(&self) -> Function {
+        self.function
+    }
+
     /// Hugging Face name.
     pub fn name(&self) -> &str {
         &self.name
@@ -257,18 +262,7 @@ impl<'a> SourceTensor<'a> {
     /// # Errors
     /// [`QuantizeError`] if an element is not finite.
     pub fn read_floats(&self) -> Result<Vec<f32>, QuantizeError> {
-        let [rows, cols] = self.shape;
-        let mut floats = if rows == 1 {
-            let mut stored = vec![0.0; self.stored_cols()];
-            self.read_row(0, &mut stored)?;
-            (0..cols).filter_map(|index| stored.get(self.place(index)).copied()).collect()
-        } else {
-            let mut all = vec![0.0; rows * cols];
-            for (row, floats) in all.chunks_exact_mut(cols.max(1)).enumerate() {
-                self.read_row(row, floats)?;
-            }
-            all
-        };
+        let mut floats = self.read_stored_floats()?;
         let function = |x: f32| match self.function {
             Function::Same => x,
             Function::PlusOne => 1.0 + x,
@@ -278,6 +272,25 @@ impl<'a> SourceTensor<'a> {
         match floats.iter().find(|value| !value.is_finite()) {
             None => Ok(floats),
             Some(&value) => Err(QuantizeError::NotFinite { name: self.name.clone(), row: 0, value }),
+        }
+    }
+
+    /// The elements as the file has them, before [`Function`].
+    ///
+    /// # Errors
+    /// [`QuantizeError`] if an element is not finite.
+    pub(crate) fn read_stored_floats(&self) -> Result<Vec<f32>, QuantizeError> {
+        let [rows, cols] = self.shape;
+        if rows == 1 {
+            let mut stored = vec![0.0; self.stored_cols()];
+            self.read_row(0, &mut stored)?;
+            Ok((0..cols).filter_map(|index| stored.get(self.place(index)).copied()).collect())
+        } else {
+            let mut all = vec![0.0; rows * cols];
+            for (row, floats) in all.chunks_exact_mut(cols.max(1)).enumerate() {
+                self.read_row(row, floats)?;
+            }
+            Ok(all)
         }
     }
 

@@ -45,6 +45,17 @@ fn nfc() -> Value {
     json!({ "type": "NFC" })
 }
 
+/// Whether a `tokenizer.json` with this normalizer and pre-tokenizer splits text as Qwen2's does.
+pub(crate) fn is_qwen2(normalizer: &Value, pre_tokenizer: &Value) -> bool {
+    let regex = |value: &Value| value["pretokenizers"][0]["pattern"]["Regex"].clone();
+    let kind = |value: &Value| value["pretokenizers"][1]["type"].clone();
+    let ours = sequence(&[split(QWEN2), byte_level(false)]);
+    normalizer["type"] == nfc()["type"]
+        && regex(pre_tokenizer) == regex(&ours)
+        && kind(pre_tokenizer) == kind(&ours)
+        && pre_tokenizer["pretokenizers"].as_array().is_some_and(|all| all.len() == 2)
+}
+
 /// The pre-tokenizer called `name` in `tokenizer.ggml.pre`: what the models' own tokenizer.json says, which llama.cpp follows
 /// in what matters to it.
 pub(super) fn splitting(name: &str) -> Result<Splitting, QuantizeError> {

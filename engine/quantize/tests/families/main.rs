@@ -1,6 +1,7 @@
 //! Every model family against transformers: random models of fixtures/families, whose weights int8 holds exactly, so that
 //! only the rounding of activations and the order of float additions are left.
 
+mod export;
 mod fixture;
 
 use edgellm::tensors::Role;
