@@ -2,8 +2,8 @@
 
 use crate::cache::Cache;
 use crate::command::{
-    benchmark, chat, completions, doctor, evaluate, export, generate, info, models, perplexity, quantize,
-    serve, tokenize,
+    benchmark, chat, completions, doctor, evaluate, export, finetune, generate, info, models, perplexity,
+    quantize, serve, tokenize,
 };
 use crate::error::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -41,6 +41,7 @@ enum Command {
     BenchmarkWorker(benchmark::WorkerArgs),
     Quantize(quantize::Args),
     Export(export::Args),
+    Finetune(Box<finetune::Args>),
     Pull(models::PullArgs),
     List(models::ListArgs),
     Rm(models::RmArgs),
@@ -67,6 +68,7 @@ impl Cli {
             Command::BenchmarkWorker(args) => args.run(&cache?),
             Command::Quantize(args) => args.run(cache.ok().as_ref()),
             Command::Export(args) => args.run(&cache?),
+            Command::Finetune(args) => args.run(&cache?),
             Command::Pull(args) => args.run(&cache?),
             Command::List(args) => args.run(&cache?),
             Command::Rm(args) => args.run(&cache?),

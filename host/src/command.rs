@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod finetune;
 pub(crate) mod generate;
 pub(crate) mod info;
 pub(crate) mod models;

@@ -127,6 +127,12 @@ pub(crate) enum Error {
     /// A package does not match its description in the catalogue.
     #[error("package {package}: {problem}")]
     Package { package: String, problem: String },
+    /// Python, or a script that runs in it, failed.
+    #[error("{0}")]
+    Python(String),
+    /// Ctrl-C, after what could be kept was kept.
+    #[error("interrupted; --resume goes on")]
+    Interrupted,
     /// A benchmark found a wrong answer, an invalid report, or a report that is worse than another.
     #[error("{0}")]
     Benchmark(String),

@@ -18,7 +18,7 @@ struct Unfinished {
 }
 
 /// Exit code of a program ended by Ctrl-C.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 fn unfinished() -> MutexGuard<'static, Unfinished> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -42,7 +42,7 @@ pub(crate) fn install() {
                 let _ = std::fs::remove_dir_all(file);
             }
         }
-        std::process::exit(INTERRUPTED);
+        std::process::exit(i32::from(INTERRUPTED));
     });
 }
 

@@ -20,6 +20,7 @@ mod output;
 mod plugin;
 mod progress;
 mod prompt;
+mod questions;
 mod reference;
 mod system;
 mod terminal;
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", error.one_line());
+            if matches!(error, error::Error::Interrupted) {
+                return ExitCode::from(interrupt::INTERRUPTED);
+            }
             ExitCode::FAILURE
         }
     }

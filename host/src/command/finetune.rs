@@ -111,7 +111,8 @@ impl Args {
         // Faults that any Python finds, before gigabytes are downloaded.
         environment::check_data(&scripts, &self)?;
         let environment = Environment::find(self.python.as_deref(), cache)?;
-        let steps = Steps { args: &self, workspace: &workspace, environment: &environment, scripts: &scripts, cache };
+        let steps =
+            Steps { args: &self, workspace: &workspace, environment: &environment, scripts: &scripts, cache };
         if self.dry_run {
             return steps.plan();
         }

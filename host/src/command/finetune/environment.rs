@@ -68,7 +68,11 @@ impl Environment {
     ///
     /// # Errors
     /// If it fails, with its message.
-    pub(super) fn run<A: AsRef<OsStr>>(&self, script: &Path, arguments: impl IntoIterator<Item = A>) -> Result<String> {
+    pub(super) fn run<A: AsRef<OsStr>>(
+        &self,
+        script: &Path,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<String> {
         let mut command = self.command();
         command.arg(script).args(arguments);
         run(command, true)
@@ -113,7 +117,9 @@ fn make(folder: &Path, python: &Path) -> Result<()> {
     let mut venv = edgellm_files::command(interpreter()?);
     venv.args(["-I", "-m", "venv"]).arg(folder);
     run(venv, true).map_err(|error| {
-        Error::Python(format!("{error}; install your system's package python3-venv, or give an interpreter with --python"))
+        Error::Python(format!(
+            "{error}; install your system's package python3-venv, or give an interpreter with --python"
+        ))
     })?;
     let mut install = edgellm_files::command(python);
     install
@@ -138,7 +144,9 @@ fn interpreter() -> Result<PathBuf> {
 /// If the data cannot be trained on.
 pub(super) fn check_data(scripts: &Scripts, args: &Args) -> Result<()> {
     let readable = |name: &str| {
-        [".jsonl", ".ndjson", ".json", ".csv", ".tsv"].iter().any(|ending| name.to_lowercase().ends_with(ending))
+        [".jsonl", ".ndjson", ".json", ".csv", ".tsv"]
+            .iter()
+            .any(|ending| name.to_lowercase().ends_with(ending))
     };
     let given = [Some(&args.data), args.evaluation_data.as_ref()];
     if !given.into_iter().flatten().all(|name| readable(name)) {

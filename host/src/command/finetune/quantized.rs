@@ -40,7 +40,9 @@ pub(super) fn convert(args: &Args, merged: &Path, rows: &Path, output: &Path) ->
     let name = name.trim_end_matches(crate::cache::MODEL_SUFFIX).to_string();
     let report = match model::convert_file(merged, output, &options, Some(&name), || {}) {
         Err(Error::Convert { source: QuantizeError::CalibrationText(error), .. }) => {
-            progress::note(&format!("the training data is not enough to calibrate on ({error}): the built-in text is used"));
+            progress::note(&format!(
+                "the training data is not enough to calibrate on ({error}): the built-in text is used"
+            ));
             options.calibration = Some(Calibration::new(compute));
             model::convert_file(merged, output, &options, Some(&name), || {})?
         }

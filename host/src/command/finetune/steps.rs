@@ -153,12 +153,20 @@ impl Steps<'_> {
         if !merged.exists() {
             progress::note("adding the adapter to the weights");
             let base = self.base()?;
-            let arguments =
-                words(&[("--model", base.as_ref()), ("--adapter", adapter.as_ref()), ("--output", merged.as_ref())]);
+            let arguments = words(&[
+                ("--model", base.as_ref()),
+                ("--adapter", adapter.as_ref()),
+                ("--output", merged.as_ref()),
+            ]);
             self.environment.run(&self.scripts.path("merge_lora.py"), arguments)?;
         }
         if !self.workspace.model.exists() {
-            quantized::convert(self.args, &merged, &self.workspace.path("data/calibration.jsonl"), &self.workspace.model)?;
+            quantized::convert(
+                self.args,
+                &merged,
+                &self.workspace.path("data/calibration.jsonl"),
+                &self.workspace.model,
+            )?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@
 use super::Args;
 use super::settings::Settings;
 use crate::atomic_file;
-use crate::cache::MODEL_SUFFIX;
+use crate::cache::{self, MODEL_SUFFIX};
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -48,7 +48,8 @@ impl Workspace {
                 )));
             }
             _ => {
-                let model = output.join(format!("{}{MODEL_SUFFIX}", if name.is_empty() { "model" } else { &name }));
+                let model =
+                    output.join(format!("{}{MODEL_SUFFIX}", if name.is_empty() { "model" } else { &name }));
                 Workspace { folder: output.clone(), model }
             }
         };
@@ -77,9 +78,15 @@ impl Workspace {
         }
     }
 
-    /// Creates the directory and records the settings.
+    /// Creates the directory, removes what a killed run left unfinished, and records the settings.
     pub(super) fn begin(&self, settings: &Settings) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(Error::file("create", &self.folder))?;
+        for entry in fs::read_dir(&self.folder).map_err(Error::file("read", &self.folder))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') && name.ends_with(".draft") && entry.path().is_dir() {
+                cache::remove_folder(&entry.path())?;
+            }
+        }
         self.write("settings.json", settings)
     }
 
