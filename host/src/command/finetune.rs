@@ -52,6 +52,12 @@ pub(crate) struct Args {
     /// Format of the embedding and the LM head [default: int8]
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = head_parser())]
     head: HeadFormat,
+    /// Train in the bits in which the weights are stored, after the adapters are in them, instead of rounding afterwards
+    #[arg(long, value_name = "KIND", value_enum, conflicts_with = "format")]
+    quantize: Option<LowBit>,
+    /// Steps of --quantize
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "quantize")]
+    low_bit_steps: u32,
     /// Passes over the data
     #[arg(long, value_name = "N", default_value_t = 3.0)]
     epochs: f64,
@@ -100,6 +106,27 @@ pub(crate) struct Args {
     /// Print the results as a JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// What weights can be trained in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LowBit {
+    /// 3 bits, in groups of 32
+    Int3,
+    /// 2 bits, in groups of 32
+    Int2,
+    /// Ternary, with one scale a matrix
+    Bitnet,
+}
+
+impl LowBit {
+    fn name(self) -> &'static str {
+        match self {
+            LowBit::Int3 => "int3",
+            LowBit::Int2 => "int2",
+            LowBit::Bitnet => "bitnet",
+        }
+    }
 }
 
 impl Args {

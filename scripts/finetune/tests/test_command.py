@@ -94,6 +94,16 @@ class Command(unittest.TestCase):
         self.assertAlmostEqual(json.loads(done.stdout)["tuned"]["loss"], found["tuned"]["loss"], delta=1e-3)
         self.assertTrue((self.folder / "other/other.tmac2.bin").exists())
 
+    def test_training_in_the_bits_of_the_file(self):
+        training = ["--epochs", 10, "--learning-rate", 5e-3, "--rank", 32, "--quantize", "int3", "--low-bit-steps", 30]
+        done = self.run_command("low.tmac2.bin", *training, "--python", sys.executable, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("step 30 of 30", done.stderr)
+        info = subprocess.run([EDGELLM, "info", "--model", self.folder / "low.tmac2.bin", "--tensors"],
+                              capture_output=True, text=True, check=True)  # fmt: skip
+        self.assertIn("3", info.stdout)
+        self.assertTrue((self.folder / "low.finetune/low-bit/model.safetensors").exists())
+
     def test_a_plan_writes_nothing(self):
         done = self.run_command("planned.tmac2.bin", "--dry-run", "--python", sys.executable)
         self.assertEqual(done.returncode, 0, done.stderr)

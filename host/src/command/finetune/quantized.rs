@@ -2,13 +2,13 @@
 
 use super::Args;
 use crate::args::RunArgs;
-use crate::cache::Cache;
+use crate::cache::{Cache, MODEL_SUFFIX};
 use crate::compute::compute;
 use crate::error::{Error, Result};
 use crate::{mmap, model, progress, questions, system};
 use edgellm::{Compute, available_kernels};
 use edgellm_benchmark::quality::answers::AnswerScores;
-use edgellm_quantize::{Calibration, CalibrationText, Measurement, QuantizeError, QuantizeOptions};
+use edgellm_quantize::{Calibration, CalibrationText, Format, Measurement, QuantizeError, QuantizeOptions};
 use serde::Serialize;
 use std::path::Path;
 
@@ -16,38 +16,58 @@ use std::path::Path;
 #[derive(Serialize)]
 pub(super) struct Scores {
     bytes: u64,
-    bits_per_weight: Option<f64>,
     #[serde(flatten)]
     answers: Option<AnswerScores>,
 }
 
-/// Converts the directory `merged` to `output`. Rows too few to calibrate on are replaced by the built-in text.
+/// Rounds the weights of the directory `merged` to few bits, calibrated on `rows`, or on the built-in text if these are too few.
 ///
 /// # Errors
 /// If it cannot be converted.
-pub(super) fn convert(args: &Args, merged: &Path, rows: &Path, output: &Path) -> Result<()> {
-    let threads = args.threads.map_or_else(system::physical_cores, usize::from);
-    let compute = Compute::new(available_kernels()[0], threads);
+pub(super) fn round(args: &Args, merged: &Path, rows: &Path, output: &Path) -> Result<()> {
     let file = mmap::map(rows)?;
     let text = CalibrationText::parse("training data", file.as_ref());
     let text = text.map_err(|source| Error::Calibration { path: rows.to_path_buf(), source })?;
-    let mut options = QuantizeOptions::new(args.format);
-    options.head = args.head;
-    options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
+    let mut options = options(args, args.format);
+    let compute = compute_of(args);
     options.quality = Some(Measurement::new(compute.clone()));
     options.calibration = Some(Calibration { text, ..Calibration::new(compute.clone()) });
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.trim_end_matches(crate::cache::MODEL_SUFFIX).to_string();
-    let report = match model::convert_file(merged, output, &options, Some(&name), || {}) {
+    match convert(merged, output, &options) {
         Err(Error::Convert { source: QuantizeError::CalibrationText(error), .. }) => {
             progress::note(&format!(
                 "the training data is not enough to calibrate on ({error}): the built-in text is used"
             ));
             options.calibration = Some(Calibration::new(compute));
-            model::convert_file(merged, output, &options, Some(&name), || {})?
+            convert(merged, output, &options)
         }
-        converted => converted?,
-    };
+        converted => converted,
+    }
+}
+
+/// Converts the directory `trained`, whose weights were trained in few bits, and are kept.
+///
+/// # Errors
+/// If it cannot be converted.
+pub(super) fn keep(args: &Args, trained: &Path, output: &Path) -> Result<()> {
+    convert(trained, output, &options(args, Format::Auto))
+}
+
+fn options(args: &Args, format: Format) -> QuantizeOptions {
+    let mut options = QuantizeOptions::new(format);
+    options.head = args.head;
+    options.tool = concat!("edgellm ", env!("CARGO_PKG_VERSION")).to_string();
+    options
+}
+
+fn compute_of(args: &Args) -> Compute {
+    let threads = args.threads.map_or_else(system::physical_cores, usize::from);
+    Compute::new(available_kernels()[0], threads)
+}
+
+fn convert(input: &Path, output: &Path, options: &QuantizeOptions) -> Result<()> {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.trim_end_matches(MODEL_SUFFIX).to_string();
+    let report = model::convert_file(input, output, options, Some(&name), || {})?;
     for warning in &report.warnings {
         progress::note(&format!("warning: {warning}"));
     }
@@ -67,5 +87,5 @@ pub(super) fn measure(args: &Args, path: &Path, rows: &Path, cache: &Cache) -> R
         Ok(found) => questions::ask(&model, &found, args.max_tokens, run.session_options(None))?,
         Err(_) => None,
     };
-    Ok(Scores { bytes, bits_per_weight: None, answers })
+    Ok(Scores { bytes, answers })
 }

@@ -5,15 +5,17 @@ use crate::cache::{self, Cache};
 use crate::error::Result;
 use std::path::{Path, PathBuf};
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     ("evaluate.py", include_str!("../../../../scripts/finetune/evaluate.py")),
     ("kinds.py", include_str!("../../../../scripts/finetune/kinds.py")),
+    ("low_bit.py", include_str!("../../../../scripts/finetune/low_bit.py")),
     ("merge_lora.py", include_str!("../../../../scripts/quantize/merge_lora.py")),
     ("prepare_dataset.py", include_str!("../../../../scripts/finetune/prepare_dataset.py")),
     ("reading.py", include_str!("../../../../scripts/finetune/reading.py")),
     ("requirements.txt", REQUIREMENTS),
     ("scores.py", include_str!("../../../../scripts/finetune/scores.py")),
     ("tokens.py", include_str!("../../../../scripts/finetune/tokens.py")),
+    ("train_low_bit.py", include_str!("../../../../scripts/finetune/train_low_bit.py")),
     ("train_qlora.py", include_str!("../../../../scripts/finetune/train_qlora.py")),
 ];
 /// What the scripts need.

@@ -20,6 +20,8 @@ impl Settings {
             ("evaluation-data", optional(args.evaluation_data.as_deref().map(given))),
             ("format", args.format.name().to_string()),
             ("head", args.head.name().to_string()),
+            ("quantize", optional(args.quantize.map(|kind| kind.name().to_string()))),
+            ("low-bit-steps", args.low_bit_steps.to_string()),
             ("epochs", args.epochs.to_string()),
             ("learning-rate", args.learning_rate.to_string()),
             ("rank", args.rank.to_string()),

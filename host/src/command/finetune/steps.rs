@@ -3,7 +3,7 @@
 use super::environment::{Environment, threads};
 use super::scripts::Scripts;
 use super::workspace::Workspace;
-use super::{Args, quantized};
+use super::{Args, LowBit, quantized};
 use crate::cache::Cache;
 use crate::command::export;
 use crate::error::{Error, Result};
@@ -160,15 +160,41 @@ impl Steps<'_> {
             ]);
             self.environment.run(&self.scripts.path("merge_lora.py"), arguments)?;
         }
-        if !self.workspace.model.exists() {
-            quantized::convert(
-                self.args,
-                &merged,
-                &self.workspace.path("data/calibration.jsonl"),
-                &self.workspace.model,
-            )?;
+        if self.workspace.model.exists() {
+            return Ok(());
         }
-        Ok(())
+        let model = &self.workspace.model;
+        match self.args.quantize {
+            Some(kind) => quantized::keep(self.args, &self.low_bit(&merged, kind)?, model),
+            None => {
+                quantized::round(self.args, &merged, &self.workspace.path("data/calibration.jsonl"), model)
+            }
+        }
+    }
+
+    /// Trains the merged model in few bits, and returns its directory.
+    fn low_bit(&self, merged: &Path, kind: LowBit) -> Result<PathBuf> {
+        let folder = self.workspace.path("low-bit");
+        if folder.exists() {
+            return Ok(folder);
+        }
+        let data = self.workspace.path("data");
+        let mut arguments =
+            words(&[("--model", merged.as_ref()), ("--data", data.as_ref()), ("--output", folder.as_ref())]);
+        for (name, value) in [
+            ("--kind", kind.name().to_string()),
+            ("--steps", self.args.low_bit_steps.to_string()),
+            ("--max-length", self.args.max_length.to_string()),
+            ("--seed", self.args.seed.to_string()),
+            ("--threads", threads(self.args)),
+        ] {
+            arguments.extend([name.into(), value.into()]);
+        }
+        if self.args.resume {
+            arguments.push("--resume".into());
+        }
+        self.environment.run(&self.scripts.path("train_low_bit.py"), arguments)?;
+        Ok(folder)
     }
 
     fn evaluate(&self) -> Result<()> {

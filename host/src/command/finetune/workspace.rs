@@ -8,6 +8,7 @@
 //! checkpoints/ log.jsonl adapter/ training.json
 //! merged/           base and adapter as a Hugging Face directory
 //! tuned.json        it, measured
+//! low-bit/          trained in few bits, with --quantize
 //! NAME.tmac2.bin    converted (beside this directory if a file was asked for)
 //! quantized.json    it, measured
 //! ```
