@@ -130,6 +130,8 @@ def main() -> None:
     args = parser.parse_args()
     try:
         found = evaluate(args, lambda line: print(line, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except DataError as error:
         sys.exit(f"error: {error}")
     print(json.dumps(found))

@@ -230,6 +230,8 @@ def main() -> None:
         parser.error(f"--validation-share {args.validation_share}: give a share from 0 to below 1")
     try:
         plan = prepare(args, lambda line: args.quiet or print(line, file=sys.stderr))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except DataError as error:
         sys.exit(f"error: {error}")
     if args.json:

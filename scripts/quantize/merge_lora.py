@@ -80,6 +80,8 @@ def main() -> None:
     args = parser.parse_args()
     try:
         merge(args)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except MergeError as error:
         sys.exit(f"error: {error}")
     print(f"{args.output}: merged", file=sys.stderr)
