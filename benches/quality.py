@@ -183,7 +183,9 @@ class Model:
         files = [ROOT / "target/evaluation" / f"{task}.jsonl" for task in ("hellaswag", "arc_easy")]
         if not all(file.exists() for file in files):
             quietly(sys.executable, ROOT / "scripts/evaluation/fetch.py")
-        out = quietly(EDGELLM, "evaluate", "--model", path, "--format", "auto", "--limit", self.args.tasks, "--json",
+        # A GGUF file runs with the codes that it has.
+        convert = ["--format", "auto"] if path.suffix == ".gguf" else []
+        out = quietly(EDGELLM, "evaluate", "--model", path, *convert, "--limit", self.args.tasks, "--json",
                       "--task", files[0], "--task", files[1])  # fmt: skip
         tasks = json.loads(out[out.index("{") : out.rindex("}") + 1])["tasks"]
         return {"tasks": {name: tasks[name]["acc_norm"] | {"n": tasks[name]["n"]} for name in tasks}}
