@@ -21,6 +21,7 @@ fn open_all(place: &Place, bytes: &[u8]) -> Vec<Outcome> {
         &["info", "--model", "model.tmac2.bin"],
         &["tokenize", "--model", "model.tmac2.bin", "--text", "a"],
         &["perplexity", "--model", "model.tmac2.bin", "--text", "text.txt"],
+        &["export", "--model", "model.tmac2.bin", "--output", "out"],
     ]
     .into_iter()
     .map(|args| place.run(args))
