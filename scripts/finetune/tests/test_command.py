@@ -72,7 +72,8 @@ class Command(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         found = json.loads(done.stdout)
         self.assertEqual(found["base"]["exact_match"]["value"], 0)
-        self.assertLess(found["tuned"]["loss"], found["base"]["loss"] / 2)
+        # Of rows that were not trained on: their answers cannot be guessed, only their form.
+        self.assertLess(found["tuned"]["loss"], found["base"]["loss"] * 0.75)
         self.assertEqual(found["quantized"]["n"], found["tuned"]["n"])
         model = self.folder / output
         self.assertEqual(found["quantized"]["bytes"], model.stat().st_size)
@@ -101,7 +102,7 @@ class Command(unittest.TestCase):
         self.assertIn("step 30 of 30", done.stderr)
         info = subprocess.run([EDGELLM, "info", "--model", self.folder / "low.tmac2.bin", "--tensors"],
                               capture_output=True, text=True, check=True)  # fmt: skip
-        self.assertIn("3", info.stdout)
+        self.assertRegex(info.stdout, r"down_proj.weight .*3 bit-planes, affine, groups of 32")
         self.assertTrue((self.folder / "low.finetune/low-bit/model.safetensors").exists())
 
     def test_a_plan_writes_nothing(self):

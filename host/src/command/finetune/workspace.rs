@@ -57,7 +57,11 @@ impl Workspace {
         if args.dry_run {
             return Ok(workspace);
         }
-        let begun: Option<Settings> = workspace.read("settings.json")?;
+        // A run that failed before its first result is none: its options are what is being mended.
+        let begun: Option<Settings> = match workspace.has("data/plan.json") {
+            true => workspace.read("settings.json")?,
+            false => None,
+        };
         let goes_on = args.resume || args.only.is_some();
         match begun {
             Some(begun) if goes_on => match settings.difference(&begun) {
