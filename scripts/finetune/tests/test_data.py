@@ -92,14 +92,14 @@ class Data(unittest.TestCase):
         self.assertEqual(shaped["tools"][0]["function"]["name"], "f")
 
     def test_files_of_every_kind_give_the_same_rows(self):
-        wanted = [{"prompt": 'größer, "als"\nzwei', "completion": "1"}, {"prompt": "b", "completion": "2"}]
+        wanted = [{"prompt": 'größer, "quoted"\nzwei', "completion": "1"}, {"prompt": "b", "completion": "2"}]
         files = [
             self.file("a.jsonl", lines(*wanted)),
             self.file("a.json", json.dumps(wanted)),
             self.file("b.json", json.dumps({"data": wanted})),
             self.file("bom.jsonl", b"\xef\xbb\xbf" + lines(*wanted).encode()),
-            self.file("a.csv", 'prompt,completion\n"größer, ""als""\nzwei",1\nb,2\n'),
-            self.file("a.tsv", 'prompt\tcompletion\n"größer, ""als""\nzwei"\t1\nb\t2\n'),
+            self.file("a.csv", 'prompt,completion\n"größer, ""quoted""\nzwei",1\nb,2\n'),
+            self.file("a.tsv", 'prompt\tcompletion\n"größer, ""quoted""\nzwei"\t1\nb\t2\n'),
         ]
         for path in files:
             self.assertEqual([row for _, row in rows(str(path))], wanted, path)
