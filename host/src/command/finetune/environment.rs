@@ -123,7 +123,16 @@ fn make(folder: &Path, python: &Path) -> Result<()> {
     })?;
     let mut install = edgellm_files::command(python);
     install
-        .args(["-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+        .args([
+            "-I",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-cache-dir",
+            "--disable-pip-version-check",
+            "-r",
+        ])
         .arg(&requirements);
     run(install, true).map(drop)
 }
