@@ -161,7 +161,8 @@ pub(super) fn check_data(scripts: &Scripts, args: &Args) -> Result<()> {
     if !given.into_iter().flatten().all(|name| readable(name)) {
         return Ok(());
     }
-    let python = args.python.clone().map_or_else(interpreter, Ok)?;
+    // Whether that of --python has the packages is found out later, with better words.
+    let python = interpreter().or_else(|error| args.python.clone().ok_or(error))?;
     let mut command = edgellm_files::command(python);
     command.arg("-E").arg(scripts.path("prepare_dataset.py")).arg("--data").arg(&args.data).arg("--quiet");
     if let Some(other) = &args.evaluation_data {
