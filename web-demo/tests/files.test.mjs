@@ -15,6 +15,8 @@ before(async () => {
   browser = await launch();
   site = await servePage();
   visitor = await visit(browser, site.url);
+  // Until the engine is there the page opens no model, and says so.
+  await visitor.page.getByText("Cross-origin isolated").first().waitFor({state: "attached"});
   folder = await mkdtemp(join(tmpdir(), "edgellm-files-"));
 });
 after(async () => {
