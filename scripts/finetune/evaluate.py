@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from reading import DataError
+from reading import DataError, prepared
 from scores import bleu, exact_match
 from tokens import IGNORED, Encoder, load_tokenizer
 
@@ -84,11 +84,7 @@ def generate(model, tokenizer, prompts: list[str], limit: int, device: str, say)
 
 
 def evaluate(args: argparse.Namespace, say) -> dict:
-    try:
-        rows = [json.loads(line) for line in args.data.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{args.data}: not what prepare_dataset.py writes: {error}") from None
-    rows = rows[: args.limit]
+    rows = prepared(args.data)[: args.limit]
     if not rows:
         raise DataError(f"{args.data} has no rows")
     tokenizer = load_tokenizer(args.model, args.template)

@@ -42,6 +42,14 @@ def rows(source: str, split: str = "train") -> Iterator[Row]:
     yield from reader(path)
 
 
+def prepared(path: Path) -> list[dict]:
+    """The rows of a file that prepare_dataset.py wrote."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not what prepare_dataset.py writes: {error}") from None
+
+
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines as UTF-8, without a byte order mark."""
     with path.open("rb") as file:

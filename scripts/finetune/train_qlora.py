@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from reading import DataError
+from reading import DataError, prepared
 from tokens import Encoder, Tokens, load_tokenizer
 
 # Files of a checkpoint that was written to its end.
@@ -34,11 +34,7 @@ def step_tokens(tokens: int, longest: int) -> int:
 
 
 def load_rows(path: Path, encoder: Encoder, limit: int) -> list[Tokens]:
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not what prepare_dataset.py writes: {error}") from None
-    found = [sequence for row in rows for sequence in encoder.encode(row)]
+    found = [sequence for row in prepared(path) for sequence in encoder.encode(row)]
     for number, sequence in enumerate(found, 1):
         if len(sequence.input_ids) > limit:
             raise DataError(f"{path}, sequence {number} has more than {limit:,} tokens: prepare with this --max-length")

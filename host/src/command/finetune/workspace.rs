@@ -20,7 +20,7 @@ use crate::cache::{self, MODEL_SUFFIX};
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The paths of a run.
 pub(super) struct Workspace {
@@ -111,7 +111,7 @@ impl Workspace {
         }
         let text = edgellm_files::read_to_string(&path)?;
         let damaged = |error: serde_json::Error| {
-            Error::Text(format!("{} is damaged ({error}): remove it", display(&path)))
+            Error::Text(format!("{} is damaged ({error}): remove it", path.display()))
         };
         serde_json::from_str(&text).map(Some).map_err(damaged)
     }
@@ -120,8 +120,4 @@ impl Workspace {
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
         atomic_file::write(&self.path(name), format!("{text}\n").as_bytes())
     }
-}
-
-fn display(path: &Path) -> String {
-    path.display().to_string()
 }
