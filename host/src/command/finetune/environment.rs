@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 const INTERPRETERS: [&str; 2] = ["python3", "python"];
 /// What the scripts import that is not theirs.
 const MODULES: &str = "import torch, transformers, peft, trl, datasets, sacrebleu";
-/// What the packages take, by measurement with torch 2.15 on Linux (its CUDA libraries are most of it).
-const SIZES: &str = "about 3 GB to download, 6 GB on the disk";
+/// What the packages take, by measurement (`du`) with torch 2.15 on Linux; its CUDA libraries are most of it.
+const SIZES: &str = "6 GB on the disk";
 
 /// An interpreter that has the packages.
 pub(super) struct Environment {
