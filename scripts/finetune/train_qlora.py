@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import memory
 from reading import DataError, prepared
 from tokens import Encoder, Tokens, load_tokenizer
 
@@ -130,12 +131,14 @@ def train(args: argparse.Namespace, say) -> dict:
     encoder = Encoder(tokenizer)
     rows = load_rows(args.data / "train.jsonl", encoder, args.max_length)
     validation = load_rows(args.data / "validation.jsonl", encoder, args.max_length)
+    import datasets
     import torch
     from peft import LoraConfig
     from transformers.utils import logging
     from trl import SFTConfig, SFTTrainer
 
     logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     if args.threads:
         torch.set_num_threads(args.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -177,6 +180,8 @@ def train(args: argparse.Namespace, say) -> dict:
         dataloader_pin_memory=device == "cuda",
     )
     torch.manual_seed(args.seed)
+    if device == "cpu":
+        memory.check(args.model, memory.available())
     model = load_model(args.model, device, four_bit)
     lora = LoraConfig(
         r=args.rank,

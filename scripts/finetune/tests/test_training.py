@@ -25,7 +25,9 @@ sys.path[:0] = [str(SCRIPTS), str(Path(__file__).parent)]
 import small_model  # noqa: E402
 
 import low_bit  # noqa: E402
+import memory  # noqa: E402
 from kinds import RowError  # noqa: E402
+from reading import DataError  # noqa: E402
 from tokens import IGNORED, Encoder, load_tokenizer  # noqa: E402
 
 EDGELLM = os.environ.get("EDGELLM", str(ROOT / "target/debug/edgellm"))
@@ -245,6 +247,17 @@ class Training(unittest.TestCase):
         done = call(sys.executable, merge, "--adapter", self.tuned / "adapter", "--output", self.merged, expected=1)
         self.assertIn("there already", done.stderr)
         self.assertFalse(output.exists())
+
+    def test_a_model_that_does_not_fit_into_memory(self):
+        from transformers import AutoModelForCausalLM
+
+        weights = AutoModelForCausalLM.from_pretrained(self.base).num_parameters()
+        memory.check(str(self.base), 4 * weights)
+        memory.check(str(self.base), None)
+        with self.assertRaisesRegex(DataError, "GB of memory are available: take a smaller"):
+            memory.check(str(self.base), 4 * weights - 1)
+        free = memory.available()
+        self.assertTrue(free is None or free > 1 << 20)
 
     def test_low_bit_training_is_kept_bit_for_bit(self):
         ids = self.ids()

@@ -5,10 +5,11 @@ use crate::cache::{self, Cache};
 use crate::error::Result;
 use std::path::{Path, PathBuf};
 
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("evaluate.py", include_str!("../../../../scripts/finetune/evaluate.py")),
     ("kinds.py", include_str!("../../../../scripts/finetune/kinds.py")),
     ("low_bit.py", include_str!("../../../../scripts/finetune/low_bit.py")),
+    ("memory.py", include_str!("../../../../scripts/finetune/memory.py")),
     ("merge_lora.py", include_str!("../../../../scripts/quantize/merge_lora.py")),
     ("prepare_dataset.py", include_str!("../../../../scripts/finetune/prepare_dataset.py")),
     ("reading.py", include_str!("../../../../scripts/finetune/reading.py")),
