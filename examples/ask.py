@@ -27,6 +27,11 @@ def ask(address: str, messages: list[dict], schema: dict | None) -> str:
         return json.load(response)["choices"][0]["message"]["content"]
 
 
+def same(answer: str, wanted: str, schema: dict | None) -> bool:
+    """Whether an answer is right: with a schema as JSON, in which spaces do not count."""
+    return json.loads(answer) == json.loads(wanted) if schema else answer.strip() == wanted.strip()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, type=Path)
@@ -49,7 +54,7 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait()
-    right = answer.strip() == wanted["content"].strip()
+    right = same(answer, wanted["content"], schema)
     print(f"question  {messages[-1]['content']}\nanswer    {answer}")
     print("          right" if right else f"expected  {wanted['content']}")
     sys.exit(not right)

@@ -35,7 +35,8 @@ pub(super) fn grammar(json: Option<Value>, tools: Vec<(&str, Value)>, text: bool
     lark + &rules
 }
 
-/// The schema with fixed whitespace, where small models would otherwise generate spaces without end.
+/// The schema with one space or none after commas and colons, as the model has learned to write JSON. With any whitespace, small
+/// models generate spaces without end.
 fn compact(schema: Value) -> Value {
     let mut fields = match schema {
         Value::Object(fields) => fields,
@@ -44,7 +45,7 @@ fn compact(schema: Value) -> Value {
     };
     fields.insert(
         "x-guidance".into(),
-        json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": true}),
+        json!({"whitespace_flexible": false, "item_separator": ", ?", "key_separator": ": ?", "lenient": true}),
     );
     Value::Object(fields)
 }

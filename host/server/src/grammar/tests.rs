@@ -41,6 +41,11 @@ fn json_and_schemas() {
     let any = Shape { json: Some(json!({})), ..Shape::default() };
     assert_eq!(follows(&any, r#"{"a": [1, null]}"#), (true, true));
     assert_eq!(follows(&any, "[1]"), (false, false));
+    // Compact JSON as well, but no other whitespace.
+    assert_eq!(follows(&any, r#"{"a":[1,null],"b":{"c":2}}"#), (true, true));
+    for whitespace in [r#"{"a":  1}"#, "{\"a\":\n1}", r#"{ "a": 1}"#, r#"{"a" : 1}"#, r#"{"a": [1,  2]}"#] {
+        assert_eq!(follows(&any, whitespace), (false, false), "{whitespace}");
+    }
     let schema = json!({"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}, "required": ["n"],
                         "additionalProperties": false, "$defs": {"n": {"type": "integer"}}});
     let shape = Shape { json: Some(schema), ..Shape::default() };
