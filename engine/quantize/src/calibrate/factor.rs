@@ -12,6 +12,9 @@ use edgellm_kernels::{PANEL, PANEL_ROWS};
 /// Tiles of a panel's rows.
 const TILES: usize = PANEL / PANEL_ROWS;
 
+/// What is added to each diagonal entry at least, as a share of their mean: columns that are always zero need it.
+const LEAST: f64 = 0.01;
+
 /// L_kj / L_jj, and the order of the columns.
 #[derive(Debug)]
 pub(super) struct Factor {
@@ -31,21 +34,22 @@ impl Factor {
         3 * Gram::bytes(cols)
     }
 
-    /// The factor of H + `damping` * mean of H's diagonal; `None` if that is not positive definite.
+    /// The factor of H with its diagonal made larger by `damping` times itself, and by [`LEAST`] of its mean; `None` if that is not
+    /// positive definite.
     pub(super) fn new(compute: &Compute, gram: &Gram, damping: f64) -> Option<Factor> {
         let (cols, size) = (gram.cols(), gram.cols().next_multiple_of(PANEL));
         let squares = gram.squares();
         let mean = squares.iter().map(|&x| f64::from(x)).sum::<f64>() / cols.max(1) as f64;
         // Inputs that are all zero leave nothing to weigh.
-        let damp = if mean > 0.0 { damping * mean } else { 1.0 };
+        let least = if mean > 0.0 { LEAST * mean } else { 1.0 };
         let mut order: Vec<usize> = (0..size).collect();
         let importance = |col: usize| squares.get(col).copied().unwrap_or(-1.0);
         order.sort_by(|&a, &b| importance(a).total_cmp(&importance(b)).then(a.cmp(&b)));
         let entry = |a: usize, b: usize| {
             let value = |index: usize| order.get(index).copied().unwrap_or(usize::MAX);
             let (row, col) = (value(a), value(b));
-            let damp = if row == col { damp } else { 0.0 };
-            damp + if row.max(col) < cols { f64::from(gram.get(row, col)) } else { 0.0 }
+            let sum = if row.max(col) < cols { f64::from(gram.get(row, col)) } else { 0.0 };
+            if row == col { sum + damping * sum + least } else { sum }
         };
         let mut tiles: Vec<Rows> = vec![Rows::new(); size / PANEL_ROWS];
         let mut panels = Vec::new();
@@ -177,7 +181,8 @@ mod tests {
         };
         let wanted = |a: usize, b: usize| {
             let (row, col) = (found.order[a], found.order[b]);
-            f64::from(gram.get(row, col)) + if a == b { 0.1 * mean } else { 0.0 }
+            let sum = f64::from(gram.get(row, col));
+            if a == b { 1.1 * sum + LEAST * mean } else { sum }
         };
         // The diagonal follows from the first column on.
         let mut diagonal = vec![0.0; size];
