@@ -1,5 +1,7 @@
 //! Options that several commands share. They are only parsed here; `crate::model` and `crate::compute` act on them.
 
+use crate::cache::Cache;
+use crate::model::Choice;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use edgellm::sampler::SamplerOptions;
@@ -7,17 +9,35 @@ use edgellm::{CacheFormat, Precision, SessionOptions};
 use edgellm_memory::Placement;
 use edgellm_quantize::{Format, HeadFormat, I2sOrder, Scales};
 
-/// Which model.
+/// Which model, as an option.
 #[derive(Debug, Args)]
-pub(crate) struct ModelArgs {
+pub(crate) struct ModelOptions {
     /// A name that `edgellm list` shows; hf:OWNER/REPO for a model of the Hugging Face hub (`edgellm pull --help` says
     /// more); or the path of a .tmac2.bin file, a .gguf file or a Hugging Face directory. It is downloaded and converted
-    /// once, into the cache
+    /// once, into the cache [default: the model used last, or smollm2-135m-instruct]
     #[arg(long, short, value_name = "NAME|PATH")]
-    pub(crate) model: String,
+    pub(crate) model: Option<String>,
     /// Format to convert the model to, unless it is a .tmac2.bin file [default: auto]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub(crate) format: Option<Format>,
+}
+
+/// Which model, as an option or without.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// The same as --model
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    named: Option<String>,
+    #[command(flatten)]
+    options: ModelOptions,
+}
+
+impl ModelArgs {
+    /// The model that is meant; says on standard error which one, if the command line does not.
+    pub(crate) fn choose(&self, cache: &Cache) -> Choice {
+        let given = self.named.as_deref().or(self.options.model.as_deref());
+        Choice::of(given, self.options.format, cache)
+    }
 }
 
 /// How to run it.

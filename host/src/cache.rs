@@ -9,6 +9,8 @@
 //! <cache>/plugin/                             machine code of components
 //! <cache>/locks/                              one file per model, locked by the process that changes it
 //! <cache>/chat-history.txt                    lines typed into `edgellm chat`
+//! <cache>/last-model.txt                      the model used last
+//! <cache>/speed.json                          how fast this machine reads weights (speed.rs)
 //! ```
 
 use crate::error::{Error, Result};
@@ -92,6 +94,16 @@ impl Cache {
     /// The input history of `edgellm chat`.
     pub(crate) fn chat_history(&self) -> PathBuf {
         self.root.join("chat-history.txt")
+    }
+
+    /// The name of the model used last.
+    pub(crate) fn last_model(&self) -> PathBuf {
+        self.root.join("last-model.txt")
+    }
+
+    /// How fast this machine was measured to be.
+    pub(crate) fn speed(&self) -> PathBuf {
+        self.root.join("speed.json")
     }
 
     /// Locks `name`; waits while another process holds the lock.

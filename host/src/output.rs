@@ -99,6 +99,13 @@ pub(crate) fn usage(message: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(message.exit_code()).unwrap_or(u8::MAX))
 }
 
+/// A number with two digits that count, for what is not known better.
+pub(crate) fn two_digits(number: f64) -> String {
+    let unit = 10f64.powf(number.abs().max(1e-9).log10().floor() - 1.0);
+    let rounded = (number / unit).round() * unit;
+    if unit < 1.0 { format!("{rounded:.1}") } else { format!("{rounded:.0}") }
+}
+
 /// A human-readable number of bytes.
 pub(crate) fn human_bytes(bytes: u64) -> String {
     match bytes {
@@ -112,6 +119,12 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_digits_are_left() {
+        let found = [0.94, 1.06, 9.96, 37.4, 996.0, 1234.0].map(two_digits);
+        assert_eq!(found, ["0.9", "1.1", "10.0", "37", "1000", "1200"]);
+    }
 
     #[test]
     fn json_keeps_its_value_and_controls_nothing() {

@@ -22,7 +22,8 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  edgellm chat --model smollm2-135m-instruct
+  edgellm chat
+  edgellm chat smollm2-135m-instruct
   edgellm chat --model qwen2.5-coder-0.5b-instruct --system \"You answer with code only.\" --temperature 0
 
 In the chat, /help lists the commands. Ctrl-C stops an answer; Ctrl-D or /exit ends the chat. Questions may also be
@@ -63,11 +64,13 @@ impl Args {
     /// Runs the conversation until the user ends it.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let sampler = Sampler::new(self.sampling.options())?;
-        let model = model::load(&self.model, &self.run, cache)?;
+        let choice = self.model.choose(cache);
+        let model = model::load(&choice, &self.run, cache)?;
+        model::remember(&choice.model, cache);
         let Some(template) = prompt::template(&model)? else {
             return Err(Error::Usage(format!(
                 "{} has no chat template: use `edgellm generate --raw`, or choose an instruct model",
-                self.model.model
+                choice.model
             )));
         };
         let session = Session::new(&model, self.run.session_options(self.context))?;

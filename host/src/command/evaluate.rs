@@ -99,7 +99,7 @@ impl Args {
             self.task.iter().map(|path| Ok((stem(path), self.items(path)?))).collect::<Result<_>>()?;
         let questions: Option<Vec<Question>> =
             self.questions.as_deref().map(|path| questions::read(path, self.limit)).transpose()?;
-        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        let path = self.model.choose(cache).prepare(cache)?;
         let model = model::open(&path, compute(&self.run)?, self.run.weights, cache)?;
         let file = edgellm_files::open(&path)?;
         let (bytes, sha256) = checksum::sha256(&file).map_err(Error::file("read", &path))?;

@@ -2,10 +2,12 @@
 
 #[cfg(feature = "plugin")]
 mod plugin;
+mod words;
 
-use crate::args::{ContentArgs, ModelArgs, RunArgs, SamplingArgs, Target, TargetArgs};
+use crate::args::{ContentArgs, ModelOptions, RunArgs, SamplingArgs, Target, TargetArgs};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
+use crate::model::Choice;
 use crate::output::{self, Answer, human_bytes};
 use crate::{model, progress, prompt, system};
 use edgellm::chat::Message;
@@ -19,17 +21,21 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  edgellm generate --model smollm2-135m-instruct --prompt \"Why is the sky blue?\"
+  edgellm generate \"Why is the sky blue?\"
+  edgellm generate smollm2-135m-instruct \"Why is the sky blue?\"
   edgellm generate --model smollm2-135m-instruct --raw --prompt \"Once upon a time\" --max-tokens 50
   cat letter.txt | edgellm generate --model smollm2-135m-instruct --system \"Summarize.\" --prompt -
 
 The answer is written to stdout as it is generated, and a line with the speed to stderr.")]
 pub(crate) struct Args {
+    /// The prompt, in quotes; before it, a model in place of --model
+    #[arg(value_name = "[MODEL] PROMPT")]
+    words: Vec<String>,
     #[command(flatten)]
-    model: ModelArgs,
+    model: ModelOptions,
     /// The prompt: a question, or with --raw a text to continue; `-` reads it from stdin
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
-    prompt: String,
+    prompt: Option<String>,
     /// System prompt: instructions that precede the question
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
@@ -91,11 +97,13 @@ struct Timings {
 impl Args {
     /// Generates and prints the answer.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let text = read_prompt(&self.prompt)?;
+        let (model, prompt) = words::meant(&self.words, self.model.model.as_deref(), self.prompt.as_deref())?;
+        let text = read_prompt(prompt)?;
+        let choice = Choice::of(model, self.model.format, cache);
         let report = match self.target.target {
-            Target::Native => self.native(&text, cache)?,
+            Target::Native => self.native(&text, &choice, cache)?,
             #[cfg(feature = "plugin")]
-            Target::Plugin => plugin::generate(&self, &text, cache)?,
+            Target::Plugin => plugin::generate(&self, &text, &choice, cache)?,
             #[cfg(not(feature = "plugin"))]
             Target::Plugin => return Err(Error::Usage(crate::args::NO_PLUGIN.to_string())),
         };
@@ -110,10 +118,11 @@ impl Args {
     }
 
     /// Runs the model in this process.
-    fn native(&self, text: &str, cache: &Cache) -> Result<Report> {
+    fn native(&self, text: &str, choice: &Choice, cache: &Cache) -> Result<Report> {
         let mut sampler = Sampler::new(self.sampling.options())?;
-        let model = model::load(&self.model, &self.run, cache)?;
-        let prompt = self.prompt_tokens(&model, text)?;
+        let model = model::load(choice, &self.run, cache)?;
+        model::remember(&choice.model, cache);
+        let prompt = self.prompt_tokens(&model, &choice.model, text)?;
         let mut session = Session::new(&model, self.run.session_options(self.context))?;
         if let Some(room) = session.capacity().checked_sub(prompt.len()) {
             // All memory up front, so that decoding allocates none.
@@ -152,30 +161,30 @@ impl Args {
         if self.json || text.is_empty() { Ok(()) } else { output.print(text) }
     }
 
-    fn no_template(&self) -> Error {
-        Error::Usage(format!(
-            "{} has no chat template: omit --chat and --system, or choose an instruct model",
-            self.model.model
-        ))
-    }
-
     /// The prompt as a conversation.
     fn messages(&self, text: &str) -> Vec<Message> {
         let system = self.system.as_ref().map(|system| Message::new("system", system));
         system.into_iter().chain([Message::new("user", text)]).collect()
     }
 
-    fn prompt_tokens(&self, model: &Model, text: &str) -> Result<Vec<TokenId>> {
+    /// The tokens of the prompt for `model`, which the user calls `name`.
+    fn prompt_tokens(&self, model: &Model, name: &str, text: &str) -> Result<Vec<TokenId>> {
         let template = if self.raw { None } else { prompt::template(model)? };
         match template {
             Some(template) => {
                 let parse_special = self.content.parse_special_in_content;
                 prompt::chat(model, &template, &self.messages(text), parse_special)
             }
-            None if self.chat || self.system.is_some() => Err(self.no_template()),
+            None if self.chat || self.system.is_some() => Err(no_template(name)),
             None => prompt::plain(model, text),
         }
     }
+}
+
+fn no_template(name: &str) -> Error {
+    Error::Usage(format!(
+        "{name} has no chat template: omit --chat and --system, or choose an instruct model"
+    ))
 }
 
 fn read_prompt(prompt: &str) -> Result<String> {

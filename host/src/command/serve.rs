@@ -9,6 +9,7 @@ use crate::cache::{Cache, MODEL_SUFFIX};
 use crate::compute::compute;
 use crate::error::{Error, Result};
 use crate::interrupt::Listening;
+use crate::model::Choice;
 use crate::{model, output, system};
 use edgellm_quantize::Format;
 use edgellm_server::{Limits, LogFormat, ModelSource, OpenError, OpenModel, Options, Server};
@@ -20,7 +21,8 @@ use std::time::{Duration, UNIX_EPOCH};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  edgellm serve --model smollm2-135m-instruct
+  edgellm serve
+  edgellm serve smollm2-135m-instruct
   edgellm serve --model smollm2-135m-instruct --model qwen2.5-coder-0.5b-instruct --max-loaded 1
   edgellm serve --model smollm2-135m-instruct --target plugin
   edgellm serve --model chat.tmac2.bin --host 0.0.0.0 --api-key-file keys.txt --rate-limit 60
@@ -32,9 +34,12 @@ OpenAI clients use the base URL http://127.0.0.1:8080/v1 and any API key, or one
 http://127.0.0.1:8080/ is a chat page, and /docs lists the endpoints and lets you try them; /health and /metrics
 are for monitoring. Ctrl-C or SIGTERM finishes running requests and ends the server.")]
 pub(crate) struct Args {
+    /// The same as --model
+    #[arg(value_name = "MODEL")]
+    named: Vec<String>,
     /// A name that `edgellm list` shows, or the path of a model; may be repeated. Requests refer to a model by
-    /// this name, or by its file name without the ending
-    #[arg(long, short, value_name = "NAME|PATH", required = true)]
+    /// this name, or by its file name without the ending [default: the model used last, or smollm2-135m-instruct]
+    #[arg(long, short, value_name = "NAME|PATH")]
     model: Vec<String>,
     /// Format to convert models to, unless they are .tmac2.bin files [default: auto]
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
@@ -137,7 +142,11 @@ type Opener = Box<dyn Fn(&Path) -> Open>;
 
 impl Args {
     /// Serves until it is interrupted.
-    pub(crate) fn run(self, cache: &Cache) -> Result<()> {
+    pub(crate) fn run(mut self, cache: &Cache) -> Result<()> {
+        self.model.splice(..0, self.named.drain(..));
+        if self.model.is_empty() {
+            self.model.push(Choice::of(None, self.format, cache).model);
+        }
         let opener = self.opener(cache)?;
         let (keys, options) = (self.network.keys()?, self.options()?);
         let sources =
@@ -215,6 +224,7 @@ impl Args {
 
     fn source(&self, model: &str, opener: &dyn Fn(&Path) -> Open, cache: &Cache) -> Result<ModelSource> {
         let path = model::prepare(model, self.format, cache)?;
+        model::remember(model, cache);
         Ok(ModelSource {
             id: id(model, &path),
             created: modified(&path),

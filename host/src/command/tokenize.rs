@@ -38,7 +38,7 @@ pub(crate) struct Args {
 impl Args {
     /// Prints the tokens.
     pub(crate) fn run(self, cache: &Cache) -> Result<()> {
-        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        let path = self.model.choose(cache).prepare(cache)?;
         let model = model::open(&path, Compute::default(), Placement::Mapped, cache)?;
         let tokenizer = model.tokenizer();
         match (&self.text, &self.file) {

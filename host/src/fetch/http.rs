@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// Consecutive attempts without a new byte until a download fails.
 const ATTEMPTS: u32 = 5;
@@ -42,6 +43,7 @@ pub(super) type Explain<'a> = dyn Fn(StatusCode, &HeaderMap) -> Option<Error> + 
 pub(super) struct Client {
     agent: Agent,
     authorization: Option<String>,
+    accept: Option<&'static str>,
     patience: Duration,
 }
 
@@ -72,9 +74,15 @@ impl Client {
             .timeout_per_read(Some(patience))
             .timeout_per_write(Some(patience))
             .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
+            .tls_config(TlsConfig::builder().root_certs(root_certificates()).build())
             .build();
         let authorization = token.map(|token| format!("Bearer {token}"));
-        Client { agent: config.new_agent(), authorization, patience }
+        Client { agent: config.new_agent(), authorization, accept: None, patience }
+    }
+
+    /// The same, which asks servers that have several for this kind of content.
+    pub(super) fn accepting(self, kind: &'static str) -> Self {
+        Client { accept: Some(kind), ..self }
     }
 
     /// Downloads a small text.
@@ -177,6 +185,9 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
+        if let Some(kind) = self.accept {
+            request = request.header(header::ACCEPT, kind);
+        }
         if from > 0 {
             request = request.header(header::RANGE, format!("bytes={from}-"));
         }
@@ -202,6 +213,19 @@ impl Client {
         }
         Ok(response)
     }
+}
+
+/// The certificates to trust: those of the file that `SSL_CERT_FILE` names, as for OpenSSL and curl, else Mozilla's, which are
+/// built in.
+fn root_certificates() -> RootCerts {
+    let file = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    let Some(pem) = file.and_then(|path| fs::read(path).ok()) else { return RootCerts::WebPki };
+    let found = parse_pem(&pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() { RootCerts::WebPki } else { RootCerts::from(found) }
 }
 
 fn unexpected(url: &str, status: StatusCode) -> Failure {

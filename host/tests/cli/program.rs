@@ -63,6 +63,7 @@ pub(crate) fn command(cache: &Path, folder: &Path, args: &[&str]) -> Command {
     command.args(args).current_dir(folder).env("EDGELLM_HOME", cache).stdin(Stdio::null());
     for name in [
         "HF_ENDPOINT",
+        "PIP_INDEX_URL",
         "HF_TOKEN",
         "HF_HUB_DOWNLOAD_TIMEOUT",
         "http_proxy",

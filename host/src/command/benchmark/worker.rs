@@ -68,7 +68,7 @@ impl Args {
         let page = Page {
             engine,
             package: self.package.unwrap_or_default(),
-            model: self.model.model.into(),
+            model: self.model.choose(cache).model.into(),
             threads: self.run.threads.map_or(1, usize::from),
             context: self.context,
             chromium: self.chromium,
@@ -79,12 +79,12 @@ impl Args {
     #[cfg(feature = "plugin")]
     fn plugin(self, cache: &Cache) -> Result<()> {
         let target = TargetArgs { target: Target::Plugin, plugin: self.component };
-        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        let path = self.model.choose(cache).prepare(cache)?;
         super::plugin::serve(&target, self.run, &path, self.context, cache, Error::stream(TALK))
     }
 
     fn native(self, cache: &Cache) -> Result<()> {
-        let path = model::prepare(&self.model.model, self.model.format, cache)?;
+        let path = self.model.choose(cache).prepare(cache)?;
         let start = Instant::now();
         let model = model::open(&path, compute(&self.run)?, self.run.weights, cache)?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;

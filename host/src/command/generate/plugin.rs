@@ -3,20 +3,22 @@
 use super::{Args, Report, Timings};
 use crate::cache::Cache;
 use crate::error::Result;
+use crate::model::{self, Choice};
 use crate::output::Answer;
-use crate::{model, plugin, system};
+use crate::{plugin, system};
 use edgellm::TokenId;
 use edgellm::sampler::Sampler;
 use edgellm_plugin_host::{FinishReason, GenerateOptions, Message, Model, Prompt};
 use std::time::Instant;
 
 /// Generates, and shows text as it arrives.
-pub(super) fn generate(args: &Args, text: &str, cache: &Cache) -> Result<Report> {
+pub(super) fn generate(args: &Args, text: &str, choice: &Choice, cache: &Cache) -> Result<Report> {
     // Checks the options before anything is loaded.
     let sampler = Sampler::new(args.sampling.options())?;
     let plugin = plugin::load(&args.target, &args.run, cache)?;
-    let model = plugin::open(&plugin, &model::prepare(&args.model.model, args.model.format, cache)?, 0)?;
-    let prompt = prompt_tokens(args, &model, text)?;
+    let model = plugin::open(&plugin, &choice.prepare(cache)?, 0)?;
+    model::remember(&choice.model, cache);
+    let prompt = prompt_tokens(args, &model, &choice.model, text)?;
     let mut session = model.session(plugin::session_options(args.run.session_options(args.context)))?;
     let options = GenerateOptions {
         sampler: plugin::sampler_options(sampler.options()),
@@ -60,10 +62,10 @@ pub(super) fn generate(args: &Args, text: &str, cache: &Cache) -> Result<Report>
     })
 }
 
-fn prompt_tokens(args: &Args, model: &Model, text: &str) -> Result<Vec<TokenId>> {
+fn prompt_tokens(args: &Args, model: &Model, name: &str, text: &str) -> Result<Vec<TokenId>> {
     if args.raw || !model.info().has_chat_template {
         if args.chat || args.system.is_some() {
-            return Err(args.no_template());
+            return Err(super::no_template(name));
         }
         return Ok(model.tokenize(text, true)?);
     }
