@@ -6,5 +6,5 @@ cd "$(dirname "$0")"
 model=build/translator.tmac2.bin
 mkdir -p build
 "${EDGELLM:-edgellm}" finetune --base-model smollm2-135m-instruct --data dataset.jsonl \
-    --evaluation-data heldout.jsonl --output "$model" --epochs 5 --learning-rate 1e-3 --resume "$@"
+    --evaluation-data heldout.jsonl --output "$model" --epochs 2 --learning-rate 1e-3 --max-tokens 48 --resume "$@"
 python3 ../ask.py --model "$model" --rows heldout.jsonl
