@@ -45,7 +45,7 @@ fn unnamed(cache: &Cache) -> String {
         progress::note(&format!("model: {last}, the one used last"));
         return last;
     }
-    progress::note(&format!("model: {} (`edgellm list` shows others)", described(DEFAULT)));
+    progress::note(&format!("model: {}; `edgellm list` shows others", described(DEFAULT)));
     DEFAULT.to_string()
 }
 
