@@ -19,17 +19,20 @@ use std::time::{Duration, Instant};
 
 /// Generate an answer to a prompt
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "edgellm generate [OPTIONS] [[MODEL] PROMPT]",
+    after_help = "\
 Examples:
   edgellm generate \"Why is the sky blue?\"
   edgellm generate smollm2-135m-instruct \"Why is the sky blue?\"
   edgellm generate --model smollm2-135m-instruct --raw --prompt \"Once upon a time\" --max-tokens 50
   cat letter.txt | edgellm generate --model smollm2-135m-instruct --system \"Summarize.\" --prompt -
 
-The answer is written to stdout as it is generated, and a line with the speed to stderr.")]
+The answer is written to stdout as it is generated, and a line with the speed to stderr."
+)]
 pub(crate) struct Args {
     /// The prompt, in quotes; before it, a model in place of --model
-    #[arg(value_name = "[MODEL] PROMPT")]
+    #[arg(value_name = "PROMPT")]
     words: Vec<String>,
     #[command(flatten)]
     model: ModelOptions,
