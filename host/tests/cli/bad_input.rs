@@ -54,12 +54,13 @@ fn a_sound_file_is_accepted() {
     fs::write(place.path("model.tmac2.bin"), model()).unwrap();
     let run = |args: &[&str]| place.run(args).succeeded();
     run(&["info", "--model", "model.tmac2.bin"]);
+    assert_eq!(names(&place.cache()), [""; 0], "a model file needs no cache");
     let text =
         run(&["generate", "--model", "model.tmac2.bin", "--raw", "--prompt", "a", "-n", "4", "--json"])
             .stdout;
     let object: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(!object["token_ids"].as_array().unwrap().is_empty());
-    assert_eq!(names(&place.cache()), [""; 0], "a model file needs no cache");
+    assert_eq!(names(&place.cache()), ["last-model.txt"], "it is remembered, and not converted");
 }
 
 #[test]
