@@ -13,6 +13,7 @@
 //! <cache>/speed.json                          how fast this machine reads weights (speed.rs)
 //! ```
 
+use crate::atomic_file;
 use crate::error::{Error, Result};
 use crate::progress;
 use crate::reference::PREFIX;
@@ -104,6 +105,19 @@ impl Cache {
     /// How fast this machine was measured to be.
     pub(crate) fn speed(&self) -> PathBuf {
         self.root.join("speed.json")
+    }
+
+    /// A small text that [`Cache::keep`] left, unless another user can change it.
+    pub(crate) fn recall(&self, path: &Path) -> Option<String> {
+        self.check(path).ok()?;
+        edgellm_files::read_to_string(path).ok()
+    }
+
+    /// Keeps a small text that the program can do without: a cache that cannot be written to keeps nothing.
+    pub(crate) fn keep(&self, path: &Path, text: &str) {
+        if self.check(&self.root).is_ok() && create_folder(&self.root).is_ok() {
+            let _ = atomic_file::write(path, text.as_bytes());
+        }
     }
 
     /// Locks `name`; waits while another process holds the lock.

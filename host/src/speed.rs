@@ -2,8 +2,7 @@
 //! each token, so it says what speed to expect of a model.
 
 use crate::args::RunArgs;
-use crate::atomic_file;
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::compute::compute;
 use crate::error::Result;
 use crate::{progress, system};
@@ -43,18 +42,14 @@ impl Speed {
             env!("CARGO_PKG_VERSION").to_string(),
         ];
         let (of, path) = (of.join(", "), cache.speed());
-        let kept = cache.check(&path).ok().and_then(|()| edgellm_files::read_to_string(&path).ok());
-        let kept: Option<Speed> = kept.and_then(|text| serde_json::from_str(&text).ok());
+        let kept: Option<Speed> = cache.recall(&path).and_then(|text| serde_json::from_str(&text).ok());
         if let Some(speed) = kept.filter(|speed| speed.of == of && speed.bytes_per_second > 0.0) {
             return Ok(speed);
         }
         progress::note("measuring for 2 seconds, once, how fast this machine reads weights");
         let bytes_per_second = measure(&compute, TIME).unwrap_or(0.0);
         let speed = Speed { of, bytes_per_second };
-        // A cache that cannot be written to costs two seconds each time.
-        if cache.check(cache.root()).is_ok() && cache::create_folder(cache.root()).is_ok() {
-            let _ = atomic_file::write(&path, serde_json::to_string(&speed).unwrap_or_default().as_bytes());
-        }
+        cache.keep(&path, &serde_json::to_string(&speed).unwrap_or_default());
         Ok(speed)
     }
 

@@ -1,7 +1,6 @@
 //! The model to run where the command line names none: the one used last, else a small one.
 
-use crate::atomic_file;
-use crate::cache::{self, Cache};
+use crate::cache::Cache;
 use crate::error::Result;
 use crate::progress;
 use crate::{catalogue, output};
@@ -59,22 +58,20 @@ pub(crate) fn described(name: &str) -> String {
 
 /// The model used last, if it is still there.
 fn last(cache: &Cache) -> Option<String> {
-    let path = cache.last_model();
-    cache.check(&path).ok()?;
-    let text = edgellm_files::read_to_string(&path).ok()?;
+    let text = cache.recall(&cache.last_model())?;
     let name = text.trim_end_matches('\n');
     let usable = !name.is_empty() && name.len() <= LONGEST;
     (usable && (catalogue::find(name).is_some() || Path::new(name).exists())).then(|| name.to_string())
 }
 
-/// Remembers a model that was opened. A cache that cannot be written to remembers nothing.
+/// Remembers a model that was opened.
 pub(crate) fn remember(model: &str, cache: &Cache) {
     let absolute = || fs::canonicalize(model).ok().map(|path| path.display().to_string());
     let name = if catalogue::find(model).is_some() { Some(model.to_string()) } else { absolute() };
     let Some(name) = name.filter(|name| name.len() <= LONGEST && !name.contains('\n')) else { return };
     let path = cache.last_model();
-    let known = edgellm_files::read_to_string(&path).is_ok_and(|text| text.trim_end_matches('\n') == name);
-    if !known && cache.check(cache.root()).is_ok() && cache::create_folder(cache.root()).is_ok() {
-        let _ = atomic_file::write(&path, format!("{name}\n").as_bytes());
+    let line = format!("{name}\n");
+    if cache.recall(&path).as_ref() != Some(&line) {
+        cache.keep(&path, &line);
     }
 }
